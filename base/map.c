@@ -1,0 +1,98 @@
+#include "base/map.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+static uint32_t hash_bytes(const char *s, size_t n)
+{
+    /* Eight bytes a step, multiplied and folded: tokenizers look up millions of short keys. */
+    uint64_t h = 0x9E3779B97F4A7C15u ^ n;
+    while (n >= 8) {
+        uint64_t w;
+        memcpy(&w, s, 8);
+        h = (h ^ w) * 0xD6E8FEB86659FD93u;
+        h ^= h >> 32;
+        s += 8;
+        n -= 8;
+    }
+    uint64_t w = 0;
+    memcpy(&w, s, n);
+    h = (h ^ w) * 0xD6E8FEB86659FD93u;
+    h ^= h >> 32;
+    h *= 0xD6E8FEB86659FD93u;
+    return (uint32_t)(h >> 32);
+}
+
+void nx_map_clear(nx_map *m)
+{
+    free(m->entries);
+    free(m->slots);
+    nx_arena_clear(&m->keys);
+    *m = (nx_map){0};
+}
+
+static void rehash(nx_map *m, size_t n_slots)
+{
+    free(m->slots);
+    m->slots = nx_calloc(n_slots, sizeof *m->slots);
+    m->n_slots = n_slots;
+    for (size_t i = 0; i < m->n; i++) {
+        size_t s = m->entries[i].hash & (n_slots - 1);
+        while (m->slots[s])
+            s = (s + 1) & (n_slots - 1);
+        m->slots[s] = (uint32_t)(i + 1);
+    }
+}
+
+void nx_map_reserve(nx_map *m, size_t n)
+{
+    NX_BUG_IF(n >= UINT32_MAX / 2);
+    size_t want = 16;
+    while (want < n * 2)
+        want *= 2;
+    if (want > m->n_slots)
+        rehash(m, want);
+    if (n > m->cap) {
+        m->entries = nx_realloc(m->entries, n * sizeof *m->entries);
+        m->cap = n;
+    }
+}
+
+nx_map_entry *nx_map_find(const nx_map *m, const char *key, size_t len)
+{
+    if (!m->n_slots)
+        return NULL;
+    uint32_t h = hash_bytes(key, len);
+    for (size_t s = h & (m->n_slots - 1); m->slots[s]; s = (s + 1) & (m->n_slots - 1)) {
+        nx_map_entry *e = &m->entries[m->slots[s] - 1];
+        if (e->hash == h && e->key_len == len && memcmp(e->key, key, len) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+bool nx_map_set(nx_map *m, const char *key, size_t len, uint64_t value)
+{
+    nx_map_entry *e = nx_map_find(m, key, len);
+    if (e) {
+        e->value = value;
+        return false;
+    }
+    if (m->n + 1 > m->cap || (m->n + 1) * 2 > m->n_slots)
+        nx_map_reserve(m, m->n ? (m->n + 1) * 2 : 8);
+    uint32_t h = hash_bytes(key, len);
+    m->entries[m->n++] = (nx_map_entry){nx_arena_strndup(&m->keys, key, len), (uint32_t)len, h, value};
+    size_t s = h & (m->n_slots - 1);
+    while (m->slots[s])
+        s = (s + 1) & (m->n_slots - 1);
+    m->slots[s] = (uint32_t)m->n;
+    return true;
+}
+
+uint64_t nx_map_get(const nx_map *m, const char *key, size_t len, uint64_t fallback)
+{
+    nx_map_entry *e = nx_map_find(m, key, len);
+    return e ? e->value : fallback;
+}
