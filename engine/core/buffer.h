@@ -1,0 +1,57 @@
+/*
+ * buffer.h: counted tensor memory, and the caching allocator behind it.
+ *
+ * Order instead of waiting. A buffer remembers the last task that touches it as (stream, seq). Its
+ * memory may be handed to a later task of the same stream at once, since a stream runs in order;
+ * anyone else gets it when that task is done. So the evaluator may free and reuse memory far ahead
+ * of the work, and the peak is that of running step by step.
+ */
+#ifndef NX_CORE_BUFFER_H
+#define NX_CORE_BUFFER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct nx_stream nx_stream;
+
+typedef struct nx_buffer {
+    _Atomic int refs;
+    uint32_t bin; /* size class; NX_EXTERNAL for memory of the caller's */
+    char *data;
+    size_t size; /* usable bytes */
+    nx_stream *stream; /* the last task that touches data, NULL if none */
+    uint64_t seq;
+    void (*dtor)(void *); /* external memory: called once with payload, may be NULL */
+    void *payload;
+    struct nx_buffer *next; /* in a free list */
+} nx_buffer;
+
+enum { NX_EXTERNAL = UINT32_MAX };
+
+/* New memory for use by tasks of `stream` (NULL: by the calling thread at once). At least one byte;
+ * 64-byte aligned. NULL after nx_fail when it cannot be had. */
+nx_buffer *nx_buffer_new(size_t size, nx_stream *stream);
+/* Wraps memory of the caller's: never written, never copied, given back through dtor(payload). */
+nx_buffer *nx_buffer_wrap(void *data, size_t size, void (*dtor)(void *), void *payload);
+
+static inline nx_buffer *nx_buffer_ref(nx_buffer *b)
+{
+    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    return b;
+}
+void nx_buffer_unref(nx_buffer **b);
+
+/* Counters and limits in bytes, as mlx/c/memory.h has them; setters return the old value. */
+size_t nx_memory_active(void);
+size_t nx_memory_peak(void);
+size_t nx_memory_cached(void);
+void nx_memory_reset_peak(void);
+size_t nx_memory_limit(void);
+size_t nx_memory_set_limit(size_t limit);
+size_t nx_memory_set_cache_limit(size_t limit);
+size_t nx_memory_set_wired_limit(size_t limit);
+void nx_memory_clear_cache(void);
+
+#endif

@@ -1,0 +1,538 @@
+/*
+ * eval.c: the evaluator. It walks lazy nodes in dependency order and, for each, makes views on the
+ * host, chooses layouts, assigns memory (an input's, where nobody else needs it), and hands a call
+ * to the stream. Work runs on the stream's worker, or, when the caller waits anyway and the stream
+ * is idle, on the calling thread: a small graph then costs no thread switch.
+ *
+ * One evaluation schedules at a time (eval_lock); the work itself is not under the lock, except
+ * where it runs on the calling thread.
+ */
+#include "engine/core/eval.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/vec.h"
+#include "engine/core/prim.h"
+#include "engine/core/scope.h"
+#include "engine/ops/prims.h"
+
+static pthread_mutex_t eval_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic int eval_waiters;
+static uint64_t last_mark;
+
+typedef struct {
+    nx_node *node;
+    int next; /* the input to look at next */
+} frame;
+
+/* Scratch of one evaluation, kept between evaluations; guarded by eval_lock. */
+static struct {
+    NX_VEC(frame) stack;
+    NX_VEC(nx_buffer *) temps; /* copies made for this node's inputs */
+    nx_arena arena;            /* views and lists of the node being scheduled */
+} scratch;
+
+typedef NX_VEC(nx_node *) node_vec;
+
+typedef struct {
+    nx_stream *claimed; /* work of this stream runs on the calling thread */
+} evaluation;
+
+static bool is_lazy(const nx_node *n)
+{
+    return atomic_load_explicit(&n->state, memory_order_acquire) == NX_LAZY;
+}
+
+/* Appends the lazy nodes under `root` to order, inputs before users, without recursion. */
+static void walk(nx_node *root, node_vec *order)
+{
+    if (!is_lazy(root) || root->mark == last_mark)
+        return;
+    size_t base = scratch.stack.n;
+    root->mark = last_mark;
+    nx_vec_push(&scratch.stack, (frame){root, 0});
+    while (scratch.stack.n > base) {
+        frame *f = &nx_vec_last(&scratch.stack);
+        if (f->next == f->node->n_in) {
+            nx_vec_push(order, f->node);
+            scratch.stack.n--;
+            continue;
+        }
+        nx_node *in = f->node->in[f->next++]->node;
+        if (is_lazy(in) && in->mark != last_mark) {
+            in->mark = last_mark;
+            nx_vec_push(&scratch.stack, (frame){in, 0});
+        }
+    }
+}
+
+/* ---- tasks -------------------------------------------------------------------------------- */
+
+typedef struct {
+    nx_task task;
+    nx_kernel run;
+    nx_call call;
+    int n_held;
+    nx_buffer **held; /* memory last touched by other streams: kept until this task is done */
+} kernel_task;
+
+static void kernel_task_run(nx_task *t)
+{
+    kernel_task *k = (kernel_task *)t;
+    k->run(&k->call);
+    for (int i = 0; i < k->n_held; i++)
+        nx_buffer_unref(&k->held[i]);
+}
+
+static char *put(char **at, const void *from, size_t size)
+{
+    char *to = *at;
+    if (size)
+        memcpy(to, from, size);
+    *at += (size + 7) & ~(size_t)7;
+    return to;
+}
+
+static size_t views_size(const nx_view *v, int n)
+{
+    size_t size = (size_t)n * sizeof *v;
+    for (int i = 0; i < n; i++)
+        size += (size_t)v[i].ndim * (sizeof(int64_t) + sizeof(int)) + 8;
+    return size;
+}
+
+static nx_view *views_copy(char **at, const nx_view *v, int n)
+{
+    nx_view *copy = (nx_view *)put(at, v, (size_t)n * sizeof *v);
+    for (int i = 0; i < n; i++) {
+        copy[i].strides = (int64_t *)put(at, v[i].strides, (size_t)v[i].ndim * sizeof(int64_t));
+        copy[i].shape = (int *)put(at, v[i].shape, (size_t)v[i].ndim * sizeof(int));
+    }
+    return copy;
+}
+
+/* The call with all it points to (not the tensors) in one block of its own. */
+static kernel_task *task_new(nx_kernel run, const nx_call *c, size_t params_size, int max_held)
+{
+    size_t size = sizeof(kernel_task) + params_size + 8 + views_size(c->in, c->n_in) +
+                  views_size(c->out, c->n_out) + (size_t)max_held * sizeof(nx_buffer *);
+    kernel_task *k = nx_malloc(size);
+    char *at = (char *)(k + 1);
+    k->task.run = kernel_task_run;
+    k->run = run;
+    k->call = *c;
+    k->call.params = put(&at, c->params, params_size);
+    k->call.in = views_copy(&at, c->in, c->n_in);
+    k->call.out = views_copy(&at, c->out, c->n_out);
+    k->n_held = 0;
+    k->held = (nx_buffer **)at;
+    return k;
+}
+
+/* Memory whose last task is on another stream and not done: a second stream now uses it too, so the
+ * (stream, seq) mark cannot stand for both. */
+static bool must_hold(const nx_buffer *b, const nx_stream *s)
+{
+    return b->stream && b->stream != s && !nx_stream_is_done(b->stream, b->seq);
+}
+
+static void touch(nx_buffer *b, nx_stream *s, uint64_t seq)
+{
+    if (b && !must_hold(b, s)) {
+        b->stream = s;
+        b->seq = seq;
+    }
+}
+
+/* Queues or runs one kernel call. `used` are the buffers it touches (entries may be NULL). Returns
+ * the task's number, 0 if it ran at once. */
+static uint64_t dispatch(evaluation *e, nx_stream *s, nx_kernel run, const nx_call *c,
+                         size_t params_size, nx_buffer *const *used, int n_used)
+{
+    if (s == e->claimed) {
+        run(c);
+        return 0;
+    }
+    kernel_task *k = task_new(run, c, params_size, n_used);
+    for (int i = 0; i < n_used; i++)
+        if (used[i] && must_hold(used[i], s))
+            k->held[k->n_held++] = nx_buffer_ref(used[i]);
+    uint64_t seq = nx_stream_push(s, &k->task);
+    for (int i = 0; i < n_used; i++)
+        touch(used[i], s, seq);
+    return seq;
+}
+
+/* Makes stream s wait for the data of `a`. */
+static void follow(evaluation *e, nx_stream *s, const nx_array *a)
+{
+    nx_node *n = a->node;
+    if (!n->ready_seq || nx_stream_is_done(n->ready_on, n->ready_seq))
+        return;
+    if (s == e->claimed)
+        nx_stream_wait(n->ready_on, n->ready_seq);
+    else
+        nx_stream_follow(s, n->ready_on, n->ready_seq);
+}
+
+/* ---- layout and memory --------------------------------------------------------------------- */
+
+/* May this node write into the memory of its input? Only if this edge is the last user of all. */
+static bool can_donate(const nx_node *n, const nx_array *in, const nx_array *out)
+{
+    return !n->traced && atomic_load(&in->refs) == 1 && in->buffer && in->buffer->bin != NX_EXTERNAL &&
+           atomic_load(&in->buffer->refs) == 1 && (in->flags & NX_DENSE) && in->size == out->size &&
+           nx_dtype_size((nx_dtype)in->dtype) == nx_dtype_size((nx_dtype)out->dtype) &&
+           in->buffer->size <= (size_t)nx_array_nbytes(out) * 2 + 4096;
+}
+
+static bool buffer_for(nx_array *out, nx_stream *s, const int64_t *strides)
+{
+    nx_buffer *b = nx_buffer_new((size_t)nx_array_nbytes(out), s);
+    if (!b)
+        return false;
+    nx_array_set_buffer(out, b, b->data, strides);
+    return true;
+}
+
+static bool same_strides(const nx_array *a, const nx_array *b)
+{
+    return a->ndim == b->ndim && memcmp(a->strides, b->strides, (size_t)a->ndim * sizeof(int64_t)) == 0;
+}
+
+/* The layout all dense inputs share, if it is not row-major; NULL: row-major. */
+static const nx_array *shared_layout(const nx_node *n)
+{
+    const nx_array *model = NULL;
+    for (int i = 0; i < n->n_in; i++) {
+        const nx_array *a = n->in[i];
+        if (!(a->flags & NX_DENSE) || a->size != n->out[0].size || a->ndim != n->out[0].ndim)
+            continue;
+        if (model && !same_strides(a, model))
+            return NULL;
+        model = a;
+    }
+    return model && !(model->flags & NX_ROW_CONTIGUOUS) ? model : NULL;
+}
+
+static bool layout_elementwise(nx_node *n)
+{
+    nx_array *out = &n->out[0];
+    const nx_array *model = shared_layout(n);
+    const int64_t *strides = model ? model->strides : NULL;
+    for (int i = 0; i < n->n_in && n->n_out == 1; i++) {
+        nx_array *a = n->in[i];
+        bool fits = model ? same_strides(a, model) : (a->flags & NX_ROW_CONTIGUOUS) != 0;
+        if (fits && a->ndim == out->ndim && can_donate(n, a, out)) {
+            nx_array_set_buffer(out, nx_buffer_ref(a->buffer), a->data, strides);
+            return true;
+        }
+    }
+    for (int i = 0; i < n->n_out; i++)
+        if (!buffer_for(&n->out[i], n->stream, strides))
+            return false;
+    return true;
+}
+
+static uint64_t copy_into(evaluation *e, nx_stream *s, const nx_view *from, nx_view *to,
+                          nx_buffer *from_buffer, nx_buffer *to_buffer)
+{
+    const nx_kernel_entry *k = &nx_stream_backend(s)->kernels()[NX_PRIM_Copy];
+    nx_call c = {.n_in = 1, .n_out = 1, .in = from, .out = to};
+    nx_buffer *used[2] = {from_buffer, to_buffer};
+    return dispatch(e, s, k->run, &c, 0, used, 2);
+}
+
+static bool layout_update(evaluation *e, nx_node *n)
+{
+    nx_array *out = &n->out[0], *in = n->in[0];
+    if ((in->flags & NX_ROW_CONTIGUOUS) && can_donate(n, in, out)) {
+        nx_array_set_buffer(out, nx_buffer_ref(in->buffer), in->data, NULL);
+        return true;
+    }
+    if (!buffer_for(out, n->stream, NULL))
+        return false;
+    if (out->size) {
+        nx_view from = nx_array_view(in), to = nx_array_view(out);
+        copy_into(e, n->stream, &from, &to, in->buffer, out->buffer);
+    }
+    return true;
+}
+
+static bool layout_outputs(evaluation *e, nx_node *n)
+{
+    unsigned flags = n->prim->flags;
+    if (flags & NX_PRIM_ELEMENTWISE)
+        return layout_elementwise(n);
+    if (flags & NX_PRIM_UPDATES_FIRST)
+        return layout_update(e, n);
+    if (flags & NX_PRIM_DONATES_FIRST && n->n_in && (n->in[0]->flags & NX_ROW_CONTIGUOUS) &&
+        can_donate(n, n->in[0], &n->out[0])) {
+        nx_array_set_buffer(&n->out[0], nx_buffer_ref(n->in[0]->buffer), n->in[0]->data, NULL);
+        return true;
+    }
+    for (int i = 0; i < n->n_out; i++)
+        if (!buffer_for(&n->out[i], n->stream, NULL))
+            return false;
+    return true;
+}
+
+/* Undoes a failed layout: the node stays lazy. */
+static void outputs_drop(nx_node *n)
+{
+    for (int i = 0; i < n->n_out; i++)
+        nx_buffer_unref(&n->out[i].buffer);
+}
+
+/* Puts a dense row-major copy of input i into v, and its memory among the temporaries. */
+static bool make_row(evaluation *e, nx_node *n, const nx_array *a, nx_view *v)
+{
+    nx_buffer *b = nx_buffer_new((size_t)nx_array_nbytes(a), n->stream);
+    if (!b)
+        return false;
+    nx_vec_push(&scratch.temps, b);
+    int64_t *strides = nx_arena_alloc(&scratch.arena, (size_t)a->ndim * sizeof *strides);
+    nx_strides_row(a->shape, a->ndim, strides);
+    nx_view from = *v;
+    v->data = b->data;
+    v->strides = strides;
+    if (a->size)
+        copy_into(e, n->stream, &from, v, a->buffer, b);
+    return true;
+}
+
+/* Views of all inputs, with row-major copies of those the kernel needs so. */
+static bool gather_inputs(evaluation *e, nx_node *n, nx_view *views)
+{
+    for (int i = 0; i < n->n_in; i++) {
+        const nx_array *a = n->in[i];
+        views[i] = nx_array_view(a);
+        bool wants_row = i < 32 && n->prim->row_inputs >> i & 1;
+        if (wants_row && !nx_array_is_none(a) && !(a->flags & NX_ROW_CONTIGUOUS) &&
+            !make_row(e, n, a, &views[i]))
+            return false;
+    }
+    return true;
+}
+
+/* ---- one node ------------------------------------------------------------------------------ */
+
+static void ready_like(nx_node *n, const nx_node *source)
+{
+    n->ready_on = source->ready_on;
+    n->ready_seq = source->ready_seq;
+}
+
+static bool is_pending(const nx_node *n)
+{
+    return n->ready_seq && !nx_stream_is_done(n->ready_on, n->ready_seq);
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* A view is there when its inputs are. Several pending ones meet in an empty task. */
+static void ready_from_inputs(evaluation *e, nx_node *n)
+{
+    nx_node *first = NULL;
+    bool several = false;
+    for (int i = 0; i < n->n_in; i++) {
+        nx_node *in = n->in[i]->node;
+        if (!is_pending(in))
+            continue;
+        several |= first && (first->ready_on != in->ready_on || first->ready_seq != in->ready_seq);
+        first = in;
+    }
+    if (!first)
+        return;
+    if (!several) {
+        ready_like(n, first);
+        return;
+    }
+    for (int i = 0; i < n->n_in; i++)
+        follow(e, n->stream, n->in[i]);
+    if (n->stream != e->claimed) {
+        n->ready_seq = nx_stream_call(n->stream, nothing, NULL);
+        n->ready_on = n->stream;
+    }
+}
+
+/* The node is scheduled: publish it and let its inputs go. */
+static void finish(nx_node *n)
+{
+    if (n->traced) {
+        atomic_store_explicit(&n->state, NX_SCHEDULED, memory_order_release);
+        return;
+    }
+    int n_in = n->n_in;
+    n->n_in = 0;
+    n->prim = NULL;
+    atomic_store_explicit(&n->state, NX_SCHEDULED, memory_order_release);
+    for (int i = 0; i < n_in; i++)
+        nx_array_unref(&n->in[i]);
+}
+
+static bool all_empty(const nx_node *n)
+{
+    for (int i = 0; i < n->n_out; i++)
+        if (n->out[i].size)
+            return false;
+    return true;
+}
+
+/* Inputs and outputs are laid out: builds the call and hands it to the stream. */
+static bool send(evaluation *e, nx_node *n, const nx_kernel_entry *k, const nx_view *in)
+{
+    nx_view *out = nx_arena_alloc(&scratch.arena, (size_t)n->n_out * sizeof *out);
+    for (int i = 0; i < n->n_out; i++)
+        out[i] = nx_array_view(&n->out[i]);
+    nx_call c = {.params = n->params, .n_in = n->n_in, .n_out = n->n_out, .in = in, .out = out};
+    size_t need = k->workspace ? k->workspace(&c) : 0;
+    nx_buffer *space = NULL;
+    if (need && !(space = nx_buffer_new(need, n->stream)))
+        return false;
+    c.workspace = space ? space->data : NULL;
+
+    int n_used = n->n_in + n->n_out + (int)scratch.temps.n + 1, at = 0;
+    nx_buffer **used = nx_arena_alloc(&scratch.arena, (size_t)n_used * sizeof *used);
+    for (int i = 0; i < n->n_in; i++)
+        used[at++] = n->in[i]->buffer;
+    for (int i = 0; i < n->n_out; i++)
+        used[at++] = n->out[i].buffer;
+    for (size_t i = 0; i < scratch.temps.n; i++)
+        used[at++] = scratch.temps.at[i];
+    used[at++] = space;
+    n->ready_seq = dispatch(e, n->stream, k->run, &c, n->prim->params_size, used, n_used);
+    n->ready_on = n->stream;
+    nx_buffer_unref(&space); /* reused by later tasks of this stream, in order */
+    return true;
+}
+
+static bool run_kernel(evaluation *e, nx_node *n, const nx_kernel_entry *k)
+{
+    for (int i = 0; i < n->n_in; i++)
+        follow(e, n->stream, n->in[i]);
+    nx_arena_reset(&scratch.arena);
+    nx_view *in = nx_arena_alloc(&scratch.arena, (size_t)n->n_in * sizeof *in);
+    bool ok = gather_inputs(e, n, in) && layout_outputs(e, n);
+    if (ok && !all_empty(n))
+        ok = send(e, n, k, in);
+    while (scratch.temps.n) {
+        nx_buffer *b = nx_vec_pop(&scratch.temps);
+        nx_buffer_unref(&b);
+    }
+    if (!ok)
+        outputs_drop(n);
+    return ok;
+}
+
+static bool schedule_all(evaluation *e, nx_array *const *arrays, int n);
+
+/* No kernel here: the operation in terms of others, evaluated in its place. */
+static bool run_decomposed(evaluation *e, nx_node *n)
+{
+    if (!n->prim->decompose)
+        return nx_fail("[%s] has no kernel on the %s", n->prim->name,
+                       nx_stream_backend(n->stream)->name);
+    nx_scope scope = nx_scope_open();
+    nx_array **out = nx_calloc(n->n_out, sizeof *out);
+    bool ok = n->prim->decompose(n, out) && schedule_all(e, out, n->n_out);
+    nx_node *last = NULL;
+    for (int i = 0; ok && i < n->n_out; i++) {
+        nx_array_set_view(&n->out[i], out[i], out[i]->strides, 0);
+        if (is_pending(out[i]->node))
+            last = out[i]->node; /* one stream, in order: the later one stands for both */
+    }
+    if (last) {
+        n->ready_on = last->ready_on;
+        for (int i = 0; i < n->n_out; i++)
+            if (out[i]->node->ready_seq > n->ready_seq)
+                n->ready_seq = out[i]->node->ready_seq;
+    }
+    free(out);
+    nx_scope_close(scope);
+    return ok;
+}
+
+static bool schedule(evaluation *e, nx_node *n)
+{
+    if (!is_lazy(n))
+        return true;
+    if (n->prim->flags & NX_PRIM_VIEW && n->prim->view(n)) {
+        ready_from_inputs(e, n);
+        finish(n);
+        return true;
+    }
+    const nx_kernel_entry *k = &nx_stream_backend(n->stream)->kernels()[n->prim->id];
+    if (!(k->run ? run_kernel(e, n, k) : run_decomposed(e, n)))
+        return false;
+    finish(n);
+    return true;
+}
+
+/* Also called in the middle of an evaluation, by run_decomposed. */
+static bool schedule_all(evaluation *e, nx_array *const *arrays, int n)
+{
+    node_vec order = {0};
+    last_mark++;
+    for (int i = 0; i < n; i++)
+        walk(arrays[i]->node, &order);
+    bool ok = true;
+    for (size_t i = 0; ok && i < order.n; i++)
+        ok = schedule(e, order.at[i]);
+    nx_vec_clear(&order);
+    return ok;
+}
+
+/* The stream all lazy nodes of the order run on, NULL if there are several. */
+static nx_stream *only_stream(const node_vec *order)
+{
+    nx_stream *s = order->n ? order->at[0]->stream : NULL;
+    for (size_t i = 1; i < order->n; i++)
+        if (order->at[i]->stream != s)
+            return NULL;
+    return s;
+}
+
+static bool evaluate(nx_array *const *arrays, int n, bool wait)
+{
+    evaluation e = {0};
+    node_vec order = {0};
+    last_mark++;
+    for (int i = 0; i < n; i++)
+        walk(arrays[i]->node, &order);
+    nx_stream *s = wait && atomic_load(&eval_waiters) == 0 ? only_stream(&order) : NULL;
+    if (s && nx_stream_claim(s))
+        e.claimed = s;
+    bool ok = true;
+    for (size_t i = 0; ok && i < order.n; i++)
+        ok = schedule(&e, order.at[i]);
+    if (e.claimed)
+        nx_stream_yield(e.claimed);
+    nx_vec_clear(&order);
+    return ok;
+}
+
+bool nx_eval(nx_array *const *arrays, int n, bool wait)
+{
+    bool lazy = false;
+    for (int i = 0; i < n; i++)
+        lazy |= is_lazy(arrays[i]->node);
+    bool ok = true;
+    if (lazy) {
+        atomic_fetch_add(&eval_waiters, 1);
+        pthread_mutex_lock(&eval_lock);
+        atomic_fetch_sub(&eval_waiters, 1);
+        ok = evaluate(arrays, n, wait);
+        pthread_mutex_unlock(&eval_lock);
+    }
+    for (int i = 0; ok && wait && i < n; i++)
+        nx_array_wait(arrays[i]);
+    return ok;
+}

@@ -1,0 +1,114 @@
+/*
+ * prim.h: what an operation is: one const descriptor, in the one file that owns the operation.
+ *
+ * ops/prims.def lists all descriptors; nothing else enumerates them. The evaluator, the transforms,
+ * printing and export know operations only through this struct.
+ */
+#ifndef NX_CORE_PRIM_H
+#define NX_CORE_PRIM_H
+
+#include "engine/core/array.h"
+
+/* Shape and type of one output, as infer finds them. */
+typedef struct {
+    nx_dtype dtype;
+    int ndim;
+    int shape[NX_MAX_NDIM];
+} nx_spec;
+
+static inline void nx_spec_set(nx_spec *spec, const int *shape, int ndim, nx_dtype dtype)
+{
+    spec->dtype = dtype;
+    spec->ndim = ndim;
+    for (int i = 0; i < ndim; i++)
+        spec->shape[i] = shape[i];
+}
+static inline void nx_spec_like(nx_spec *spec, const nx_array *a, nx_dtype dtype)
+{
+    nx_spec_set(spec, a->shape, a->ndim, dtype);
+}
+
+/* One field of a parameter struct: enough to compare, hash, print and export any of them. Fields are
+ * listed in the order of MLX's own state, which the export format needs. */
+typedef enum {
+    NX_FIELD_INT,    /* int */
+    NX_FIELD_BOOL,   /* bool */
+    NX_FIELD_FLOAT,  /* float */
+    NX_FIELD_DOUBLE, /* double */
+    NX_FIELD_DTYPE,  /* nx_dtype */
+    NX_FIELD_INT64,  /* int64_t */
+    NX_FIELD_UINT64, /* uint64_t */
+    NX_FIELD_DIMS,   /* nx_dims */
+    NX_FIELD_ENUM,   /* int, of a named set */
+} nx_field_type;
+typedef struct {
+    const char *name;
+    nx_field_type type;
+    size_t offset;
+} nx_field;
+
+enum {
+    /* View: outputs are views of input 0 (or of any), made on the host by `view`, no kernel. Where
+     * view answers false, the evaluator runs the kernel into fresh row-major outputs. */
+    NX_PRIM_VIEW = 1 << 0,
+    /* Elementwise: all inputs have the output's shape (builders broadcast). The output takes over
+     * the layout the inputs share, and the memory of an input nobody else needs. */
+    NX_PRIM_ELEMENTWISE = 1 << 1,
+    /* The output begins as input 0 (same shape and type) and the kernel changes part of it:
+     * input 0's memory is used when nobody else needs it, else it is copied first. The kernel sees
+     * out[0] already filled and must not read in[0]. */
+    NX_PRIM_UPDATES_FIRST = 1 << 2,
+    /* The output may take input 0's memory: same size, both row-major, each output element written
+     * after its inputs were read. */
+    NX_PRIM_DONATES_FIRST = 1 << 3,
+    /* Differentiation stops here. */
+    NX_PRIM_NO_GRAD = 1 << 4,
+};
+
+struct nx_prim {
+    const char *name; /* MLX's own: "Softmax" */
+    int id;           /* nx_prim_id of ops/prims.h */
+    unsigned flags;
+    size_t params_size; /* bytes of the parameter struct, plain data; 0: none */
+    const nx_field *fields;
+    int n_fields;
+    /* Bit i: input i must be dense row-major; the evaluator copies where it is not. */
+    unsigned row_inputs;
+
+    /* Shapes and types of the n_out outputs; false after nx_fail. Inputs are of final types and
+     * shapes (builders promote and broadcast before). */
+    bool (*infer)(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out);
+    /* See NX_PRIM_VIEW: calls nx_array_set_view on every output. The inputs are laid out. */
+    bool (*view)(nx_node *n);
+    /* Rewrites the operation in terms of others where a backend has no kernel: n_out arrays, or
+     * false after nx_fail. */
+    bool (*decompose)(nx_node *n, nx_array **out);
+
+    /* Differentiation and batching. Results are owned by the build scope. vjp: cotangents of the
+     * outputs in, cotangent of each input i with wanted[i] out (NULL elsewhere). jvp: tangents of
+     * the inputs (NULL: zero) in, of the outputs out. vmap: inputs with axes[i] (-1: not batched)
+     * in; outputs and their axes out. */
+    bool (*vjp)(nx_node *n, nx_array *const *cotangents, const bool *wanted, nx_array **out);
+    bool (*jvp)(nx_node *n, nx_array *const *tangents, nx_array **out);
+    bool (*vmap)(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes);
+};
+
+/* The descriptors, declared from the list; the definition is in the operation's file. */
+#define NX_PRIM(name) extern const nx_prim nx_prim_##name;
+#include "engine/ops/prims.def"
+#undef NX_PRIM
+
+/*
+ * Making nodes. Inputs are borrowed (the node takes its own references); a NULL input returns NULL
+ * without a new message, so that builders chain. A NULL *optional* input is given as nx_array_none().
+ * The result belongs to the build scope of the calling thread (scope.h).
+ */
+nx_array *nx_op(const nx_prim *prim, const void *params, nx_array *const *in, int n_in, nx_stream *s);
+/* The same for n_out outputs, into out. */
+bool nx_op_n(const nx_prim *prim, const void *params, nx_array *const *in, int n_in, nx_stream *s,
+             nx_array **out, int n_out);
+/* Like nx_op, with the output already inferred by the caller (cheaper for hot builders). */
+nx_array *nx_op_spec(const nx_prim *prim, const void *params, nx_array *const *in, int n_in,
+                     nx_stream *s, const nx_spec *spec);
+
+#endif

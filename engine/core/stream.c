@@ -1,0 +1,238 @@
+#include "engine/core/stream.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+
+struct nx_stream {
+    nx_device device;
+    int index;
+    const nx_backend *backend;
+    pthread_mutex_t lock;
+    pthread_cond_t work; /* tasks were pushed, or a claim ended */
+    pthread_cond_t progress;
+    nx_task *head, **tail;
+    uint64_t pushed;
+    _Atomic uint64_t done;
+    _Atomic int waiters;
+    bool started, busy; /* busy: a task runs on the worker, or a caller claimed the stream */
+};
+
+enum { MAX_STREAMS = 1024 };
+static struct {
+    pthread_mutex_t lock;
+    nx_stream *at[MAX_STREAMS];
+    int n;
+    nx_stream *preferred[2][16]; /* default stream by device type and index */
+} all = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+nx_stream *nx_stream_new(nx_device d)
+{
+    const nx_backend *backend = nx_device_backend(d);
+    if (!backend)
+        return nx_fail_null("[stream] there is no %s device %d here", d.type == NX_GPU ? "gpu" : "cpu",
+                            d.index);
+    nx_stream *s = nx_calloc(1, sizeof *s);
+    s->device = d;
+    s->backend = backend;
+    s->tail = &s->head;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->work, NULL);
+    pthread_cond_init(&s->progress, NULL);
+    pthread_mutex_lock(&all.lock);
+    if (all.n == MAX_STREAMS) {
+        pthread_mutex_unlock(&all.lock);
+        free(s);
+        return nx_fail_null("[stream] a process has at most %d streams", MAX_STREAMS);
+    }
+    s->index = all.n;
+    all.at[all.n++] = s;
+    pthread_mutex_unlock(&all.lock);
+    return s;
+}
+
+nx_stream *nx_stream_default(nx_device d)
+{
+    if (!nx_device_backend(d))
+        return nx_stream_new(d); /* fails with the reason */
+    pthread_mutex_lock(&all.lock);
+    nx_stream *s = all.preferred[d.type][d.index];
+    pthread_mutex_unlock(&all.lock);
+    if (s)
+        return s;
+    s = nx_stream_new(d);
+    if (!s)
+        return NULL;
+    pthread_mutex_lock(&all.lock);
+    if (!all.preferred[d.type][d.index])
+        all.preferred[d.type][d.index] = s;
+    s = all.preferred[d.type][d.index];
+    pthread_mutex_unlock(&all.lock);
+    return s;
+}
+
+void nx_stream_set_default(nx_stream *s)
+{
+    pthread_mutex_lock(&all.lock);
+    all.preferred[s->device.type][s->device.index] = s;
+    pthread_mutex_unlock(&all.lock);
+}
+
+nx_device nx_stream_device(const nx_stream *s)
+{
+    return s->device;
+}
+
+const nx_backend *nx_stream_backend(const nx_stream *s)
+{
+    return s->backend;
+}
+
+int nx_stream_index(const nx_stream *s)
+{
+    return s->index;
+}
+
+bool nx_stream_is_done(const nx_stream *s, uint64_t seq)
+{
+    return atomic_load_explicit(&s->done, memory_order_acquire) >= seq;
+}
+
+void nx_stream_wait(nx_stream *s, uint64_t seq)
+{
+    if (nx_stream_is_done(s, seq))
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->waiters++;
+    while (!nx_stream_is_done(s, seq))
+        pthread_cond_wait(&s->progress, &s->lock);
+    s->waiters--;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void nx_stream_synchronize(nx_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    uint64_t last = s->pushed;
+    pthread_mutex_unlock(&s->lock);
+    nx_stream_wait(s, last);
+}
+
+static void *worker(void *arg)
+{
+    nx_stream *s = arg;
+    pthread_mutex_lock(&s->lock);
+    for (;;) {
+        while (!s->head || s->busy)
+            pthread_cond_wait(&s->work, &s->lock);
+        nx_task *t = s->head;
+        s->head = NULL; /* the whole list is taken: the lock is met once a batch */
+        s->tail = &s->head;
+        s->busy = true;
+        pthread_mutex_unlock(&s->lock);
+        while (t) {
+            nx_task *next = t->next;
+            t->run(t);
+            free(t);
+            uint64_t done = atomic_load_explicit(&s->done, memory_order_relaxed) + 1;
+            atomic_store_explicit(&s->done, done, memory_order_release);
+            t = next;
+            if (t && s->waiters) { /* a hint; the end of the batch always tells */
+                pthread_mutex_lock(&s->lock);
+                pthread_cond_broadcast(&s->progress);
+                pthread_mutex_unlock(&s->lock);
+            }
+        }
+        pthread_mutex_lock(&s->lock);
+        s->busy = false;
+        if (s->waiters)
+            pthread_cond_broadcast(&s->progress);
+    }
+    return NULL;
+}
+
+/* With the lock held. A process without threads left cannot go on. */
+static void worker_start(nx_stream *s)
+{
+    pthread_t thread;
+    s->started = true;
+    NX_BUG_IF(pthread_create(&thread, NULL, worker, s) != 0);
+    pthread_detach(thread);
+}
+
+uint64_t nx_stream_push(nx_stream *s, nx_task *t)
+{
+    t->next = NULL;
+    pthread_mutex_lock(&s->lock);
+    if (!s->started)
+        worker_start(s);
+    bool was_empty = !s->head;
+    *s->tail = t;
+    s->tail = &t->next;
+    uint64_t seq = ++s->pushed;
+    if (was_empty && !s->busy)
+        pthread_cond_signal(&s->work);
+    pthread_mutex_unlock(&s->lock);
+    return seq;
+}
+
+typedef struct {
+    nx_task task;
+    void (*fn)(void *);
+    void *arg;
+} call_task;
+
+static void call_run(nx_task *t)
+{
+    call_task *c = (call_task *)t;
+    c->fn(c->arg);
+}
+
+uint64_t nx_stream_call(nx_stream *s, void (*fn)(void *), void *arg)
+{
+    call_task *c = nx_malloc(sizeof *c);
+    *c = (call_task){.task.run = call_run, .fn = fn, .arg = arg};
+    return nx_stream_push(s, &c->task);
+}
+
+typedef struct {
+    nx_task task;
+    nx_stream *other;
+    uint64_t seq;
+} follow_task;
+
+static void follow_run(nx_task *t)
+{
+    follow_task *f = (follow_task *)t;
+    nx_stream_wait(f->other, f->seq);
+}
+
+void nx_stream_follow(nx_stream *s, nx_stream *other, uint64_t seq)
+{
+    if (s == other || nx_stream_is_done(other, seq))
+        return;
+    follow_task *f = nx_malloc(sizeof *f);
+    *f = (follow_task){.task.run = follow_run, .other = other, .seq = seq};
+    nx_stream_push(s, &f->task);
+}
+
+bool nx_stream_claim(nx_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool idle = !s->busy && !s->head;
+    if (idle)
+        s->busy = true;
+    pthread_mutex_unlock(&s->lock);
+    return idle;
+}
+
+void nx_stream_yield(nx_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->busy = false;
+    if (s->head)
+        pthread_cond_signal(&s->work);
+    pthread_mutex_unlock(&s->lock);
+}

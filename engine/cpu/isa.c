@@ -1,0 +1,115 @@
+#include "engine/cpu/isa.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/ops/prims.h"
+
+extern const nx_kernel_entry nx_kernels_base[NX_PRIM_COUNT];
+
+static bool always(void)
+{
+    return true;
+}
+
+#if defined(__x86_64__)
+extern const nx_kernel_entry nx_kernels_avx2[NX_PRIM_COUNT];
+extern const nx_kernel_entry nx_kernels_avx512[NX_PRIM_COUNT];
+
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("bmi2");
+}
+
+static bool has_avx512(void)
+{
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+#elif defined(__aarch64__)
+#if defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+extern const nx_kernel_entry nx_kernels_neon[NX_PRIM_COUNT];
+
+static bool has_neon(void)
+{
+#if defined(__linux__)
+    unsigned long caps = getauxval(AT_HWCAP);
+    return (caps & HWCAP_ASIMDDP) && (caps & HWCAP_FPHP);
+#else
+    return true; /* every Apple processor of this architecture has dot products and half floats */
+#endif
+}
+#endif
+
+/* Worst first. */
+static const struct {
+    const char *name;
+    bool (*supported)(void);
+    const nx_kernel_entry *kernels;
+} levels[] = {
+    {"base", always, nx_kernels_base},
+#if defined(__x86_64__)
+    {"avx2", has_avx2, nx_kernels_avx2},
+    {"avx512", has_avx512, nx_kernels_avx512},
+#elif defined(__aarch64__)
+    {"neon", has_neon, nx_kernels_neon},
+#endif
+};
+enum { LEVELS = sizeof levels / sizeof *levels };
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int usable[LEVELS], n_usable, chosen;
+
+static void choose(void)
+{
+    for (int i = 0; i < LEVELS; i++)
+        if (levels[i].supported())
+            usable[n_usable++] = i;
+    chosen = usable[n_usable - 1];
+    const char *want = getenv("NEXUS_ISA");
+    if (!want || !*want)
+        return;
+    for (int i = 0; i < n_usable; i++)
+        if (strcmp(levels[usable[i]].name, want) == 0) {
+            chosen = usable[i];
+            return;
+        }
+    fprintf(stderr, "nexus: NEXUS_ISA=%s is not available here, using %s\n", want,
+            levels[chosen].name);
+}
+
+const nx_kernel_entry *nx_cpu_kernels(void)
+{
+    pthread_once(&once, choose);
+    return levels[chosen].kernels;
+}
+
+const char *nx_cpu_isa_name(void)
+{
+    pthread_once(&once, choose);
+    return levels[chosen].name;
+}
+
+int nx_cpu_isa_count(void)
+{
+    pthread_once(&once, choose);
+    return n_usable;
+}
+
+const char *nx_cpu_isa_name_at(int i)
+{
+    return levels[usable[i]].name;
+}
+
+const nx_kernel_entry *nx_cpu_isa_kernels_at(int i)
+{
+    return levels[usable[i]].kernels;
+}

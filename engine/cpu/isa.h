@@ -1,0 +1,24 @@
+/*
+ * isa.h: instruction-set levels. Kernel templates (*_tmpl.c) are compiled once a level with NX_ISA
+ * set to its name; the best the processor has is chosen at start, or the one NEXUS_ISA names.
+ */
+#ifndef NX_CPU_ISA_H
+#define NX_CPU_ISA_H
+
+#include "engine/core/backend.h"
+
+/* In a template: NX_FN(softmax) is softmax_avx2 and so on. */
+#define NX_FN_JOIN(name, isa) name##_##isa
+#define NX_FN_PASTE(name, isa) NX_FN_JOIN(name, isa)
+#define NX_FN(name) NX_FN_PASTE(name, NX_ISA)
+
+/* The kernel table of the level in use. */
+const nx_kernel_entry *nx_cpu_kernels(void);
+/* Its name: "base", "avx2", "avx512", "neon". */
+const char *nx_cpu_isa_name(void);
+/* Levels this build has and this processor can run, best last; for tests over all of them. */
+int nx_cpu_isa_count(void);
+const char *nx_cpu_isa_name_at(int i);
+const nx_kernel_entry *nx_cpu_isa_kernels_at(int i);
+
+#endif

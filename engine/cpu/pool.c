@@ -1,0 +1,173 @@
+/*
+ * pool.c: a persistent pool. One job at a time: the caller publishes it, wakes whoever sleeps, takes
+ * pieces itself and waits for the pieces others took. A worker that has just finished looks for more
+ * for a short while before it sleeps, since kernels come in bursts; it sleeps at once where there
+ * are more threads than processors.
+ */
+#include "engine/cpu/pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/os.h"
+
+enum { MAX_THREADS = 256, SPIN_NS = 50000 };
+
+typedef struct {
+    nx_piece fn;
+    void *ctx;
+    int64_t n, grain, pieces;
+} job;
+
+static struct {
+    pthread_mutex_t use; /* held by the caller whose job runs */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    int sleeping;
+    int started;  /* workers, without callers */
+    _Atomic int wanted;
+    job now;
+    _Atomic uint64_t generation;  /* counts jobs; odd: a job is open */
+    _Alignas(64) _Atomic int64_t next; /* piece to take */
+    _Alignas(64) _Atomic int inside; /* workers that may touch `now` */
+    _Atomic int admitted;         /* workers let into this job so far */
+} pool = {.use = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER,
+          .wake = PTHREAD_COND_INITIALIZER};
+
+static _Thread_local bool in_piece;
+
+static inline void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void take_pieces(const job *j)
+{
+    bool outer = in_piece;
+    in_piece = true;
+    for (;;) {
+        int64_t i = atomic_fetch_add_explicit(&pool.next, 1, memory_order_acq_rel);
+        if (i >= j->pieces)
+            break;
+        int64_t begin = i * j->grain, end = begin + j->grain;
+        j->fn(j->ctx, begin, end < j->n ? end : j->n);
+    }
+    in_piece = outer;
+}
+
+/* A worker joins the open job, if there is one it has not seen and it is among the wanted. The job
+ * cannot close while `inside` counts us, and we look at generation again after being counted. */
+static void join(uint64_t *seen)
+{
+    atomic_fetch_add(&pool.inside, 1);
+    uint64_t g = atomic_load(&pool.generation);
+    if (g != *seen && (g & 1)) {
+        *seen = g;
+        if (atomic_fetch_add(&pool.admitted, 1) < atomic_load(&pool.wanted) - 1)
+            take_pieces(&pool.now);
+    }
+    atomic_fetch_sub_explicit(&pool.inside, 1, memory_order_release);
+}
+
+static bool job_open(uint64_t seen)
+{
+    uint64_t g = atomic_load_explicit(&pool.generation, memory_order_acquire);
+    return g != seen && (g & 1);
+}
+
+static void *worker(void *arg)
+{
+    (void)arg;
+    uint64_t seen = 0;
+    for (;;) {
+        uint64_t until = nx_os_monotonic_ns() + SPIN_NS;
+        bool found = job_open(seen);
+        while (!found && nx_os_monotonic_ns() < until) {
+            for (int i = 0; i < 64 && !found; i++, relax())
+                found = job_open(seen);
+        }
+        if (!found) {
+            pthread_mutex_lock(&pool.lock);
+            pool.sleeping++;
+            while (!job_open(seen))
+                pthread_cond_wait(&pool.wake, &pool.lock);
+            pool.sleeping--;
+            pthread_mutex_unlock(&pool.lock);
+        }
+        join(&seen);
+    }
+    return NULL;
+}
+
+int nx_pool_threads(void)
+{
+    int n = atomic_load_explicit(&pool.wanted, memory_order_relaxed);
+    if (n > 0)
+        return n;
+    const char *env = getenv("NEXUS_THREADS");
+    n = env ? atoi(env) : 0;
+    if (n < 1)
+        n = nx_os_cpus();
+    if (n > MAX_THREADS)
+        n = MAX_THREADS;
+    atomic_store(&pool.wanted, n);
+    return n;
+}
+
+void nx_pool_set_threads(int n)
+{
+    pthread_mutex_lock(&pool.use); /* never in the middle of a job */
+    atomic_store(&pool.wanted, n < 0 ? 0 : n > MAX_THREADS ? MAX_THREADS : n);
+    pthread_mutex_unlock(&pool.use);
+}
+
+/* With pool.use held. Fewer threads than wanted is no error: the caller does what nobody takes. */
+static void start_workers(int wanted)
+{
+    while (pool.started < wanted - 1) {
+        pthread_t t;
+        if (pthread_create(&t, NULL, worker, NULL) != 0)
+            return;
+        pthread_detach(t);
+        pool.started++;
+    }
+}
+
+static void run_alone(int64_t n, int64_t grain, nx_piece fn, void *ctx)
+{
+    for (int64_t begin = 0; begin < n; begin += grain)
+        fn(ctx, begin, begin + grain < n ? begin + grain : n);
+}
+
+void nx_parallel(int64_t n, int64_t grain, nx_piece fn, void *ctx)
+{
+    if (grain < 1)
+        grain = 1;
+    int64_t pieces = (n + grain - 1) / grain;
+    int threads = nx_pool_threads();
+    if (pieces <= 1 || threads == 1 || in_piece || pthread_mutex_trylock(&pool.use) != 0) {
+        run_alone(n, grain, fn, ctx);
+        return;
+    }
+    start_workers(threads);
+    pool.now = (job){fn, ctx, n, grain, pieces};
+    atomic_store(&pool.next, 0);
+    atomic_store(&pool.admitted, 0);
+    atomic_fetch_add(&pool.generation, 1); /* odd: open */
+    pthread_mutex_lock(&pool.lock);
+    if (pool.sleeping)
+        pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.lock);
+    take_pieces(&pool.now);
+    atomic_fetch_add(&pool.generation, 1); /* even: closed, nobody joins any more */
+    for (int spins = 0; atomic_load_explicit(&pool.inside, memory_order_acquire); spins++)
+        spins < 2000 ? relax() : (void)sched_yield(); /* a worker may have lost its processor */
+    pthread_mutex_unlock(&pool.use);
+}
