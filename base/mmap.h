@@ -9,8 +9,8 @@
 #ifndef NX_BASE_MMAP_H
 #define NX_BASE_MMAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 typedef struct nx_mapping nx_mapping;
 
@@ -30,6 +30,9 @@ void nx_mapping_drop(void *payload);
 const unsigned char *nx_mapping_data(const nx_mapping *m);
 size_t nx_mapping_size(const nx_mapping *m); /* bytes */
 const char *nx_mapping_path(const nx_mapping *m);
+
+/* The text that stands for a large file in a Git checkout made without LFS. */
+bool nx_mapping_is_lfs_pointer(const nx_mapping *m);
 
 /* Lets the pages that lie wholly inside [offset, offset + length) leave memory; touched again,
  * they are read from the file again. A hint: never fails, ranges outside the file are cut. */
