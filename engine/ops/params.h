@@ -12,4 +12,9 @@ typedef struct {
     nx_dtype dtype;
 } nx_astype_params;
 
+/* broadcast.c */
+typedef struct {
+    nx_dims shape;
+} nx_broadcast_params;
+
 #endif
