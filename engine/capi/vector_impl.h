@@ -25,8 +25,8 @@ static bool VECTOR(add_)(ITEMS *v, DATA data, size_t size, const char *function)
     nx_vec_reserve(v, size);
     for (size_t i = 0; i < size; i++) {
         if (!COPY(data[i], &v->at[v->n + i])) {
-            while (i-- > 0)
-                DROP(v->at[v->n + i]);
+            for (size_t k = 0; k < i; k++)
+                DROP(v->at[v->n + k]);
             return nx_fail("[%s] element %zu is empty", function, i);
         }
     }
