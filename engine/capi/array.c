@@ -77,15 +77,15 @@ static nx_array *from_double(double val)
     return nx_array_from_data(&val, NULL, 0, NX_FLOAT64);
 }
 
-#define NEW(...)                              \
-    do {                                      \
-        NX_SCOPE;                             \
-        return nx_handle_of(__VA_ARGS__);     \
+#define NEW(...)                                                                                   \
+    do {                                                                                           \
+        NX_SCOPE;                                                                                  \
+        return nx_handle_of(__VA_ARGS__);                                                          \
     } while (0)
-#define SET(...)                                          \
-    do {                                                  \
-        NX_SCOPE;                                         \
-        return nx_give(arr, __VA_ARGS__, __func__);       \
+#define SET(...)                                                                                   \
+    do {                                                                                           \
+        NX_SCOPE;                                                                                  \
+        return nx_give(arr, __VA_ARGS__, __func__);                                                \
     } while (0)
 
 mlx_array mlx_array_new_bool(bool val)
@@ -163,8 +163,7 @@ mlx_array mlx_array_new_data(const void *data, const int *shape, int dim, mlx_dt
     NEW(from_data(data, shape, dim, dtype));
 }
 
-int mlx_array_set_data(mlx_array *arr, const void *data, const int *shape, int dim,
-                       mlx_dtype dtype)
+int mlx_array_set_data(mlx_array *arr, const void *data, const int *shape, int dim, mlx_dtype dtype)
 {
     SET(from_data(data, shape, dim, dtype));
 }
@@ -175,8 +174,8 @@ mlx_array mlx_array_new_data_managed(void *data, const int *shape, int dim, mlx_
     return mlx_array_new_data_managed_payload(data, shape, dim, dtype, data, dtor);
 }
 
-mlx_array mlx_array_new_data_managed_payload(void *data, const int *shape, int dim,
-                                             mlx_dtype dtype, void *payload, void (*dtor)(void *))
+mlx_array mlx_array_new_data_managed_payload(void *data, const int *shape, int dim, mlx_dtype dtype,
+                                             void *payload, void (*dtor)(void *))
 {
     if (dim > 0 && !shape) {
         nx_report_empty(__func__, "shape");
@@ -195,10 +194,10 @@ static const nx_array *array_of(mlx_array arr, const char *function)
     return NULL;
 }
 
-#define FIELD(expression, otherwise)                    \
-    do {                                                \
-        const nx_array *a = array_of(arr, __func__);    \
-        return a ? (expression) : (otherwise);          \
+#define FIELD(expression, otherwise)                                                               \
+    do {                                                                                           \
+        const nx_array *a = array_of(arr, __func__);                                               \
+        return a ? (expression) : (otherwise);                                                     \
     } while (0)
 
 size_t mlx_array_itemsize(const mlx_array arr)

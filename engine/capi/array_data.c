@@ -81,16 +81,16 @@ static bool item(nx_array *a, number *n)
     return true;
 }
 
-#define ITEM(name, type, value)                                     \
-    int mlx_array_item_##name(type *res, const mlx_array arr)       \
-    {                                                               \
-        NX_SCOPE;                                                   \
-        number n;                                                   \
-        NX_POINTER(res);                                            \
-        if (!item(NX_ARRAY(arr), &n))                               \
-            return nx_report();                                     \
-        *res = (value);                                             \
-        return 0;                                                   \
+#define ITEM(name, type, value)                                                                    \
+    int mlx_array_item_##name(type *res, const mlx_array arr)                                      \
+    {                                                                                              \
+        NX_SCOPE;                                                                                  \
+        number n;                                                                                  \
+        NX_POINTER(res);                                                                           \
+        if (!item(NX_ARRAY(arr), &n))                                                              \
+            return nx_report();                                                                    \
+        *res = (value);                                                                            \
+        return 0;                                                                                  \
     }
 ITEM(bool, bool, n.is_integer ? n.bits != 0 : n.re != 0 || n.im != 0)
 ITEM(uint8, uint8_t, (uint8_t)number_bits(&n))
@@ -135,10 +135,10 @@ static const void *data(mlx_array arr, const char *function)
     return a->data;
 }
 
-#define DATA(name, type)                                    \
-    const type *mlx_array_data_##name(const mlx_array arr)  \
-    {                                                       \
-        return data(arr, __func__);                         \
+#define DATA(name, type)                                                                           \
+    const type *mlx_array_data_##name(const mlx_array arr)                                         \
+    {                                                                                              \
+        return data(arr, __func__);                                                                \
     }
 DATA(bool, bool)
 DATA(uint8, uint8_t)

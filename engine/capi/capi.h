@@ -72,55 +72,71 @@ static inline void nx_scope_end(const nx_scope *scope)
 #define NX_SCOPE nx_scope scope_ __attribute__((cleanup(nx_scope_end), unused)) = nx_scope_open()
 
 /* The object behind a handle; where it is empty, the function returns `fail` after reporting. */
-#define NX_OBJECT_OR(type, handle, fail)                    \
-    ({                                                      \
-        type *object_ = (type *)(handle).ctx;               \
-        if (!object_) {                                     \
-            nx_report_empty(__func__, #handle);             \
-            return fail;                                    \
-        }                                                   \
-        object_;                                            \
+#define NX_OBJECT_OR(type, handle, fail)                                                           \
+    ({                                                                                             \
+        type *object_ = (type *)(handle).ctx;                                                      \
+        if (!object_) {                                                                            \
+            nx_report_empty(__func__, #handle);                                                    \
+            return fail;                                                                           \
+        }                                                                                          \
+        object_;                                                                                   \
     })
 #define NX_OBJECT(type, handle) NX_OBJECT_OR(type, handle, 1)
-#define NX_ARRAY(handle) (NX_OBJECT(nx_handle, handle)->array)
+#define NX_ARRAY(handle)        (NX_OBJECT(nx_handle, handle)->array)
 /* An optional array: NULL for an empty handle. */
 #define NX_ARRAY_OR_NULL(handle) ((handle).ctx ? ((nx_handle *)(handle).ctx)->array : NULL)
-#define NX_ARRAYS(handle) NX_OBJECT(nx_array_vec, handle) /* nx_array_vec * */
-#define NX_STREAM(handle) NX_OBJECT(nx_stream, handle)
+#define NX_ARRAYS(handle)        NX_OBJECT(nx_array_vec, handle) /* nx_array_vec * */
+#define NX_STREAM(handle)        NX_OBJECT(nx_stream, handle)
 /* A pointer that must not be NULL. */
-#define NX_POINTER(pointer)                                 \
-    ({                                                      \
-        if (!(pointer))                                     \
-            return nx_report_empty(__func__, #pointer);     \
-        (pointer);                                          \
+#define NX_POINTER(pointer)                                                                        \
+    ({                                                                                             \
+        if (!(pointer))                                                                            \
+            return nx_report_empty(__func__, #pointer);                                            \
+        (pointer);                                                                                 \
+    })
+
+/* A list of ints that the interface gives as `list` and `list_num`, checked, as two arguments:
+ * pointer, int. Shapes and axes; a longer list is NX_LONG_INTS. */
+#define NX_INTS(list)      NX_LIST(list, list##_num, NX_MAX_NDIM), (int)list##_num
+#define NX_LONG_INTS(list) NX_LIST(list, list##_num, INT32_MAX), (int)list##_num
+#define NX_LIST(list, n, most)                                                                     \
+    ({                                                                                             \
+        if ((n) > (size_t)(most)) {                                                                \
+            nx_fail("[%s] %zu numbers in %s, at most %d are possible", __func__, (size_t)(n),      \
+                    #list, (int)(most));                                                           \
+            return nx_report();                                                                    \
+        }                                                                                          \
+        if ((n) && !(list))                                                                        \
+            return nx_report_empty(__func__, #list);                                               \
+        (list);                                                                                    \
     })
 
 /* An element type, checked. */
-#define NX_DTYPE(dtype)                                                         \
-    ({                                                                          \
-        if ((unsigned)(dtype) >= NX_DTYPE_COUNT) {                              \
-            nx_fail("[%s] %d is no element type", __func__, (int)(dtype));      \
-            return nx_report();                                                 \
-        }                                                                       \
-        (nx_dtype)(dtype);                                                      \
+#define NX_DTYPE(dtype)                                                                            \
+    ({                                                                                             \
+        if ((unsigned)(dtype) >= NX_DTYPE_COUNT) {                                                 \
+            nx_fail("[%s] %d is no element type", __func__, (int)(dtype));                         \
+            return nx_report();                                                                    \
+        }                                                                                          \
+        (nx_dtype)(dtype);                                                                         \
     })
 
-#define NX_GIVE(expression)                             \
-    do {                                                \
-        NX_SCOPE;                                       \
-        return nx_give(res, (expression), __func__);    \
+#define NX_GIVE(expression)                                                                        \
+    do {                                                                                           \
+        NX_SCOPE;                                                                                  \
+        return nx_give(res, (expression), __func__);                                               \
     } while (0)
 
 /* Whole functions of the most common forms. */
-#define NX_UNARY(function, builder)                                             \
-    int function(mlx_array *res, const mlx_array a, const mlx_stream s)         \
-    {                                                                           \
-        NX_GIVE(builder(NX_ARRAY(a), NX_STREAM(s)));                            \
+#define NX_UNARY(function, builder)                                                                \
+    int function(mlx_array *res, const mlx_array a, const mlx_stream s)                            \
+    {                                                                                              \
+        NX_GIVE(builder(NX_ARRAY(a), NX_STREAM(s)));                                               \
     }
-#define NX_BINARY(function, builder)                                                            \
-    int function(mlx_array *res, const mlx_array a, const mlx_array b, const mlx_stream s)      \
-    {                                                                                           \
-        NX_GIVE(builder(NX_ARRAY(a), NX_ARRAY(b), NX_STREAM(s)));                               \
+#define NX_BINARY(function, builder)                                                               \
+    int function(mlx_array *res, const mlx_array a, const mlx_array b, const mlx_stream s)         \
+    {                                                                                              \
+        NX_GIVE(builder(NX_ARRAY(a), NX_ARRAY(b), NX_STREAM(s)));                                  \
     }
 
 #endif

@@ -71,10 +71,10 @@ static void result_end(result *r, mlx_vector_array *to, bool ok)
 }
 
 #define CLOSURE(f) mlx_closure_##f
-#define HANDLE mlx_closure
-#define TYPES mlx_vector_array *, const mlx_vector_array
-#define PARAMS mlx_vector_array *res, const mlx_vector_array input
-#define ARGS res, input
+#define HANDLE     mlx_closure
+#define TYPES      mlx_vector_array *, const mlx_vector_array
+#define PARAMS     mlx_vector_array *res, const mlx_vector_array input
+#define ARGS       res, input
 #include "engine/capi/closure_impl.h"
 
 int mlx_closure_apply(mlx_vector_array *res, mlx_closure cls, const mlx_vector_array input)
@@ -132,11 +132,10 @@ mlx_closure mlx_closure_new_unary(int (*fun)(mlx_array *, const mlx_array))
 }
 
 #define CLOSURE(f) mlx_closure_kwargs_##f
-#define HANDLE mlx_closure_kwargs
-#define TYPES mlx_vector_array *, const mlx_vector_array, const mlx_map_string_to_array
-#define PARAMS                                                  \
-    mlx_vector_array *res, const mlx_vector_array input_0,      \
-        const mlx_map_string_to_array input_1
+#define HANDLE     mlx_closure_kwargs
+#define TYPES      mlx_vector_array *, const mlx_vector_array, const mlx_map_string_to_array
+#define PARAMS                                                                                     \
+    mlx_vector_array *res, const mlx_vector_array input_0, const mlx_map_string_to_array input_1
 #define ARGS res, input_0, input_1
 #include "engine/capi/closure_impl.h"
 
@@ -154,10 +153,10 @@ int mlx_closure_kwargs_apply(mlx_vector_array *res, mlx_closure_kwargs cls,
 }
 
 #define CLOSURE(f) mlx_closure_value_and_grad_##f
-#define HANDLE mlx_closure_value_and_grad
-#define TYPES mlx_vector_array *, mlx_vector_array *, const mlx_vector_array
-#define PARAMS mlx_vector_array *res_0, mlx_vector_array *res_1, const mlx_vector_array input
-#define ARGS res_0, res_1, input
+#define HANDLE     mlx_closure_value_and_grad
+#define TYPES      mlx_vector_array *, mlx_vector_array *, const mlx_vector_array
+#define PARAMS     mlx_vector_array *res_0, mlx_vector_array *res_1, const mlx_vector_array input
+#define ARGS       res_0, res_1, input
 #include "engine/capi/closure_impl.h"
 
 int mlx_closure_value_and_grad_apply(mlx_vector_array *res_0, mlx_vector_array *res_1,
@@ -175,11 +174,11 @@ int mlx_closure_value_and_grad_apply(mlx_vector_array *res_0, mlx_vector_array *
 }
 
 #define CLOSURE(f) mlx_closure_custom_##f
-#define HANDLE mlx_closure_custom
-#define TYPES                                                                                   \
+#define HANDLE     mlx_closure_custom
+#define TYPES                                                                                      \
     mlx_vector_array *, const mlx_vector_array, const mlx_vector_array, const mlx_vector_array
-#define PARAMS                                                                                  \
-    mlx_vector_array *res, const mlx_vector_array input_0, const mlx_vector_array input_1,      \
+#define PARAMS                                                                                     \
+    mlx_vector_array *res, const mlx_vector_array input_0, const mlx_vector_array input_1,         \
         const mlx_vector_array input_2
 #define ARGS res, input_0, input_1, input_2
 #include "engine/capi/closure_impl.h"
@@ -200,11 +199,11 @@ int mlx_closure_custom_apply(mlx_vector_array *res, mlx_closure_custom cls,
 }
 
 #define CLOSURE(f) mlx_closure_custom_jvp_##f
-#define HANDLE mlx_closure_custom_jvp
-#define TYPES                                                                                   \
+#define HANDLE     mlx_closure_custom_jvp
+#define TYPES                                                                                      \
     mlx_vector_array *, const mlx_vector_array, const mlx_vector_array, const int *, size_t
-#define PARAMS                                                                                  \
-    mlx_vector_array *res, const mlx_vector_array input_0, const mlx_vector_array input_1,      \
+#define PARAMS                                                                                     \
+    mlx_vector_array *res, const mlx_vector_array input_0, const mlx_vector_array input_1,         \
         const int *input_2, size_t input_2_num
 #define ARGS res, input_0, input_1, input_2, input_2_num
 #include "engine/capi/closure_impl.h"
@@ -224,10 +223,10 @@ int mlx_closure_custom_jvp_apply(mlx_vector_array *res, mlx_closure_custom_jvp c
 }
 
 #define CLOSURE(f) mlx_closure_custom_vmap_##f
-#define HANDLE mlx_closure_custom_vmap
-#define TYPES mlx_vector_array *, mlx_vector_int *, const mlx_vector_array, const int *, size_t
-#define PARAMS                                                                                  \
-    mlx_vector_array *res_0, mlx_vector_int *res_1, const mlx_vector_array input_0,             \
+#define HANDLE     mlx_closure_custom_vmap
+#define TYPES      mlx_vector_array *, mlx_vector_int *, const mlx_vector_array, const int *, size_t
+#define PARAMS                                                                                     \
+    mlx_vector_array *res_0, mlx_vector_int *res_1, const mlx_vector_array input_0,                \
         const int *input_1, size_t input_1_num
 #define ARGS res_0, res_1, input_0, input_1, input_1_num
 #include "engine/capi/closure_impl.h"

@@ -34,8 +34,8 @@ HANDLE CLOSURE(new_func)(int (*fun)(TYPES))
 
 HANDLE CLOSURE(new_func_payload)(int (*fun)(TYPES, void *), void *payload, void (*dtor)(void *))
 {
-    return (HANDLE){cell_new((nx_closure){
-        .with_payload = (void (*)(void))fun, .payload = payload, .dtor = dtor})};
+    return (HANDLE){cell_new(
+        (nx_closure){.with_payload = (void (*)(void))fun, .payload = payload, .dtor = dtor})};
 }
 
 int CLOSURE(set)(HANDLE *cls, const HANDLE src)

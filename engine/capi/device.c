@@ -104,9 +104,7 @@ typedef struct {
 
 static void info_clear(info *i)
 {
-    for (size_t k = 0; k < i->strings.n; k++)
-        free((void *)(uintptr_t)i->strings.entries[k].value);
-    nx_map_clear(&i->strings);
+    nx_map_drop_strings(&i->strings);
     nx_map_clear(&i->sizes);
 }
 

@@ -43,6 +43,16 @@ static nx_map_entry *next(size_t *place, const nx_map *map)
     return *place < map->n ? &map->entries[(*place)++] : NULL;
 }
 
+void nx_map_drop_arrays(nx_map *map)
+{
+    destroy(map, array_drop);
+}
+
+void nx_map_drop_strings(nx_map *map)
+{
+    destroy(map, free);
+}
+
 void nx_map_put_array(nx_map *map, const char *key, nx_array *value)
 {
     put(map, key, nx_array_ref(value), array_drop);

@@ -25,6 +25,8 @@ void nx_vector_set(mlx_vector_array *res, nx_array *const *a, size_t n);
  * char *. A map is made where *map is empty. Takes a reference of its own, a copy. */
 void nx_map_put_array(nx_map *map, const char *key, nx_array *value);
 void nx_map_put_string(nx_map *map, const char *key, const char *value);
+void nx_map_drop_arrays(nx_map *map); /* empties the map */
+void nx_map_drop_strings(nx_map *map);
 
 /* mlx_io_reader and mlx_io_writer: counted, since an array loaded lazily keeps its reader. */
 typedef struct {
@@ -34,5 +36,20 @@ typedef struct {
 } nx_io;
 nx_io *nx_io_ref(nx_io *io);
 void nx_io_unref(nx_io **io);
+
+/* mlx_io_gguf: named arrays, and metadata of three kinds by name. */
+typedef struct {
+    enum { NX_GGUF_ARRAY, NX_GGUF_STRING, NX_GGUF_STRINGS } kind;
+    nx_array *array;
+    char *string;
+    nx_string_vec strings;
+} nx_gguf_value;
+typedef struct {
+    nx_map arrays;   /* nx_array * */
+    nx_map metadata; /* nx_gguf_value * */
+} nx_gguf;
+void nx_gguf_clear(nx_gguf *g);
+/* The value of a key, new or with its old content freed, to be filled. */
+nx_gguf_value *nx_gguf_value_set(nx_gguf *g, const char *key, int kind);
 
 #endif

@@ -10,17 +10,17 @@ static bool array_copy(mlx_array from, nx_array **to)
     return true;
 }
 
-#define VECTOR(f) mlx_vector_array_##f
-#define HANDLE mlx_vector_array
-#define ITEMS nx_array_vec
-#define ITEM nx_array *
-#define IN const mlx_array
-#define DATA const mlx_array *
-#define OUT mlx_array
-#define COPY(in, to) array_copy(in, to)
+#define VECTOR(f)           mlx_vector_array_##f
+#define HANDLE              mlx_vector_array
+#define ITEMS               nx_array_vec
+#define ITEM                nx_array *
+#define IN                  const mlx_array
+#define DATA                const mlx_array *
+#define OUT                 mlx_array
+#define COPY(in, to)        array_copy(in, to)
 #define COPY_ITEM(item, to) (*(to) = nx_array_ref(item))
-#define DROP(item) nx_array_unref(&(item))
-#define GIVE(item, res) nx_handle_set_take(res, nx_array_ref(item))
+#define DROP(item)          nx_array_unref(&(item))
+#define GIVE(item, res)     nx_handle_set_take(res, nx_array_ref(item))
 #include "engine/capi/vector_impl.h"
 
 void nx_vector_set(mlx_vector_array *res, nx_array *const *a, size_t n)
@@ -51,30 +51,30 @@ static bool vector_copy(mlx_vector_array from, nx_array_vec *to)
     return true;
 }
 
-#define VECTOR(f) mlx_vector_vector_array_##f
-#define HANDLE mlx_vector_vector_array
-#define ITEMS nx_array_vec_vec
-#define ITEM nx_array_vec
-#define IN const mlx_vector_array
-#define DATA const mlx_vector_array *
-#define OUT mlx_vector_array
-#define COPY(in, to) vector_copy(in, to)
+#define VECTOR(f)           mlx_vector_vector_array_##f
+#define HANDLE              mlx_vector_vector_array
+#define ITEMS               nx_array_vec_vec
+#define ITEM                nx_array_vec
+#define IN                  const mlx_vector_array
+#define DATA                const mlx_vector_array *
+#define OUT                 mlx_vector_array
+#define COPY(in, to)        vector_copy(in, to)
 #define COPY_ITEM(item, to) arrays_copy(&(item), to)
-#define DROP(item) mlx_vector_array_drop_(&(item))
-#define GIVE(item, res) nx_vector_set(res, (item).at, (item).n)
+#define DROP(item)          mlx_vector_array_drop_(&(item))
+#define GIVE(item, res)     nx_vector_set(res, (item).at, (item).n)
 #include "engine/capi/vector_impl.h"
 
-#define VECTOR(f) mlx_vector_int_##f
-#define HANDLE mlx_vector_int
-#define ITEMS nx_int_vec
-#define ITEM int
-#define IN int
-#define DATA int *
-#define OUT int
-#define COPY(in, to) (*(to) = (in), true)
+#define VECTOR(f)           mlx_vector_int_##f
+#define HANDLE              mlx_vector_int
+#define ITEMS               nx_int_vec
+#define ITEM                int
+#define IN                  int
+#define DATA                int *
+#define OUT                 int
+#define COPY(in, to)        (*(to) = (in), true)
 #define COPY_ITEM(item, to) (*(to) = (item))
-#define DROP(item) ((void)(item))
-#define GIVE(item, res) (*(res) = (item))
+#define DROP(item)          ((void)(item))
+#define GIVE(item, res)     (*(res) = (item))
 #include "engine/capi/vector_impl.h"
 
 static bool text_copy(const char *from, char **to)
@@ -85,15 +85,15 @@ static bool text_copy(const char *from, char **to)
     return true;
 }
 
-#define VECTOR(f) mlx_vector_string_##f
-#define HANDLE mlx_vector_string
-#define ITEMS nx_string_vec
-#define ITEM char *
-#define IN const char *
-#define DATA const char **
-#define OUT char *
-#define COPY(in, to) text_copy(in, to)
+#define VECTOR(f)           mlx_vector_string_##f
+#define HANDLE              mlx_vector_string
+#define ITEMS               nx_string_vec
+#define ITEM                char *
+#define IN                  const char *
+#define DATA                const char **
+#define OUT                 char *
+#define COPY(in, to)        text_copy(in, to)
 #define COPY_ITEM(item, to) text_copy(item, to)
-#define DROP(item) free(item)
-#define GIVE(item, res) (*(res) = (item))
+#define DROP(item)          free(item)
+#define GIVE(item, res)     (*(res) = (item))
 #include "engine/capi/vector_impl.h"

@@ -21,7 +21,8 @@ static void VECTOR(drop_)(ITEMS *v)
 static bool VECTOR(add_)(ITEMS *v, DATA data, size_t size, const char *function)
 {
     if (size > SIZE_MAX / 2 / sizeof(ITEM) - v->n || (size && !data))
-        return nx_fail("[%s] %zu elements at a %s", function, size, data ? "pointer" : "NULL pointer");
+        return nx_fail("[%s] %zu elements at a %s", function, size,
+                       data ? "pointer" : "NULL pointer");
     nx_vec_reserve(v, size);
     for (size_t i = 0; i < size; i++) {
         if (!COPY(data[i], &v->at[v->n + i])) {

@@ -145,8 +145,8 @@ static void managed_memory_is_given_back_once(void **state)
 {
     int counter = 1, shape[] = {4};
     float data[4] = {1, 2, 3, 4};
-    mlx_array a = mlx_array_new_data_managed_payload(data, shape, 1, MLX_FLOAT32, &counter,
-                                                     count_down);
+    mlx_array a =
+        mlx_array_new_data_managed_payload(data, shape, 1, MLX_FLOAT32, &counter, count_down);
     mlx_array b = mlx_array_new();
     assert_int_equal(mlx_array_set(&b, a), 0);
     mlx_array_free(a);
@@ -293,6 +293,40 @@ static void closures_live_as_long_as_a_handle(void **state)
     mlx_array_free(b);
 }
 
+static void gguf_keeps_values_of_three_kinds(void **state)
+{
+    mlx_io_gguf g = mlx_io_gguf_new();
+    mlx_array a = mlx_array_new_int(3), got = mlx_array_new();
+    mlx_string text = mlx_string_new();
+    const char *words[] = {"x", "y"};
+    mlx_vector_string list = mlx_vector_string_new_data(words, 2), keys = mlx_vector_string_new();
+    bool flag = true;
+    assert_int_equal(mlx_io_gguf_set_array(g, "w", a), 0);
+    assert_int_equal(mlx_io_gguf_set_metadata_array(g, "n", a), 0);
+    assert_int_equal(mlx_io_gguf_set_metadata_string(g, "s", "text"), 0);
+    assert_int_equal(mlx_io_gguf_set_metadata_string(g, "l", "was a string"), 0);
+    assert_int_equal(mlx_io_gguf_set_metadata_vector_string(g, "l", list), 0);
+    assert_int_equal(mlx_io_gguf_get_array(&got, g, "w"), 0);
+    assert_int_equal(int_of(got), 3);
+    assert_int_equal(mlx_io_gguf_get_metadata_string(&text, g, "s"), 0);
+    assert_string_equal(mlx_string_data(text), "text");
+    assert_int_equal(mlx_io_gguf_get_metadata_string(&text, g, "l"), 2);
+    assert_int_equal(mlx_io_gguf_get_metadata_vector_string(&keys, g, "l"), 0);
+    assert_int_equal(mlx_vector_string_size(keys), 2);
+    assert_int_equal(mlx_io_gguf_get_keys(&keys, g), 0);
+    assert_int_equal(mlx_vector_string_size(keys), 1);
+    assert_int_equal(mlx_io_gguf_has_metadata_array(&flag, g, "s"), 0);
+    assert_false(flag);
+    assert_int_equal(mlx_io_gguf_get_array(&got, g, "n"), 2);
+    assert_int_equal(seen.calls, 0);
+    mlx_vector_string_free(list);
+    mlx_vector_string_free(keys);
+    mlx_string_free(text);
+    mlx_array_free(a);
+    mlx_array_free(got);
+    mlx_io_gguf_free(g);
+}
+
 static const char *label(void *desc)
 {
     return "here";
@@ -303,8 +337,8 @@ static void readers_free_their_descriptor(void **state)
     int counter = 1;
     void *desc = NULL;
     mlx_string s = mlx_string_new();
-    mlx_io_reader r = mlx_io_reader_new(&counter, (mlx_io_vtable){.label = label,
-                                                                   .free = count_down});
+    mlx_io_reader r =
+        mlx_io_reader_new(&counter, (mlx_io_vtable){.label = label, .free = count_down});
     assert_int_equal(mlx_io_reader_descriptor(&desc, r), 0);
     assert_ptr_equal(desc, &counter);
     assert_int_equal(mlx_io_reader_tostring(&s, r), 0);
@@ -364,6 +398,7 @@ int main(void)
         cmocka_unit_test_setup(vectors_of_ints_and_strings, start),
         cmocka_unit_test_setup(maps_find_and_walk, start),
         cmocka_unit_test_setup(closures_live_as_long_as_a_handle, start),
+        cmocka_unit_test_setup(gguf_keeps_values_of_three_kinds, start),
         cmocka_unit_test_setup(readers_free_their_descriptor, start),
         cmocka_unit_test_setup(devices_and_streams, start),
     };
