@@ -1,0 +1,103 @@
+/*
+ * engine.h: what our engine offers beyond mlx-c, as one table of functions.
+ *
+ * A program asks for the table at run time and does without where it is absent, so the same program
+ * also links to Apple's mlx-c:
+ *
+ *     const nexus_engine *(*get)(void) = (const nexus_engine *(*)(void))dlsym(RTLD_DEFAULT,
+ *                                                                             "nexus_engine_get");
+ *     const nexus_engine *engine = get ? get() : NULL;
+ *
+ * The conventions are mlx-c's: functions return 0, or 1 after an error for which the handler of
+ * mlx/c/error.h was called once; results are lazy; *res may be empty or hold a value, which is
+ * replaced. Each entry names the mlx-c calls that do the same where the table is absent.
+ *
+ * Numbers. Every product and attention here sums over its inner dimension in one order that does
+ * not depend on how many rows, threads or sequences take part: a row of a product of 512 rows has
+ * the bits it has alone. Products with quantized weights see their activations rounded to 15 bits
+ * a block (an error at most 2^-15 of the block's largest magnitude, far below bfloat16's).
+ */
+#ifndef NEXUS_ENGINE_H
+#define NEXUS_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mlx/c/mlx.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Types of GGUF tensors are given by their number in the file (GGML's: 0 F32, 1 F16, 2 Q4_0,
+ * 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 10-14 Q2_K-Q6_K, 30 BF16). An array that gguf_repack made has
+ * this bit added to its type. */
+#define NEXUS_GGUF_REPACKED 0x10000
+
+/* version counts up as entries are added at the end; none is ever removed or changed. */
+typedef struct nexus_engine {
+    int version;
+
+    /* The kernels in use: "base", "avx2", "avx512", "neon". */
+    const char *(*isa)(void);
+
+    /* Threads that share the work of one operation, the caller included; 0 sets the default again
+     * (NEXUS_THREADS, else the processors this process may use). */
+    int (*threads)(void);
+    void (*set_threads)(int n);
+
+    /*
+     * GGUF tensors as they lie in the file. w is uint8 [N, row_bytes] (a matrix of N rows of K
+     * values; row_bytes = K / values a block * bytes a block), usually over a mapped file
+     * (mlx_array_new_data_managed_payload). Experts in one tensor are matrices of it, sliced along
+     * the first axis before they are reshaped to [N, row_bytes].
+     * Without the table: read the values into a float array, or quantize it by mlx_quantize, and
+     * use mlx_matmul, mlx_quantized_matmul, mlx_take_axis, mlx_dequantize.
+     */
+    bool (*gguf_supports)(int ggml_type);
+
+    /* x [..., K] times the transpose of w: [..., N], of x's type (float32, float16, bfloat16). */
+    int (*gguf_matmul)(mlx_array *res, const mlx_array x, const mlx_array w, int ggml_type,
+                       const mlx_stream s);
+
+    /* Rows of w as numbers: indices (any integer type) [...] give [..., K] of type dtype. Indices
+     * must lie in 0..N-1: a row out of range is filled with zeros. */
+    int (*gguf_take)(mlx_array *res, const mlx_array w, int ggml_type, const mlx_array indices,
+                     mlx_dtype dtype, const mlx_stream s);
+
+    /* All rows: [N, K] of type dtype. */
+    int (*gguf_dequantize)(mlx_array *res, const mlx_array w, int ggml_type, mlx_dtype dtype,
+                           const mlx_stream s);
+
+    /* The same bytes in an order that the kernels read faster: same shape, type with
+     * NEXUS_GGUF_REPACKED added. Worth it where the query says so; the caller repacks a tensor at
+     * its first use, evaluates the result, and lets the mapped pages go. */
+    bool (*gguf_should_repack)(int ggml_type, int64_t rows, int64_t columns);
+    int (*gguf_repack)(mlx_array *res, const mlx_array w, int ggml_type, const mlx_stream s);
+
+    /*
+     * Attention over a key-value cache, in float32 throughout, whatever the cache's type.
+     *   q [B, H, L, D], k [B, Hkv, S, D], v [B, Hkv, S, Dv]: floating types, each its own; any
+     *   strides (slices of a larger cache are read where they lie). H is a multiple of Hkv.
+     *   lengths: int32 [B], keys of each sequence that count (1..S); empty: S for all.
+     *   causal: the last query stands at its sequence's last key, the others before it.
+     *   window: a query sees the `window` last keys up to its own place; 0: all.
+     *   sinks: [H], a logit a head that takes part in the softmax and adds no value; or empty.
+     * The result is [B, H, L, Dv] of q's type. Independent of how the queries are cut into calls.
+     * Without the table: mlx_fast_scaled_dot_product_attention, a sequence a call, with k and v
+     * converted to q's type and an array mask for the window.
+     */
+    int (*attention)(mlx_array *res, const mlx_array q, const mlx_array k, const mlx_array v,
+                     float scale, const mlx_array lengths, bool causal, int window,
+                     const mlx_array sinks, const mlx_stream s);
+} nexus_engine;
+
+/* The table: one constant for the life of the process. */
+const nexus_engine *nexus_engine_get(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
