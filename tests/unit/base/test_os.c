@@ -169,20 +169,24 @@ static void test_write_fails_in_the_middle(void **state)
 }
 
 #ifdef __linux__
+static bool tell(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY);
+    bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    close(fd);
+    return ok;
+}
+
 /* Mounts of one's own: root just takes them, others become root of a world of their own. */
 static bool own_mounts(void)
 {
-    char map[32];
-    int n = snprintf(map, sizeof map, "0 %d 1", (int)geteuid());
-    if (unshare(CLONE_NEWNS) != 0) {
-        if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
-            return false;
-        int fd = open("/proc/self/uid_map", O_WRONLY);
-        bool ok = fd >= 0 && write(fd, map, (size_t)n) == n;
-        close(fd);
-        if (!ok)
-            return false;
-    }
+    char user[32], group[32];
+    snprintf(user, sizeof user, "0 %d 1", (int)geteuid());
+    snprintf(group, sizeof group, "0 %d 1", (int)getegid());
+    if (unshare(CLONE_NEWNS) != 0 &&
+        (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !tell("/proc/self/setgroups", "deny") ||
+         !tell("/proc/self/uid_map", user) || !tell("/proc/self/gid_map", group)))
+        return false;
     return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
 }
 
