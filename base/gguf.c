@@ -16,6 +16,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 enum { MAX_NAME = 65535, DEFAULT_ALIGNMENT = 32 };
 /* A tensor's entry has at least this many bytes, a metadata entry too: bounds for the counts. */
 enum { MIN_TENSOR_ENTRY = 8 + 4 + 4 + 8, MIN_KV_ENTRY = 8 + 4 + 1 };
+/* What the index by name is made for; no file comes near. */
+enum { MAX_ENTRIES = 1 << 24 };
 
 typedef struct {
     const unsigned char *data;
@@ -148,7 +150,7 @@ static bool take_kv(reader *r, nx_gguf *g, nx_gguf_kv *kv)
 
 static bool check_count(const reader *r, uint64_t n, uint64_t entry, const char *what)
 {
-    if (n <= (r->size - r->at) / entry)
+    if (n <= (r->size - r->at) / entry && n <= MAX_ENTRIES)
         return true;
     return nx_fail("[gguf] %s: the header promises %llu %s, more than the file's %llu bytes can "
                    "hold: it is damaged or truncated",

@@ -13,10 +13,10 @@ static const struct {
     const char *name;
     size_t size;
 } types[NX_GGUF_N_TYPES] = {
-    [NX_GGUF_U8] = {"u8", 1},         [NX_GGUF_I8] = {"i8", 1},       [NX_GGUF_U16] = {"u16", 2},
-    [NX_GGUF_I16] = {"i16", 2},       [NX_GGUF_U32] = {"u32", 4},     [NX_GGUF_I32] = {"i32", 4},
-    [NX_GGUF_F32] = {"f32", 4},       [NX_GGUF_BOOL] = {"bool", 1},   [NX_GGUF_STR] = {"string", 0},
-    [NX_GGUF_ARRAY] = {"array", 0},   [NX_GGUF_U64] = {"u64", 8},     [NX_GGUF_I64] = {"i64", 8},
+    [NX_GGUF_U8] = {"u8", 1},       [NX_GGUF_I8] = {"i8", 1},     [NX_GGUF_U16] = {"u16", 2},
+    [NX_GGUF_I16] = {"i16", 2},     [NX_GGUF_U32] = {"u32", 4},   [NX_GGUF_I32] = {"i32", 4},
+    [NX_GGUF_F32] = {"f32", 4},     [NX_GGUF_BOOL] = {"bool", 1}, [NX_GGUF_STR] = {"string", 0},
+    [NX_GGUF_ARRAY] = {"array", 0}, [NX_GGUF_U64] = {"u64", 8},   [NX_GGUF_I64] = {"i64", 8},
     [NX_GGUF_F64] = {"f64", 8},
 };
 
@@ -57,11 +57,11 @@ typedef struct {
     double f;
 } number;
 
-#define LOAD(type, field, tag)                                     \
-    do {                                                           \
-        type v;                                                    \
-        memcpy(&v, kv->data + i * sizeof v, sizeof v);             \
-        return (number){.kind = tag, .field = v};                  \
+#define LOAD(type, field, tag)                                                                     \
+    do {                                                                                           \
+        type v;                                                                                    \
+        memcpy(&v, kv->data + i * sizeof v, sizeof v);                                             \
+        return (number){.kind = tag, .field = v};                                                  \
     } while (0)
 
 static number load(const nx_gguf_kv *kv, uint64_t i)

@@ -15,13 +15,13 @@ struct nx_gguf_writer {
     char *error; /* the first one; later calls repeat it */
     uint32_t alignment;
     uint64_t n_kv;
-    nx_str kv, infos;            /* as they will stand in the file */
-    nx_map keys, names;          /* what was declared */
-    NX_VEC(uint64_t) sizes;      /* bytes of each tensor */
-    uint64_t next_offset;        /* in the data section, of the next tensor declared */
+    nx_str kv, infos;       /* as they will stand in the file */
+    nx_map keys, names;     /* what was declared */
+    NX_VEC(uint64_t) sizes; /* bytes of each tensor */
+    uint64_t next_offset;   /* in the data section, of the next tensor declared */
     bool header_written;
-    size_t current;              /* the tensor being filled … */
-    uint64_t filled;             /* … and how much of it is there */
+    size_t current;  /* the tensor being filled … */
+    uint64_t filled; /* … and how much of it is there */
 };
 
 nx_gguf_writer *nx_gguf_writer_new(const char *path)
@@ -227,7 +227,8 @@ static bool tensor_bytes(const char *name, const nx_ggml_type *type, int ndim, c
     if (row % type->block_elements)
         return nx_fail("[gguf] tensor '%s' has rows of %llu elements, but %s packs blocks of %u",
                        name, (unsigned long long)row, type->name, type->block_elements);
-    too_many |= __builtin_mul_overflow(n / type->block_elements, (uint64_t)type->block_bytes, bytes);
+    too_many |=
+        __builtin_mul_overflow(n / type->block_elements, (uint64_t)type->block_bytes, bytes);
     if (too_many || *bytes > UINT64_MAX / 4)
         return nx_fail("[gguf] tensor '%s' is too large", name);
     return true;

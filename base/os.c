@@ -48,8 +48,8 @@ static bool put_home(nx_str *out)
     }
     char space[4096];
     struct passwd entry, *found = NULL;
-    if (getpwuid_r(getuid(), &entry, space, sizeof space, &found) == 0 && found &&
-        found->pw_dir && found->pw_dir[0] == '/') {
+    if (getpwuid_r(getuid(), &entry, space, sizeof space, &found) == 0 && found && found->pw_dir &&
+        found->pw_dir[0] == '/') {
         nx_str_puts(out, found->pw_dir);
         return true;
     }

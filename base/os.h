@@ -27,7 +27,7 @@ uint64_t nx_os_anon_peak(void);
 
 /* ---- processors ---- */
 
-int nx_os_cpus(void);       /* usable by this process: affinity and container quota; at least 1 */
+int nx_os_cpus(void); /* usable by this process: affinity and container quota; at least 1 */
 int nx_os_cores_physical(void); /* physical cores among the allowed ones; 0 if unknown */
 
 /* ---- clocks ---- */

@@ -20,8 +20,7 @@ static uint64_t kilobytes(const char *file, const char *name)
     unsigned long long kb = 0;
     size_t n = strlen(name);
     while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, name, n) == 0 && line[n] == ':' &&
-            sscanf(line + n + 1, "%llu", &kb) == 1)
+        if (strncmp(line, name, n) == 0 && line[n] == ':' && sscanf(line + n + 1, "%llu", &kb) == 1)
             break;
     if (f)
         fclose(f);

@@ -105,7 +105,8 @@ void nx_safetensors_writer_free(nx_safetensors_writer *w);
 bool nx_safetensors_writer_metadata(nx_safetensors_writer *w, const char *key, const char *value);
 bool nx_safetensors_writer_tensor(nx_safetensors_writer *w, const char *name,
                                   nx_safetensors_dtype dtype, int ndim, const uint64_t *shape);
-/* Appends all that precedes the data: 8 bytes of length, the JSON text, spaces to a multiple of 8. */
+/* Appends all that precedes the data: 8 bytes of length, the JSON text, spaces to a multiple of 8.
+ */
 bool nx_safetensors_writer_header(nx_safetensors_writer *w, nx_str *out);
 bool nx_safetensors_writer_data(nx_safetensors_writer *w, const void *bytes, size_t n);
 bool nx_safetensors_writer_finish(nx_safetensors_writer *w);

@@ -10,8 +10,8 @@
 #include "base/utf8.h"
 
 struct nx_safetensors_writer {
-    nx_outfile *file; /* NULL: only the header is wanted */
-    char *error;      /* the first one; later calls repeat it */
+    nx_outfile *file;         /* NULL: only the header is wanted */
+    char *error;              /* the first one; later calls repeat it */
     nx_str metadata, tensors; /* JSON members, each followed by a comma */
     nx_map keys, names;
     uint64_t data_bytes; /* that the tensors take */
@@ -131,8 +131,8 @@ bool nx_safetensors_writer_tensor(nx_safetensors_writer *w, const char *name,
     nx_str_printf(&w->tensors, ":{\"dtype\":\"%s\",\"shape\":[", nx_safetensors_dtype_name(dtype));
     for (int i = 0; i < ndim; i++)
         nx_str_printf(&w->tensors, i ? ",%llu" : "%llu", (unsigned long long)shape[i]);
-    nx_str_printf(&w->tensors, "],\"data_offsets\":[%llu,%llu]},", (unsigned long long)w->data_bytes,
-                  (unsigned long long)(w->data_bytes + bytes));
+    nx_str_printf(&w->tensors, "],\"data_offsets\":[%llu,%llu]},",
+                  (unsigned long long)w->data_bytes, (unsigned long long)(w->data_bytes + bytes));
     if (__builtin_add_overflow(w->data_bytes, bytes, &w->data_bytes)) {
         nx_fail("[safetensors] tensor '%s' makes the file too large", name);
         return failed(w);
@@ -146,9 +146,11 @@ bool nx_safetensors_writer_header(nx_safetensors_writer *w, nx_str *out)
         return false;
     nx_str text = {0};
     nx_str_putc(&text, '{');
-    if (w->metadata.len)
-        nx_str_printf(&text, "\"__metadata__\":{%.*s},", (int)w->metadata.len - 1,
-                      w->metadata.data);
+    if (w->metadata.len) {
+        nx_str_puts(&text, "\"__metadata__\":{");
+        nx_str_add(&text, w->metadata.data, w->metadata.len - 1); /* without the last comma */
+        nx_str_puts(&text, "},");
+    }
     nx_str_add(&text, nx_str_cstr(&w->tensors), w->tensors.len);
     if (text.len > 1)
         nx_str_truncate(&text, text.len - 1); /* the last comma */
@@ -176,8 +178,8 @@ static bool write_header(nx_safetensors_writer *w)
     if (w->header_written)
         return true;
     nx_str head = {0};
-    bool ok = nx_safetensors_writer_header(w, &head) &&
-              nx_outfile_write(w->file, head.data, head.len);
+    bool ok =
+        nx_safetensors_writer_header(w, &head) && nx_outfile_write(w->file, head.data, head.len);
     nx_str_clear(&head);
     w->header_written = true;
     return ok;

@@ -63,8 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_numbers(text, size);
     if (memchr(text, '\0', size)) /* jansson loses a NUL that follows a number */
         return 0;
-    json_t *j = json_loadb(text, size, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL,
-                           &e);
+    json_t *j =
+        json_loadb(text, size, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &e);
     enum json_error_code why = j ? json_error_unknown : json_error_code(&e);
     json_decref(j);
     /* jansson's own limits: doubles, its depth, NUL in keys. Ours: a lower depth. */

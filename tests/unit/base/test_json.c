@@ -35,7 +35,8 @@ static const char *tokens(const char *text, size_t n)
         if (t <= NX_JSON_ARRAY_END)
             nx_str_putc(&out, letters[t]);
         else if (t == NX_JSON_KEY || t == NX_JSON_STRING)
-            nx_str_printf(&out, t == NX_JSON_KEY ? "%.*s:" : "'%.*s'", (int)s.text.len, s.text.data);
+            nx_str_printf(&out, t == NX_JSON_KEY ? "%.*s:" : "'%.*s'", (int)s.text.len,
+                          s.text.data);
         else if (t == NX_JSON_NUMBER)
             nx_str_printf(&out, "#%.*s", (int)s.text.len, s.text.data);
         else
@@ -68,12 +69,61 @@ static void test_tokens(void **state)
 static void test_refused(void **state)
 {
     static const char *const cases[] = {
-        "", " ", "{", "[", "[1", "[1,", "[1,]", "[,1]", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,",
-        "{\"a\":1,}", "{a:1}", "{1:2}", "{\"a\" 1}", "[1 2]", "[1}", "{\"a\":1]", "]", "}", "1 2",
-        "01", "-", "+1", ".5", "1.", "1e", "1e+", "0x10", "NaN", "Infinity", "tru", "truex", "nul",
-        "'a'", "\"a", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"",
-        "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\n\"", "\"\x01\"", "\"\xff\"", "\"\xed\xa0\x80\"",
-        "\"\xc3\"", "// c\n1", "\xEF\xBB\xBF" "1", "[1,,2]", "{\"a\"::1}", "{,}",
+        "",
+        " ",
+        "{",
+        "[",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[,1]",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":1,",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{1:2}",
+        "{\"a\" 1}",
+        "[1 2]",
+        "[1}",
+        "{\"a\":1]",
+        "]",
+        "}",
+        "1 2",
+        "01",
+        "-",
+        "+1",
+        ".5",
+        "1.",
+        "1e",
+        "1e+",
+        "0x10",
+        "NaN",
+        "Infinity",
+        "tru",
+        "truex",
+        "nul",
+        "'a'",
+        "\"a",
+        "\"\\",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"\\ud800\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\udc00\"",
+        "\"\n\"",
+        "\"\x01\"",
+        "\"\xff\"",
+        "\"\xed\xa0\x80\"",
+        "\"\xc3\"",
+        "// c\n1",
+        ("\xEF\xBB\xBF"
+         "1"),
+        "[1,,2]",
+        "{\"a\"::1}",
+        "{,}",
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *t = tokens(cases[i], strlen(cases[i]));
@@ -194,7 +244,8 @@ static void test_numbers(void **state)
  * intent only in what a NUL, a number's size or depth may be. */
 static void test_same_verdict_as_jansson(void **state)
 {
-    char text[] = "{\"a\":[1,-2.5e3,\"x\\u00e9\\n\xC3\xA9\"],\"b\":{\"c\":null,\"d\":true},\"e\":\"\"}";
+    char text[] =
+        "{\"a\":[1,-2.5e3,\"x\\u00e9\\n\xC3\xA9\"],\"b\":{\"c\":null,\"d\":true},\"e\":\"\"}";
     size_t n = sizeof text - 1;
     for (size_t k = 0; k <= n; k++) {
         const char *t = tokens(text, k);
@@ -288,16 +339,11 @@ static void test_load_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_position),
-        cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_skip),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_same_verdict_as_jansson),
-        cmocka_unit_test(test_speed),
-        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_tokens),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_position),  cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_depth),     cmocka_unit_test(test_skip),
+        cmocka_unit_test(test_numbers),   cmocka_unit_test(test_same_verdict_as_jansson),
+        cmocka_unit_test(test_speed),     cmocka_unit_test(test_paths),
         cmocka_unit_test(test_load_file),
     };
     return cmocka_run_group_tests(tests, temp_make, temp_drop);

@@ -83,7 +83,7 @@ static void test_release_lets_go(void **state)
     nx_mapping *m = nx_mapping_open(temp_path("large"));
     volatile unsigned sum = 0;
     for (size_t i = 0; i < n; i += 4096)
-        sum += nx_mapping_data(m)[i];
+        sum = sum + nx_mapping_data(m)[i];
     uint64_t full = nx_os_rss();
     nx_mapping_release_range(m, 0, n);
     uint64_t after = nx_os_rss();
@@ -108,8 +108,7 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_counted),
+        cmocka_unit_test(test_refused),         cmocka_unit_test(test_counted),
         cmocka_unit_test(test_hints),
 #ifdef __linux__
         cmocka_unit_test(test_release_lets_go),

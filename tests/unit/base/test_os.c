@@ -372,23 +372,16 @@ static void test_sha256_pieces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_mkdir_p),
-        cmocka_unit_test(test_write_and_read),
-        cmocka_unit_test(test_replaces_whole),
-        cmocka_unit_test(test_large_pieces),
-        cmocka_unit_test(test_write_fails_in_the_middle),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_processors),
+        cmocka_unit_test(test_paths),          cmocka_unit_test(test_mkdir_p),
+        cmocka_unit_test(test_write_and_read), cmocka_unit_test(test_replaces_whole),
+        cmocka_unit_test(test_large_pieces),   cmocka_unit_test(test_write_fails_in_the_middle),
+        cmocka_unit_test(test_memory),         cmocka_unit_test(test_processors),
         cmocka_unit_test(test_clocks),
 #ifdef __linux__
-        cmocka_unit_test(test_disk_full),
-        cmocka_unit_test(test_cgroup_2),
-        cmocka_unit_test(test_cgroup_1),
-        cmocka_unit_test(test_cgroup_none),
+        cmocka_unit_test(test_disk_full),      cmocka_unit_test(test_cgroup_2),
+        cmocka_unit_test(test_cgroup_1),       cmocka_unit_test(test_cgroup_none),
 #endif
-        cmocka_unit_test(test_sha256),
-        cmocka_unit_test(test_sha256_pieces),
+        cmocka_unit_test(test_sha256),         cmocka_unit_test(test_sha256_pieces),
     };
     return cmocka_run_group_tests(tests, temp_make, temp_drop);
 }

@@ -134,7 +134,7 @@ static void test_every_bit_flipped(void **state)
         nx_safetensors *s = open_bytes(b.data, b.len);
         for (size_t i = 0; s && i < s->n_tensors; i++)
             for (uint64_t k = 0; k < s->tensors[i].bytes; k++)
-                sum += s->tensors[i].data[k];
+                sum = sum + s->tensors[i].data[k];
         if (s)
             close_bytes(s);
         b.data[bit / 8] ^= (char)(1 << bit % 8);

@@ -45,7 +45,9 @@ static void test_replace(void **state)
         {"\xE0\x80\xAF", "???", 3},
         {"\xED\xA0\x80", "???", 3},
         {"\xF4\x91\x92\x93", "????", 4},
-        {"\xE1\x80\xE2\xF0\x91\x92\xF1\xBF" "A", "????A", 4},
+        {"\xE1\x80\xE2\xF0\x91\x92\xF1\xBF"
+         "A",
+         "????A", 4},
         {"\x61\xF1\x80\x80\xE1\x80\xC2\x62\x80\x63\x80\xBF\x64", "a???b?c??d", 6},
         {"\xF0\x9F\x98", "?", 1},
         {"\xF0\x80\x80", "???", 3},
@@ -78,9 +80,9 @@ static void test_tails(void **state)
     assert_int_equal(nx_utf8_incomplete_tail("ab\xC3", 3), 1);
     assert_int_equal(nx_utf8_incomplete_tail("a\xE2\x82", 3), 2);
     assert_int_equal(nx_utf8_incomplete_tail("\xF0\x9F\x98", 3), 3);
-    assert_int_equal(nx_utf8_incomplete_tail("a\x80", 2), 0);         /* never becomes valid */
-    assert_int_equal(nx_utf8_incomplete_tail("\xE0\x80", 2), 0);      /* neither does an overlong */
-    assert_int_equal(nx_utf8_incomplete_tail("\xED\xA0", 2), 0);      /* or a surrogate */
+    assert_int_equal(nx_utf8_incomplete_tail("a\x80", 2), 0);    /* never becomes valid */
+    assert_int_equal(nx_utf8_incomplete_tail("\xE0\x80", 2), 0); /* neither does an overlong */
+    assert_int_equal(nx_utf8_incomplete_tail("\xED\xA0", 2), 0); /* or a surrogate */
     assert_int_equal(nx_utf8_incomplete_tail("\xFF", 1), 0);
     assert_int_equal(nx_utf8_incomplete_tail("\x80\x80\x80\x80", 4), 0);
     assert_int_equal(nx_utf8_valid_prefix("abcdefghij\xC3", 11), 10);
