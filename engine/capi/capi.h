@@ -127,6 +127,27 @@ static inline void nx_scope_end(const nx_scope *scope)
         return nx_give(res, (expression), __func__);                                               \
     } while (0)
 
+/* The arrays of a vector as two arguments: nx_array *const *, int. */
+#define NX_ARRAY_LIST(handle) NX_ARRAYS(handle)->at, (int)NX_ARRAYS(handle)->n
+
+/* Room for n results, freed with the block; more than a node can have are refused. */
+nx_array **nx_outputs_new(int64_t n);
+static inline void nx_outputs_free(nx_array ***outputs)
+{
+    free(*outputs);
+}
+#define NX_OUTPUTS(name, n)                                                                        \
+    nx_array **name __attribute__((cleanup(nx_outputs_free))) = nx_outputs_new(n);                 \
+    if (!name)                                                                                     \
+    return nx_report()
+/* Evaluates a builder that fills n outputs, and puts them into the vector *res. */
+#define NX_GIVE_VECTOR(outputs, n, expression)                                                     \
+    do {                                                                                           \
+        NX_SCOPE;                                                                                  \
+        bool built_ = (expression);                                                                \
+        return nx_give_vector(res, built_, outputs, (size_t)(n), __func__);                        \
+    } while (0)
+
 /* Whole functions of the most common forms. */
 #define NX_UNARY(function, builder)                                                                \
     int function(mlx_array *res, const mlx_array a, const mlx_stream s)                            \

@@ -1,4 +1,4 @@
-/* ops.h: element by element: copies, types, arithmetic, comparisons, logic. */
+/* ops.h: element by element: copies, types, arithmetic, comparisons, logic, choosing. */
 #include "engine/capi/capi.h"
 #include "engine/ops/elementwise.h"
 
@@ -8,3 +8,15 @@ int mlx_astype(mlx_array *res, const mlx_array a, mlx_dtype dtype, const mlx_str
 }
 
 NX_UNARY(mlx_copy, nx_copy)
+
+/* Arithmetic. */
+
+/* Exponentials and logarithms. */
+
+/* Trigonometry. */
+
+/* Complex numbers. */
+
+/* Comparisons. */
+
+/* Logic and bits. */

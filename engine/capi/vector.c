@@ -33,6 +33,25 @@ void nx_vector_set(mlx_vector_array *res, nx_array *const *a, size_t n)
     mlx_vector_array_replace_(res, v);
 }
 
+nx_array **nx_outputs_new(int64_t n)
+{
+    if (n > UINT16_MAX)
+        return nx_fail_null("[array] %lld results are too many, the limit is %d", (long long)n,
+                            UINT16_MAX);
+    return nx_calloc(n > 0 ? (size_t)n : 1, sizeof(nx_array *));
+}
+
+int nx_give_vector(mlx_vector_array *res, bool ok, nx_array *const *a, size_t n,
+                   const char *function)
+{
+    if (!ok)
+        return nx_report();
+    if (!res)
+        return nx_report_empty(function, "res");
+    nx_vector_set(res, a, n);
+    return 0;
+}
+
 /* Vectors of arrays: each element is a copy of a vector. */
 static void arrays_copy(const nx_array_vec *from, nx_array_vec *to)
 {

@@ -379,7 +379,6 @@ int mlx_mean(mlx_array *res, const mlx_array a, bool keepdims, const mlx_stream 
 int mlx_mean_axis(mlx_array *res, const mlx_array a, int axis, bool keepdims, const mlx_stream s);
 int mlx_mean_axes(mlx_array *res, const mlx_array a, const int *axes, size_t axes_num,
                   bool keepdims, const mlx_stream s);
-/* axes_num 0 with axes NULL: over all. */
 int mlx_median(mlx_array *res, const mlx_array a, const int *axes, size_t axes_num, bool keepdims,
                const mlx_stream s);
 /* Divides by n - ddof. */
