@@ -16,10 +16,10 @@ typedef struct {
     int32_t id;
     const char *text; /* owned by whoever made it */
     uint32_t len;
-    bool special;     /* a control token: found only when the caller asks for these */
-    bool single_word; /* only where no word character touches it */
+    bool special;        /* a control token: found only when the caller asks for these */
+    bool single_word;    /* only where no word character touches it */
     bool lstrip, rstrip; /* takes the white space on that side with it */
-    bool normalized;  /* looked for after normalization */
+    bool normalized;     /* looked for after normalization */
 } added_token;
 
 typedef NX_VEC(added_token) added_list;

@@ -15,7 +15,7 @@ enum {
 static const uint32_t NO_RANK = UINT32_MAX;
 
 typedef struct {
-    int32_t id; /* -1: a character outside the vocabulary (score_rank only) */
+    int32_t id;          /* -1: a character outside the vocabulary (score_rank only) */
     uint32_t begin, len; /* bytes of the piece */
     int32_t prev, next;  /* neighbours, -1 at the ends (in the queue's way only) */
 } symbol;

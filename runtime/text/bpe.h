@@ -34,17 +34,17 @@ typedef struct {
     const uint32_t *score_rank; /* by id, UINT32_MAX: never a merge's result. NULL: use merges */
     size_t max_len;             /* bytes of the longest token, where score_rank is used */
 
-    bool plain_bytes;     /* pieces are plain bytes, tokens are written in the byte alphabet */
-    int32_t byte_ids[256]; /* with plain_bytes: the token of each; with byte_fallback "<0x00>" …;
-                              -1: none */
+    bool plain_bytes;       /* pieces are plain bytes, tokens are written in the byte alphabet */
+    int32_t byte_ids[256];  /* with plain_bytes: the token of each; with byte_fallback "<0x00>" …;
+                               -1: none */
     int32_t ascii_ids[128]; /* shortcut for one-character tokens; -1: none */
-    bool byte_fallback;   /* a character without token becomes its bytes' tokens */
-    bool ignore_merges;   /* a piece that is a token as a whole is that token */
-    bool fuse_unk;        /* unknown characters in a row are one unknown token */
-    bool split_words;     /* no token spans a space's beginning: cut there, so that words repeat */
-    int32_t unk;          /* -1: unknown characters are dropped */
-    nx_str prefix;        /* before every symbol of a piece but the first ("##") */
-    nx_str suffix;        /* behind the last one ("</w>") */
+    bool byte_fallback;     /* a character without token becomes its bytes' tokens */
+    bool ignore_merges;     /* a piece that is a token as a whole is that token */
+    bool fuse_unk;          /* unknown characters in a row are one unknown token */
+    bool split_words; /* no token spans a space's beginning: cut there, so that words repeat */
+    int32_t unk;      /* -1: unknown characters are dropped */
+    nx_str prefix;    /* before every symbol of a piece but the first ("##") */
+    nx_str suffix;    /* behind the last one ("</w>") */
 } bpe;
 
 /* Room for so many merges; before the first bpe_add_merge. */

@@ -107,8 +107,8 @@ static void put_nmt(uint32_t cp, nx_str *out)
         cp == 0x8F || cp == 0x9F)
         return;
     bool space = cp == 9 || cp == 0xA || cp == 0xC || cp == 0xD || cp == 0x1680 ||
-                 (cp >= 0x200B && cp <= 0x200F) || cp == 0x2028 || cp == 0x2029 ||
-                 cp == 0x2581 || cp == 0xFEFF || cp == 0xFFFD;
+                 (cp >= 0x200B && cp <= 0x200F) || cp == 0x2028 || cp == 0x2029 || cp == 0x2581 ||
+                 cp == 0xFEFF || cp == 0xFFFD;
     nx_str_put_utf8(out, space ? ' ' : cp);
 }
 
@@ -148,26 +148,29 @@ static void put_char(norm_kind kind, uint32_t cp, nx_str *out)
     }
 }
 
-static void each_char(norm_kind kind, nx_slice in, nx_str *out)
+/* In all of these, *cut is set when the beginning of the text is dropped. */
+static void each_char(norm_kind kind, nx_slice in, nx_str *out, bool *cut)
 {
-    for (size_t i = 0; i < in.len;) {
+    for (size_t i = 0, k; i < in.len; i += k) {
         uint32_t cp;
-        i += next_char(in, i, &cp);
+        size_t was = out->len;
+        k = next_char(in, i, &cp);
         put_char(kind, cp, out);
+        *cut = *cut || (i == 0 && out->len == was);
     }
 }
 
-static void strip_accents(nx_slice in, nx_str *out)
+static void strip_accents(nx_slice in, nx_str *out, bool *cut)
 {
     nx_str apart = {0};
     unicode_form(NORM_NFD, in, &apart);
-    each_char(NORM_STRIP_ACCENTS, (nx_slice){apart.data, apart.len}, out);
+    each_char(NORM_STRIP_ACCENTS, (nx_slice){apart.data, apart.len}, out, cut);
     nx_str_clear(&apart);
 }
 
 /* ---- the others ---- */
 
-static void strip(const norm_step *s, nx_slice in, nx_str *out)
+static void strip(const norm_step *s, nx_slice in, nx_str *out, bool *cut)
 {
     size_t begin = 0, end = in.len;
     uint32_t cp;
@@ -186,10 +189,11 @@ static void strip(const norm_step *s, nx_slice in, nx_str *out)
             break;
         end = at;
     }
+    *cut = *cut || begin > 0;
     nx_str_add(out, in.data + begin, end - begin);
 }
 
-static bool replace(const norm_step *s, rx_state *rx, nx_slice in, nx_str *out)
+static bool replace(const norm_step *s, rx_state *rx, nx_slice in, nx_str *out, bool *cut)
 {
     size_t done = 0, from = 0;
     while (from <= in.len) {
@@ -207,6 +211,7 @@ static bool replace(const norm_step *s, rx_state *rx, nx_slice in, nx_str *out)
             b = (size_t)(at - in.data);
             e = b + s->text.len;
         }
+        *cut = *cut || (b == 0 && e > 0 && !s->with.len);
         nx_str_add(out, in.data + done, b - done);
         nx_str_add(out, s->with.data, s->with.len);
         done = from = e;
@@ -218,7 +223,7 @@ static bool replace(const norm_step *s, rx_state *rx, nx_slice in, nx_str *out)
     return true;
 }
 
-static bool step(const norm_step *s, rx_state *rx, nx_slice in, nx_str *out)
+static bool step(const norm_step *s, rx_state *rx, nx_slice in, nx_str *out, bool *cut)
 {
     switch (s->kind) {
     case NORM_NFC:
@@ -228,13 +233,13 @@ static bool step(const norm_step *s, rx_state *rx, nx_slice in, nx_str *out)
         unicode_form(s->kind, in, out);
         return true;
     case NORM_STRIP:
-        strip(s, in, out);
+        strip(s, in, out, cut);
         return true;
     case NORM_STRIP_ACCENTS:
-        strip_accents(in, out);
+        strip_accents(in, out, cut);
         return true;
     case NORM_REPLACE:
-        return replace(s, rx, in, out);
+        return replace(s, rx, in, out, cut);
     case NORM_PREPEND:
         nx_str_add(out, s->with.data, s->with.len);
         nx_str_add(out, in.data, in.len);
@@ -246,18 +251,20 @@ static bool step(const norm_step *s, rx_state *rx, nx_slice in, nx_str *out)
         charsmap_apply(&s->map, in, out);
         return true;
     default:
-        each_char(s->kind, in, out);
+        each_char(s->kind, in, out, cut);
         return true;
     }
 }
 
-bool norm_run(const norm_list *l, rx_state *rx, nx_slice text, nx_str buffers[2], nx_slice *out)
+bool norm_run(const norm_list *l, rx_state *rx, nx_slice text, nx_str buffers[2], nx_slice *out,
+              bool *cut)
 {
+    *cut = false;
     for (size_t i = 0; i < l->steps.n && text.len; i++) {
         nx_str *to = &buffers[i % 2];
         to->len = 0;
         nx_str_reserve(to, text.len + 16);
-        if (!step(&l->steps.at[i], rx, text, to))
+        if (!step(&l->steps.at[i], rx, text, to, cut))
             return false;
         text = (nx_slice){nx_str_cstr(to), to->len};
     }

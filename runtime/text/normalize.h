@@ -47,7 +47,9 @@ typedef struct {
 void norm_list_clear(norm_list *l);
 
 /* Normalizes text (valid UTF-8). *out is the result: text itself when nothing is to be done, else
- * in one of the two buffers. False with an error when a pattern gives up. */
-bool norm_run(const norm_list *l, rx_state *rx, nx_slice text, nx_str buffers[2], nx_slice *out);
+ * in one of the two buffers. *cut: its first characters were dropped. False with an error when a
+ * pattern gives up. */
+bool norm_run(const norm_list *l, rx_state *rx, nx_slice text, nx_str buffers[2], nx_slice *out,
+              bool *cut);
 
 #endif

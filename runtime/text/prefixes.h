@@ -32,7 +32,8 @@ typedef struct {
     uint32_t depth; /* bytes walked */
 } pfx_cursor;
 
-void pfx_add(pfx_table *p, const char *s, size_t n, int32_t value); /* the bytes stay the caller's */
+void pfx_add(pfx_table *p, const char *s, size_t n,
+             int32_t value); /* the bytes stay the caller's */
 /* After the last pfx_add: of equal strings the one added first stays. */
 void pfx_finish(pfx_table *p);
 void pfx_clear(pfx_table *p);

@@ -29,8 +29,9 @@ bool pre_add(pre_list *l, pre_step step)
 bool pre_add_regex(pre_list *l, nx_slice pattern, pre_behavior behavior, bool invert)
 {
     rx_pattern *r = rx_compile(pattern);
-    return r && pre_add(l, (pre_step){.kind = PRE_REGEX, .behavior = behavior, .invert = invert,
-                                      .regex = r});
+    return r &&
+           pre_add(l, (pre_step){
+                          .kind = PRE_REGEX, .behavior = behavior, .invert = invert, .regex = r});
 }
 
 typedef struct {
@@ -180,7 +181,8 @@ static bool split(run *r, size_t step, const char *s, size_t n, bool at_start)
         if (!found)
             break;
         bool empty = b == e;
-        bool again = empty && any && b == done; /* right behind the last match: not one of its own */
+        bool again =
+            empty && any && b == done; /* right behind the last match: not one of its own */
         if (!again) {
             if (b > done && !add_range(&p, done, b, false))
                 return false;

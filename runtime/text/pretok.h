@@ -16,8 +16,8 @@
 
 /* What becomes of the places that a splitting step matches. */
 typedef enum {
-    PRE_ISOLATED,   /* each a piece */
-    PRE_REMOVED,    /* dropped */
+    PRE_ISOLATED, /* each a piece */
+    PRE_REMOVED,  /* dropped */
     PRE_WITH_PREVIOUS,
     PRE_WITH_NEXT,
     PRE_CONTIGUOUS, /* neighbouring matches are one piece */

@@ -83,8 +83,8 @@ void rx_state_free(rx_state *s)
     free(s);
 }
 
-int rx_find(rx_state *s, const rx_pattern *r, const char *text, size_t len, size_t from, size_t *begin,
-            size_t *end)
+int rx_find(rx_state *s, const rx_pattern *r, const char *text, size_t len, size_t from,
+            size_t *begin, size_t *end)
 {
     PCRE2_SPTR t = (PCRE2_SPTR)text;
     int rc = PCRE2_ERROR_JIT_STACKLIMIT;

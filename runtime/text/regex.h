@@ -25,8 +25,8 @@ void rx_state_free(rx_state *s);
 
 /* The first match of r in text[from..len), which must be valid UTF-8. 1 and the range; 0: none;
  * -1 with an error: the matcher ran out of its limits. */
-int rx_find(rx_state *s, const rx_pattern *r, const char *text, size_t len, size_t from, size_t *begin,
-            size_t *end);
+int rx_find(rx_state *s, const rx_pattern *r, const char *text, size_t len, size_t from,
+            size_t *begin, size_t *end);
 
 /* The translation alone, for tests: false with an error as above. */
 bool rx_translate(nx_str *out, nx_slice pattern);

@@ -4,7 +4,8 @@
  *
  *   \s \S      White_Space; PCRE2's \s has U+180E too          explicit ranges
  *   \w \W      letters, marks, all numbers, connectors         \p{…} lists (PCRE2: no marks)
- *   \h \H      a hexadecimal digit                             [0-9A-Fa-f]
+ *   \b \B      between \w and \W, as above                      lookarounds
+ *   \h         a hexadecimal digit                             [0-9A-Fa-f]
  *   \p{Han}    the script; PCRE2 also its extensions           \p{sc:Han}
  *   \p{^L}     is the same in both
  *   [a[bc]]    a class inside a class: union                   the inner brackets are dropped
@@ -57,8 +58,8 @@ static bool is_category(const char *name, size_t n)
 {
     if (n <= 2)
         return true;
-    static const char *const known[] = {"any", "alpha", "alphabetic", "alnum", "digit", "space",
-                                        "upper", "lower", "punct", "word", "l&", "xdigit"};
+    static const char *const known[] = {"any",   "alpha", "alphabetic", "alnum", "digit", "space",
+                                        "upper", "lower", "punct",      "word",  "l&",    "xdigit"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strlen(known[i]) == n && strncasecmp(known[i], name, n) == 0)
             return true;
@@ -71,13 +72,30 @@ static const char *short_category(const char *name, size_t n)
     static const struct {
         const char *name, *as;
     } table[] = {
-        {"letter", "L"}, {"mark", "M"}, {"number", "N"}, {"punctuation", "P"}, {"symbol", "S"},
-        {"separator", "Z"}, {"other", "C"}, {"uppercase_letter", "Lu"}, {"lowercase_letter", "Ll"},
-        {"titlecase_letter", "Lt"}, {"modifier_letter", "Lm"}, {"other_letter", "Lo"},
-        {"decimal_number", "Nd"}, {"letter_number", "Nl"}, {"other_number", "No"},
-        {"nonspacing_mark", "Mn"}, {"spacing_mark", "Mc"}, {"enclosing_mark", "Me"},
-        {"digit", "Nd"}, {"upper", "Uppercase"}, {"lower", "Lowercase"}, {"alpha", "Alphabetic"},
-        {"alphabetic", "Alphabetic"}, {"any", "Any"},
+        {"letter", "L"},
+        {"mark", "M"},
+        {"number", "N"},
+        {"punctuation", "P"},
+        {"symbol", "S"},
+        {"separator", "Z"},
+        {"other", "C"},
+        {"uppercase_letter", "Lu"},
+        {"lowercase_letter", "Ll"},
+        {"titlecase_letter", "Lt"},
+        {"modifier_letter", "Lm"},
+        {"other_letter", "Lo"},
+        {"decimal_number", "Nd"},
+        {"letter_number", "Nl"},
+        {"other_number", "No"},
+        {"nonspacing_mark", "Mn"},
+        {"spacing_mark", "Mc"},
+        {"enclosing_mark", "Me"},
+        {"digit", "Nd"},
+        {"upper", "Uppercase"},
+        {"lower", "Lowercase"},
+        {"alpha", "Alphabetic"},
+        {"alphabetic", "Alphabetic"},
+        {"any", "Any"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strlen(table[i].name) == n && strncasecmp(table[i].name, name, n) == 0)
@@ -153,9 +171,15 @@ static bool escape(trans *t, bool in_class)
         t->at += 6;
         return true;
     case 'b':
+        if (in_class)
+            break; /* a backspace */
+        nx_str_printf(t->out, "(?:(?<=[%s])(?![%s])|(?<![%s])(?=[%s]))", WORD, WORD, WORD, WORD);
+        t->at += 2;
+        return true;
     case 'B':
-        /* Word boundaries by ASCII-plus-letters are PCRE2's; digits and letters agree. */
-        break;
+        nx_str_printf(t->out, "(?:(?<=[%s])(?=[%s])|(?<![%s])(?![%s]))", WORD, WORD, WORD, WORD);
+        t->at += 2;
+        return true;
     case 'G':
     case 'K':
     case 'g':
@@ -263,6 +287,22 @@ static bool interval(trans *t)
     return true;
 }
 
+/* At "(": what is refused is what one of the two engines does not know, or "(?m", which lets "."
+ * match a newline in one and "^" in the other. */
+static bool group(trans *t)
+{
+    if (peek(t, 1) == '*')
+        return refuse(t, "(*");
+    if (peek(t, 1) != '?')
+        return copy(t, 1), true;
+    if (strchr("~(RP|C&0123456789+", peek(t, 2) < 0 ? '~' : peek(t, 2)))
+        return refuse(t, "a group of a kind that is not known");
+    for (size_t i = 2; peek(t, i) >= 0 && (isalpha(peek(t, i)) || peek(t, i) == '-'); i++)
+        if (!strchr("ix-", peek(t, i)))
+            return refuse(t, "a group with flags other than i and x");
+    return copy(t, 2), true;
+}
+
 bool rx_translate(nx_str *out, nx_slice pattern)
 {
     trans t = {pattern, 0, out};
@@ -275,8 +315,8 @@ bool rx_translate(nx_str *out, nx_slice pattern)
             ok = char_class(&t);
         else if (c == '{')
             ok = interval(&t);
-        else if (c == '(' && (peek(&t, 1) == '*' || (peek(&t, 1) == '?' && peek(&t, 2) == '~')))
-            ok = refuse(&t, "a group of a kind that only one engine knows");
+        else if (c == '(')
+            ok = group(&t);
         else
             copy(&t, 1);
         if (!ok)

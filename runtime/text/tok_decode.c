@@ -130,9 +130,9 @@ static void put_fallback(nx_slice in, nx_str *out)
 static void put_cleaned(nx_slice in, nx_str *out)
 {
     static const char *const pairs[][2] = {
-        {" .", "."},     {" ?", "?"},     {" !", "!"},      {" ,", ","},
-        {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},    {" do not", " don't"},
-        {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"},
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
     };
     nx_str a = {0}, b = {0};
     nx_str_add(&a, in.data, in.len);

@@ -49,8 +49,10 @@ static bool load_token(loader *l, size_t i)
     if (type != TYPE_UNKNOWN && type != TYPE_CONTROL && type != TYPE_USER)
         return nx_fail("[tokenizer] token %zu has the type %lld, which is not known", i,
                        (long long)type);
-    return tok_add_added(l->t, (added_token){.id = (int32_t)i, .text = s.data,
-                                             .len = (uint32_t)s.len, .special = type != TYPE_USER});
+    return tok_add_added(l->t, (added_token){.id = (int32_t)i,
+                                             .text = s.data,
+                                             .len = (uint32_t)s.len,
+                                             .special = type != TYPE_USER});
 }
 
 static bool load_tokens(loader *l)
@@ -126,20 +128,21 @@ static void add_space_marks(tokenizer *t, bool prefix)
 {
     if (prefix)
         nx_vec_push(&t->norm.steps, (norm_step){.kind = NORM_PREPEND, .with = str_of(SPACE_MARK)});
-    nx_vec_push(&t->norm.steps, (norm_step){.kind = NORM_REPLACE, .text = str_of(" "),
-                                            .with = str_of(SPACE_MARK)});
+    nx_vec_push(&t->norm.steps,
+                (norm_step){.kind = NORM_REPLACE, .text = str_of(" "), .with = str_of(SPACE_MARK)});
 }
 
 /* The decoder of SentencePiece vocabularies. */
 static bool add_space_decoder(tokenizer *t, bool bytes, bool prefix)
 {
     tok_decoder *d = &t->decoder;
-    return tok_decoder_add(d, (dec_step){.kind = DEC_REPLACE, .text = str_of(SPACE_MARK),
-                                         .with = str_of(" ")}) &&
+    return tok_decoder_add(
+               d,
+               (dec_step){.kind = DEC_REPLACE, .text = str_of(SPACE_MARK), .with = str_of(" ")}) &&
            (!bytes || tok_decoder_add(d, (dec_step){.kind = DEC_BYTE_FALLBACK})) &&
            tok_decoder_add(d, (dec_step){.kind = DEC_FUSE}) &&
-           (!prefix || tok_decoder_add(d, (dec_step){.kind = DEC_STRIP, .text = str_of(" "),
-                                                     .count = 1}));
+           (!prefix ||
+            tok_decoder_add(d, (dec_step){.kind = DEC_STRIP, .text = str_of(" "), .count = 1}));
 }
 
 /* ---- byte-level BPE ---- */
@@ -159,7 +162,8 @@ static bool load_merge(loader *l, nx_slice m, size_t rank, nx_str *joined)
             both = tok_id(t, joined->data, a + b);
     if (left < 0 || right < 0 || both < 0)
         return nx_fail("[tokenizer] merge %zu (\"%.*s\") names a token that is not in the "
-                       "vocabulary", rank, (int)(m.len < 100 ? m.len : 100), m.data);
+                       "vocabulary",
+                       rank, (int)(m.len < 100 ? m.len : 100), m.data);
     bpe_add_merge(&t->bpe, left, right, (uint32_t)rank, both);
     return true;
 }
@@ -309,12 +313,14 @@ static bool load_unigram(loader *l)
                     (norm_step){.kind = NORM_REPLACE, .regex = spaces, .with = str_of(" ")});
     }
     bool prefix = nx_gguf_get_bool(l->g, KEY("add_space_prefix"), true);
-    bool ok = pre_add(&t->pre, (pre_step){.kind = PRE_METASPACE, .text = str_of(SPACE_MARK),
-                                          .prepend = prefix ? PRE_PREPEND_ALWAYS
-                                                            : PRE_PREPEND_NEVER}) &&
-              pre_add(&t->pre, (pre_step){.kind = PRE_LITERAL, .text = str_of(SPACE_MARK),
-                                          .behavior = PRE_WITH_NEXT}) &&
-              add_space_decoder(t, false, prefix);
+    bool ok =
+        pre_add(&t->pre, (pre_step){.kind = PRE_METASPACE,
+                                    .text = str_of(SPACE_MARK),
+                                    .prepend = prefix ? PRE_PREPEND_ALWAYS : PRE_PREPEND_NEVER}) &&
+        pre_add(&t->pre, (pre_step){.kind = PRE_LITERAL,
+                                    .text = str_of(SPACE_MARK),
+                                    .behavior = PRE_WITH_NEXT}) &&
+        add_space_decoder(t, false, prefix);
     load_bos_eos(l, false, true);
     return ok;
 }
@@ -331,8 +337,8 @@ static bool load_wordpiece(loader *l)
     add_norm(t, NORM_CJK_SPACES);
     add_norm(t, NORM_STRIP_ACCENTS);
     add_norm(t, NORM_LOWERCASE);
-    if (!pre_add(&t->pre, (pre_step){.kind = PRE_CLASS, .is = uni_is_space,
-                                     .behavior = PRE_REMOVED}) ||
+    if (!pre_add(&t->pre,
+                 (pre_step){.kind = PRE_CLASS, .is = uni_is_space, .behavior = PRE_REMOVED}) ||
         !pre_add(&t->pre, (pre_step){.kind = PRE_CLASS, .is = uni_is_punct}) ||
         !add_space_decoder(t, false, true) || !load_id(l, KEY("cls_token_id"), &t->bos) ||
         !load_id(l, KEY("seperator_token_id"), &t->eos)) /* spelled so in the format */

@@ -30,7 +30,7 @@ enum {
 };
 
 typedef struct {
-    const char *text; /* as in the file */
+    const char *text;  /* as in the file */
     const char *piece; /* what it decodes to inside a text */
     uint32_t text_len, piece_len;
     unsigned flags;
@@ -46,10 +46,10 @@ typedef struct tok_scratch {
 } tok_scratch;
 
 struct tokenizer {
-    nx_arena mem; /* texts and pieces */
+    nx_arena mem;             /* texts and pieces */
     NX_VEC(tok_entry) tokens; /* by id */
-    nx_map vocab;   /* the model's own tokens: text -> id */
-    nx_map by_text; /* the added tokens: text -> id */
+    nx_map vocab;             /* the model's own tokens: text -> id */
+    nx_map by_text;           /* the added tokens: text -> id */
     added_list added;
     added_finder raw, normalized; /* looked for before and after normalization */
 

@@ -79,7 +79,7 @@ static bool build_finders(tokenizer *t, bool special)
         nx_str work[2] = {{0}};
         nx_slice text;
         rx_state *rx = rx_state_new();
-        bool ok = norm_run(&t->norm, rx, (nx_slice){a->text, a->len}, work, &text);
+        bool cut, ok = norm_run(&t->norm, rx, (nx_slice){a->text, a->len}, work, &text, &cut);
         if (ok)
             added_finder_add(&t->normalized, i, nx_arena_strndup(&t->mem, text.data, text.len),
                              text.len);
@@ -181,11 +181,34 @@ static int32_t added_id(const tokenizer *t, const char *text)
 void tok_find_eog(tokenizer *t)
 {
     static const char *const known[] = {
-        "</s>", "<eos>", "[EOS]", "<|eot_id|>", "<|eom_id|>", "<|eot|>", "<|eom|>", "<|im_end|>",
-        "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<|endoftext|>",
-        "<|end_of_text|>", "<|end_of_turn|>", "<end_of_turn>", "<end_of_utterance>", "<turn|>",
-        "<|END_OF_TURN_TOKEN|>", "<|role_end|>", "[e~[", "< EOT >", "_<EOT>", "[EOT]",
-        "<EOT>", "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+        "</s>",
+        "<eos>",
+        "[EOS]",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|eot|>",
+        "<|eom|>",
+        "<|im_end|>",
+        "<|end|>",
+        "<|return|>",
+        "<|call|>",
+        "<|flush|>",
+        "<|calls|>",
+        "<|endoftext|>",
+        "<|end_of_text|>",
+        "<|end_of_turn|>",
+        "<end_of_turn>",
+        "<end_of_utterance>",
+        "<turn|>",
+        "<|END_OF_TURN_TOKEN|>",
+        "<|role_end|>",
+        "[e~[",
+        "< EOT >",
+        "_<EOT>",
+        "[EOT]",
+        "<EOT>",
+        "<\xEF\xBD\x9C"
+        "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         tok_mark_eog(t, added_id(t, known[i]));

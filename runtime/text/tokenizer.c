@@ -88,8 +88,10 @@ static bool encode_piece(void *user, const char *s, size_t n)
 static bool encode_stretch(encoding *e, const char *text, size_t n, bool at_start)
 {
     nx_slice in;
-    if (!norm_run(&e->t->norm, e->s->rx, (nx_slice){text, n}, e->s->norm, &in))
+    bool cut;
+    if (!norm_run(&e->t->norm, e->s->rx, (nx_slice){text, n}, e->s->norm, &in, &cut))
         return false;
+    at_start = at_start && !cut; /* the reference looks where the text began as written */
     size_t done = 0, scan = 0;
     added_match m;
     while (added_next(&e->t->normalized, in.data, in.len, done, &scan, e->with_special, &m)) {
@@ -129,7 +131,8 @@ bool tok_encode(const tokenizer *t, const char *text, size_t len, unsigned flags
         *replaced = 0;
     if (len > MAX_TEXT)
         return nx_fail("[tokenizer] a text of %zu bytes is longer than the limit of %zu; "
-                       "encode it in parts", len, MAX_TEXT);
+                       "encode it in parts",
+                       len, MAX_TEXT);
     tokenizer *mine = (tokenizer *)t; /* for the idle scratches, under their lock */
     tok_scratch *s = scratch_take(mine);
     if (!nx_utf8_valid(text, len)) {

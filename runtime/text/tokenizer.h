@@ -1,7 +1,7 @@
 /*
  * tokenizer.h: text to token ids and back, as Hugging Face's tokenizers do it.
  *
- * A tokenizer is built from a GGUF file's metadata, and never changes
+ * A tokenizer is built from a GGUF file's metadata or from a tokenizer.json, and never changes
  * afterwards: any number of threads may use one at the same time. A component of a file that we do
  * not know is an error that names it, never left out.
  *
@@ -27,12 +27,17 @@ typedef NX_VEC(int32_t) tok_ids;
 
 /* From the tokenizer.ggml.* keys. The file may be closed afterwards. */
 tokenizer *tok_from_gguf(const nx_gguf *g);
+/* path: a tokenizer.json, or the folder that holds one. A tokenizer_config.json beside it gives
+ * the bos, eos, unk and pad tokens and whether they are added. */
+tokenizer *tok_from_json(const char *path);
+/* The same from memory; config may be {NULL, 0}. name stands for the file in messages. */
+tokenizer *tok_from_json_memory(nx_slice json, nx_slice config, const char *name);
 void tok_free(tokenizer *t);
 
 /* ---- encoding ---- */
 
 enum {
-    TOK_ADD_SPECIAL = 1,   /* put the beginning and end tokens around the text, as the model wants */
+    TOK_ADD_SPECIAL = 1, /* put the beginning and end tokens around the text, as the model wants */
     TOK_PARSE_SPECIAL = 2, /* "<|im_end|>" in the text is that token, not seven characters' worth.
                               For rendered templates; never for a text that a stranger wrote */
 };
@@ -55,8 +60,8 @@ nx_slice tok_piece(const tokenizer *t, int32_t id);
 
 /* ---- the vocabulary ---- */
 
-size_t tok_vocab_size(const tokenizer *t);                    /* the largest id and one */
-nx_slice tok_token(const tokenizer *t, int32_t id);           /* as the file writes it */
+size_t tok_vocab_size(const tokenizer *t);                     /* the largest id and one */
+nx_slice tok_token(const tokenizer *t, int32_t id);            /* as the file writes it */
 int32_t tok_id(const tokenizer *t, const char *s, size_t len); /* -1: no such token */
 bool tok_is_special(const tokenizer *t, int32_t id);
 /* Ends a generation: the end-of-text token, and what is known to end a turn or message. */

@@ -44,8 +44,8 @@ bool uni_is_word(uint32_t cp)
     if (cp < 0x80)
         return cp == '_' || (cp >= '0' && cp <= '9') || ((cp | 32) >= 'a' && (cp | 32) <= 'z');
     utf8proc_category_t c = category(cp);
-    return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) ||
-           c == UTF8PROC_CATEGORY_PC || cp == 0x200C || cp == 0x200D || is_circled_letter(cp);
+    return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC ||
+           cp == 0x200C || cp == 0x200D || is_circled_letter(cp);
 }
 
 bool uni_is_mark(uint32_t cp)

@@ -15,7 +15,7 @@ bool uni_is_space(uint32_t cp);      /* White_Space */
 bool uni_is_number(uint32_t cp);     /* Nd, Nl, No */
 bool uni_is_punct(uint32_t cp);      /* P*, and all of ASCII's punctuation ("$", "^" …) */
 bool uni_is_word(uint32_t cp);       /* what \w is in the reference's word tests */
-bool uni_is_mark(uint32_t cp);      /* M* */
+bool uni_is_mark(uint32_t cp);       /* M* */
 bool uni_is_nonspacing(uint32_t cp); /* Mn alone: accents that can be stripped */
 bool uni_is_control(uint32_t cp);    /* C*, but not tab, newline, carriage return */
 bool uni_is_cjk(uint32_t cp);        /* the ideograph blocks that BERT sets apart */

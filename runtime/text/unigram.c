@@ -62,7 +62,8 @@ static bool forward(const unigram *u, unigram_node *at, const char *s, size_t n)
             continue;
         if (u->unk < 0)
             return nx_fail("[tokenizer] the character U+%04X is not in the vocabulary, which has "
-                           "no unknown token", (unsigned)cp);
+                           "no unknown token",
+                           (unsigned)cp);
         offer(&at[i + k], so_far + u->unk_score, i, -1);
     }
     return true;

@@ -70,7 +70,8 @@ static void check_case(const tokenizer *t, const char *name, const char *text, s
     for (size_t i = 0; i < ids.n; i++)
         nx_str_printf(&got, " %d", ids.at[i]);
     if (strcmp(nx_str_cstr(&got), want) != 0)
-        fail_msg("%s: \"%.*s\"\n  is   %s\n  want %s", name, (int)len, text, nx_str_cstr(&got), want);
+        fail_msg("%s: \"%.*s\"\n  is   %s\n  want %s", name, (int)len, text, nx_str_cstr(&got),
+                 want);
     nx_str back = {0};
     assert_true(tok_decode(t, ids.at, ids.n, true, &back));
     check_stream(t, &ids, &back);
@@ -130,7 +131,8 @@ static void test_golden(void **state)
     assert_non_null(cases);
     size_t i, k;
     json_t *c, *id;
-    json_array_foreach(cases, i, c) {
+    json_array_foreach(cases, i, c)
+    {
         const char *prompt = nx_json_get_str(c, "prompt", NULL);
         json_t *want = nx_json_get(c, "prompt_ids");
         tok_ids ids = {0};
@@ -154,15 +156,42 @@ static void test_golden(void **state)
     tok_free(t);
 }
 
-static void test_gpt2(void **state) { check_vectors("gpt-2", true); }
-static void test_qwen2(void **state) { check_vectors("qwen2", true); }
-static void test_starcoder(void **state) { check_vectors("starcoder", true); }
-static void test_falcon(void **state) { check_vectors("falcon", true); }
-static void test_mpt(void **state) { check_vectors("mpt", true); }
-static void test_deepseek_coder(void **state) { check_vectors("deepseek-coder", true); }
-static void test_llama_spm(void **state) { check_vectors("llama-spm", true); }
-static void test_phi3(void **state) { check_vectors("phi-3", true); }
-static void test_bert(void **state) { check_vectors("bert-bge", false); }
+static void test_gpt2(void **state)
+{
+    check_vectors("gpt-2", true);
+}
+static void test_qwen2(void **state)
+{
+    check_vectors("qwen2", true);
+}
+static void test_starcoder(void **state)
+{
+    check_vectors("starcoder", true);
+}
+static void test_falcon(void **state)
+{
+    check_vectors("falcon", true);
+}
+static void test_mpt(void **state)
+{
+    check_vectors("mpt", true);
+}
+static void test_deepseek_coder(void **state)
+{
+    check_vectors("deepseek-coder", true);
+}
+static void test_llama_spm(void **state)
+{
+    check_vectors("llama-spm", true);
+}
+static void test_phi3(void **state)
+{
+    check_vectors("phi-3", true);
+}
+static void test_bert(void **state)
+{
+    check_vectors("bert-bge", false);
+}
 
 int main(void)
 {
@@ -176,6 +205,7 @@ int main(void)
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (skipped)
         printf("%d of 10 skipped: vocabularies that are not in " NX_SHARED "/data, or the test "
-               "model (NEXUS_TEST_MODEL)\n", skipped);
+               "model (NEXUS_TEST_MODEL)\n",
+               skipped);
     return failed ? failed : skipped == 10 ? 77 : 0;
 }
