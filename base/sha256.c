@@ -2,14 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/sha256_blocks.h"
 
 /* The first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
-static const uint32_t K[64] = {
+const uint32_t nx_sha256_k[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -42,14 +44,33 @@ static void compress(uint32_t h[8], const unsigned char *p)
     uint32_t w[64], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4], f = h[5], g = h[6], k = h[7];
     expand(w, p);
     for (int i = 0; i < 64; i++) {
-        uint32_t t1 =
-            k + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + ((e & f) ^ (~e & g)) + K[i] + w[i];
+        uint32_t t1 = k + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + ((e & f) ^ (~e & g)) +
+                      nx_sha256_k[i] + w[i];
         uint32_t t2 = (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
         k = g, g = f, f = e, e = d + t1;
         d = c, c = b, b = a, a = t1 + t2;
     }
     h[0] += a, h[1] += b, h[2] += c, h[3] += d;
     h[4] += e, h[5] += f, h[6] += g, h[7] += k;
+}
+
+void nx_sha256_blocks_c(uint32_t state[8], const unsigned char *p, size_t n)
+{
+    for (; n; n--, p += 64)
+        compress(state, p);
+}
+
+/* The fastest that this processor has, asked once. */
+static nx_sha256_blocks *blocks(void)
+{
+    static _Atomic(nx_sha256_blocks *) chosen;
+    nx_sha256_blocks *f = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (!f) {
+        f = nx_sha256_blocks_native();
+        f = f ? f : nx_sha256_blocks_c;
+        atomic_store_explicit(&chosen, f, memory_order_relaxed);
+    }
+    return f;
 }
 
 void nx_sha256_init(nx_sha256 *h)
@@ -74,12 +95,11 @@ void nx_sha256_update(nx_sha256 *h, const void *bytes, size_t n)
         n -= k;
         if (held + k < 64)
             return;
-        compress(h->state, h->block);
+        blocks()(h->state, h->block, 1);
     }
-    for (; n >= 64; p += 64, n -= 64)
-        compress(h->state, p);
-    if (n)
-        memcpy(h->block, p, n);
+    blocks()(h->state, p, n / 64);
+    if (n % 64)
+        memcpy(h->block, p + n / 64 * 64, n % 64);
 }
 
 void nx_sha256_final(nx_sha256 *h, unsigned char digest[32])

@@ -21,6 +21,7 @@
 #include "base/os_cgroup.h"
 #include "base/outfile.h"
 #include "base/sha256.h"
+#include "base/sha256_blocks.h"
 #include "tempdir.h"
 
 #define assert_error(text) assert_non_null(strstr(nx_error_message(), text))
@@ -349,6 +350,24 @@ static void test_sha256(void **state)
     free(a);
 }
 
+static void test_sha256_native(void **state)
+{
+    nx_sha256_blocks *native = nx_sha256_blocks_native();
+    unsigned char text[64 * 7];
+    uint32_t a[8], b[8];
+    if (!native)
+        skip();
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (unsigned char)(i * i * 31 + i);
+    for (size_t n = 0; n <= 7; n++) {
+        for (uint32_t i = 0; i < 8; i++)
+            a[i] = b[i] = 0x9E3779B9u * (i + 1 + (uint32_t)n);
+        nx_sha256_blocks_c(a, text, n);
+        native(b, text, n);
+        assert_memory_equal(a, b, sizeof a);
+    }
+}
+
 static void test_sha256_pieces(void **state)
 {
     unsigned char text[300], one[32], many[32];
@@ -381,7 +400,8 @@ int main(void)
         cmocka_unit_test(test_disk_full),      cmocka_unit_test(test_cgroup_2),
         cmocka_unit_test(test_cgroup_1),       cmocka_unit_test(test_cgroup_none),
 #endif
-        cmocka_unit_test(test_sha256),         cmocka_unit_test(test_sha256_pieces),
+        cmocka_unit_test(test_sha256),         cmocka_unit_test(test_sha256_native),
+        cmocka_unit_test(test_sha256_pieces),
     };
     return cmocka_run_group_tests(tests, temp_make, temp_drop);
 }
