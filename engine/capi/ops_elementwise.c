@@ -8,15 +8,3 @@ int mlx_astype(mlx_array *res, const mlx_array a, mlx_dtype dtype, const mlx_str
 }
 
 NX_UNARY(mlx_copy, nx_copy)
-
-/* Arithmetic. */
-
-/* Exponentials and logarithms. */
-
-/* Trigonometry. */
-
-/* Complex numbers. */
-
-/* Comparisons. */
-
-/* Logic and bits. */
