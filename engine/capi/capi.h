@@ -36,6 +36,7 @@
 /* The library hides its names; what these headers declare is what it exports. */
 #pragma GCC visibility push(default)
 #include "mlx/c/mlx.h"
+#include "nexus/engine.h"
 #pragma GCC visibility pop
 
 typedef struct {

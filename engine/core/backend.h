@@ -27,6 +27,9 @@ typedef struct {
 typedef struct {
     const char *name;
     const nx_kernel_entry *(*kernels)(void); /* the table, indexed by nx_prim_id */
+    const char *(*level)(void);              /* which of its kernels are in use: "avx2" */
+    int (*threads)(void);                    /* that share the work of one kernel */
+    void (*set_threads)(int n);              /* 0: the default again */
 } nx_backend;
 
 #endif

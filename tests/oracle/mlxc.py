@@ -6,8 +6,9 @@
     b.numpy()                               # evaluates, and copies whatever the strides are
 
 Arguments follow the C prototype without results and without the stream at the end (the default CPU
-stream is used). Lists stand for pointer and count, lists of arrays for vectors, None for an empty
-handle, a NULL pointer or an optional without a value, names for dtypes. An error raises Error.
+stream is used). Lists stand for pointer and count, lists of arrays for vectors, dicts for maps, None
+for an empty handle, a NULL pointer or an optional without a value, names for dtypes. An error raises
+Error.
 """
 import ctypes as C
 import glob
@@ -237,7 +238,7 @@ class Call:
     """Converts one call's arguments; keeps what they point to alive and frees temporaries."""
 
     def __init__(self):
-        self.kept, self.vectors = [], []
+        self.kept, self.frees = [], []
 
     def array(self, value):
         if value is None:
@@ -252,7 +253,15 @@ class Call:
         handles = [self.array(v) for v in values]
         made = function("mlx_vector_array_new_data")(
             (structs["mlx_array"] * max(1, len(handles)))(*handles), len(handles))
-        self.vectors.append(made)
+        self.frees.append((dll.mlx_vector_array_free, made))
+        return made
+
+    def map(self, kind, values):
+        made = function(kind + "_new")()
+        self.frees.append((function(kind + "_free"), made))
+        for key, value in values.items():
+            value = self.array(value) if kind.endswith("array") else value.encode()
+            function(kind + "_insert")(made, key.encode(), value)
         return made
 
     def argument(self, p, value):
@@ -260,6 +269,8 @@ class Call:
             return self.array(value)
         if p.base == "mlx_vector_array":
             return self.vector(value)
+        if p.base.startswith("mlx_map_"):
+            return self.map(p.base, value)
         if p.base == "mlx_dtype":
             return DTYPES[value] if isinstance(value, str) else value
         if p.base.startswith("mlx_optional_"):
@@ -273,8 +284,23 @@ class Call:
         return value
 
     def free(self):
-        for v in self.vectors:
-            dll.mlx_vector_array_free(v)
+        for free, made in self.frees:
+            free(made)
+
+
+def take_map(kind, holder):
+    out, it = {}, function(kind + "_iterator_new")(holder)
+    step = function(kind + "_iterator_next")
+    while True:
+        key = C.c_char_p()
+        value = structs["mlx_array"]() if kind.endswith("array") else C.c_char_p()
+        if step(C.byref(key), C.byref(value), it):
+            break
+        out[key.value.decode()] = (Array(value) if kind.endswith("array")
+                                   else value.value.decode())
+    function(kind + "_iterator_free")(it)
+    function(kind + "_free")(holder)
+    return out
 
 
 def take_result(p, holder):
@@ -284,6 +310,8 @@ def take_result(p, holder):
         text = function("mlx_string_data")(holder).decode()
         function("mlx_string_free")(holder)
         return text
+    if p.base.startswith("mlx_map_"):
+        return take_map(p.base, holder)
     if p.base == "mlx_vector_array":
         out, get = [], function("mlx_vector_array_get")
         for i in range(function("mlx_vector_array_size")(holder)):
@@ -295,6 +323,11 @@ def take_result(p, holder):
     return holder
 
 
+def empty_result(p):
+    """Maps are made beforehand: their functions fill them in place."""
+    return function(p.base + "_new")() if p.base.startswith("mlx_map_") else structs[p.base]()
+
+
 def op(name, *args):
     """Calls mlx_<name>; returns its result, or a tuple of them."""
     f, params = function("mlx_" + name), functions["mlx_" + name][1]
@@ -303,8 +336,8 @@ def op(name, *args):
     while i < len(params):
         p = params[i]
         counted = i + 1 < len(params) and params[i + 1].text == "size_t %s_num" % p.name
-        if p.is_result and not given[:0] and not any(not q.is_result for q in params[:i]):
-            results.append((p, structs[p.base]()))
+        if p.is_result and all(q.is_result for q in params[:i]):
+            results.append((p, empty_result(p)))
             c_args.append(C.byref(results[-1][1]))
         elif p.base == "mlx_stream" and not given:
             c_args.append(Stream.get())
