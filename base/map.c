@@ -1,14 +1,32 @@
 #include "base/map.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
+
+/* Differs from run to run, so that no file can be made whose names all fall into one slot. Nothing
+ * shows the order of slots: maps are walked in order of insertion. */
+static uint64_t hash_seed(void)
+{
+    static _Atomic uint64_t seed;
+    uint64_t now = atomic_load_explicit(&seed, memory_order_relaxed);
+    if (now)
+        return now;
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    uint64_t fresh = (uint64_t)(uintptr_t)&t ^ (uint64_t)(uintptr_t)&seed << 20;
+    fresh ^= ((uint64_t)t.tv_nsec << 32 ^ (uint64_t)t.tv_sec) * 0x9E3779B97F4A7C15u;
+    /* all threads must hash alike: the first one's choice stays */
+    return atomic_compare_exchange_strong(&seed, &now, fresh | 1) ? fresh | 1 : now;
+}
 
 static uint32_t hash_bytes(const char *s, size_t n)
 {
     /* Eight bytes a step, multiplied and folded: tokenizers look up millions of short keys. */
-    uint64_t h = 0x9E3779B97F4A7C15u ^ n;
+    uint64_t h = hash_seed() ^ n;
     while (n >= 8) {
         uint64_t w;
         memcpy(&w, s, 8);
@@ -83,7 +101,8 @@ bool nx_map_set(nx_map *m, const char *key, size_t len, uint64_t value)
     if (m->n + 1 > m->cap || (m->n + 1) * 2 > m->n_slots)
         nx_map_reserve(m, m->n ? (m->n + 1) * 2 : 8);
     uint32_t h = hash_bytes(key, len);
-    m->entries[m->n++] = (nx_map_entry){nx_arena_strndup(&m->keys, key, len), (uint32_t)len, h, value};
+    m->entries[m->n++] =
+        (nx_map_entry){nx_arena_strndup(&m->keys, key, len), (uint32_t)len, h, value};
     size_t s = h & (m->n_slots - 1);
     while (m->slots[s])
         s = (s + 1) & (m->n_slots - 1);

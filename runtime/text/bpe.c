@@ -356,7 +356,7 @@ static void encode_cached(const bpe *b, bpe_work *w, const char *s, size_t n, to
     }
     size_t from = out->n;
     encode_word(b, w, s, n, out);
-    if (e)
+    if (e && out->n > from)
         bpe_cache_put(e, s, n, out->at + from, out->n - from);
 }
 

@@ -126,6 +126,8 @@ static bool read_vocab_array(loader *l)
         if (nx_json_next(s) != NX_JSON_ARRAY_END)
             return s->token != NX_JSON_ERROR && nx_json_stream_fail(s, "expected [token, score]");
     }
+    if (s->token != NX_JSON_ARRAY_END && s->token != NX_JSON_ERROR)
+        return nx_json_stream_fail(s, "expected [token, score]");
     return s->token == NX_JSON_ARRAY_END;
 }
 
