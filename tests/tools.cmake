@@ -1,5 +1,9 @@
-# Programs that tests in other languages talk to. They stand in the build's tests/ folder.
+# Programs that tests in other languages talk to: each tools/NAME.c, in the build's tests/ folder.
 if(TARGET nexus_objects)
-    add_executable(tokenize_tool ${CMAKE_CURRENT_LIST_DIR}/tools/tokenize_tool.c)
-    target_link_libraries(tokenize_tool PRIVATE nexus_objects base)
+    file(GLOB tools CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/tools/*.c)
+    foreach(t ${tools})
+        get_filename_component(n ${t} NAME_WE)
+        add_executable(${n} ${t})
+        target_link_libraries(${n} PRIVATE nexus_objects base)
+    endforeach()
 endif()
