@@ -6,9 +6,6 @@
 #include "base/utf8.h"
 #include "runtime/text/uniclass.h"
 
-const char PRE_GPT2_PATTERN[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+"
-                                "|\\s+(?!\\S)|\\s+";
-
 void pre_list_clear(pre_list *l)
 {
     for (size_t i = 0; i < l->steps.n; i++) {

@@ -55,7 +55,8 @@ typedef struct {
 enum { PRE_MAX_STEPS = 64 };
 
 /* The pattern of GPT-2, which byte-level pre-tokenizers use unless told otherwise. */
-extern const char PRE_GPT2_PATTERN[];
+#define PRE_GPT2_PATTERN                                                                           \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
 void pre_list_clear(pre_list *l);
 /* False with an error: more than PRE_MAX_STEPS, or a pattern that does not compile. */

@@ -20,7 +20,7 @@ struct rx_state {
  * the interpreter, which keeps its state on the heap. */
 enum { JIT_STACK_MIN = 32 << 10, JIT_STACK_MAX = 8 << 20 };
 /* KiB that one match may take on the heap, and steps that it may take. */
-enum { HEAP_LIMIT = 256 << 10, MATCH_LIMIT = 50000000 };
+enum { HEAP_LIMIT = 256 << 10, MATCH_LIMIT = 20000000 };
 
 rx_pattern *rx_compile(nx_slice pattern)
 {

@@ -69,7 +69,7 @@ struct tokenizer {
     tok_scratch *idle;
 };
 
-enum { TOK_MAX_VOCAB = 1 << 24 }; /* a larger id in a file is a fault of the file */
+enum { TOK_MAX_VOCAB = 1 << 22 }; /* a larger id in a file is a fault of the file */
 
 tokenizer *tok_new(void);
 /* A token of the model: false with an error for an id out of range. */

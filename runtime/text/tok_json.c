@@ -38,16 +38,24 @@ static json_t *tree_object(nx_json_stream *s)
 {
     json_t *o = json_object();
     while (nx_json_next(s) == NX_JSON_KEY) {
-        json_t *key = json_stringn(s->text.data, s->text.len);
+        char *key = nx_strndup(s->text.data, s->text.len);
+        if (strlen(key) != s->text.len)
+            nx_json_stream_fail(s, "a NUL in a key");
         nx_json_next(s);
-        json_t *v = tree(s);
-        if (v && json_string_length(key) == strlen(json_string_value(key)))
-            json_object_set_new(o, json_string_value(key), v);
-        else
-            json_decref(v);
-        json_decref(key);
+        json_object_set_new(o, key, tree(s)); /* no value: refused, and the stream has its error */
+        free(key);
     }
     return o;
+}
+
+static json_t *tree_number(nx_json_stream *s)
+{
+    int64_t i;
+    double d;
+    if (!memchr(s->text.data, '.', s->text.len) && !memchr(s->text.data, 'e', s->text.len) &&
+        !memchr(s->text.data, 'E', s->text.len) && nx_json_number_i64(s, &i))
+        return json_integer(i);
+    return nx_json_number_f64(s, &d) ? json_real(d) : NULL;
 }
 
 /* The value that begins with the current token; NULL on an error of the stream. */
@@ -64,13 +72,8 @@ static json_t *tree(nx_json_stream *s)
         return v;
     case NX_JSON_STRING:
         return json_stringn(s->text.data, s->text.len);
-    case NX_JSON_NUMBER: {
-        int64_t i;
-        double d;
-        if (memchr(s->text.data, '.', s->text.len) || memchr(s->text.data, 'e', s->text.len))
-            return nx_json_number_f64(s, &d) ? json_real(d) : NULL;
-        return nx_json_number_i64(s, &i) ? json_integer(i) : NULL;
-    }
+    case NX_JSON_NUMBER:
+        return tree_number(s);
     case NX_JSON_TRUE:
         return json_true();
     case NX_JSON_FALSE:

@@ -207,8 +207,7 @@ void tok_find_eog(tokenizer *t)
         "_<EOT>",
         "[EOT]",
         "<EOT>",
-        "<\xEF\xBD\x9C"
-        "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+        "<｜end▁of▁sentence｜>",
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         tok_mark_eog(t, added_id(t, known[i]));
