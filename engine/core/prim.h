@@ -39,6 +39,7 @@ typedef enum {
     NX_FIELD_INT64,  /* int64_t */
     NX_FIELD_UINT64, /* uint64_t */
     NX_FIELD_DIMS,   /* nx_dims */
+    NX_FIELD_DIMS64, /* nx_dims64 */
     NX_FIELD_ENUM,   /* int, of a named set */
 } nx_field_type;
 typedef struct {

@@ -28,6 +28,10 @@ typedef struct {
     int n;
     int v[NX_MAX_NDIM];
 } nx_dims;
+typedef struct {
+    int n;
+    int64_t v[NX_MAX_NDIM];
+} nx_dims64;
 
 int64_t nx_shape_size(const int *shape, int ndim);
 bool nx_shape_equal(const int *a, int a_ndim, const int *b, int b_ndim);

@@ -10,4 +10,23 @@
 /* copy_tmpl.c: any strides, any types: out = (type of out)in */
 void NX_FN(copy)(const nx_call *c);
 
+/* shape_tmpl.c: outputs are row-major; as_strided's input is too */
+void NX_FN(reshape)(const nx_call *c);
+void NX_FN(as_strided)(const nx_call *c);
+void NX_FN(concatenate)(const nx_call *c);
+void NX_FN(pad)(const nx_call *c); /* a, value */
+
+/* update_tmpl.c: (a, update), (a, start), (a, update, start); a is in out already if it is changed */
+void NX_FN(slice_update)(const nx_call *c);
+void NX_FN(slice_dynamic)(const nx_call *c);
+void NX_FN(slice_update_dynamic)(const nx_call *c);
+
+/* gather_tmpl.c: (a, indices...), (a, indices) */
+void NX_FN(gather)(const nx_call *c);
+void NX_FN(gather_axis)(const nx_call *c);
+
+/* scatter_tmpl.c: (a, indices..., updates), (a, indices, updates); a is in out already */
+void NX_FN(scatter)(const nx_call *c);
+void NX_FN(scatter_axis)(const nx_call *c);
+
 #endif

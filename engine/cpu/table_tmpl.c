@@ -11,4 +11,18 @@ extern const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT];
 const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_Copy] = {NX_FN(copy), NULL},
     [NX_PRIM_AsType] = {NX_FN(copy), NULL},
+
+    [NX_PRIM_Reshape] = {NX_FN(reshape), NULL},
+    [NX_PRIM_Flatten] = {NX_FN(reshape), NULL},
+    [NX_PRIM_AsStrided] = {NX_FN(as_strided), NULL},
+    [NX_PRIM_Contiguous] = {NX_FN(copy), NULL},
+    [NX_PRIM_Concatenate] = {NX_FN(concatenate), NULL},
+    [NX_PRIM_Pad] = {NX_FN(pad), NULL},
+    [NX_PRIM_SliceUpdate] = {NX_FN(slice_update), NULL},
+    [NX_PRIM_DynamicSlice] = {NX_FN(slice_dynamic), NULL},
+    [NX_PRIM_DynamicSliceUpdate] = {NX_FN(slice_update_dynamic), NULL},
+    [NX_PRIM_Gather] = {NX_FN(gather), NULL},
+    [NX_PRIM_GatherAxis] = {NX_FN(gather_axis), NULL},
+    [NX_PRIM_Scatter] = {NX_FN(scatter), NULL},
+    [NX_PRIM_ScatterAxis] = {NX_FN(scatter_axis), NULL},
 };

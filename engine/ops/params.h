@@ -16,5 +16,74 @@ typedef struct {
 typedef struct {
     nx_dims shape;
 } nx_broadcast_params;
+/* reshape.c, transpose.c, join.c, and what else has only axes */
+typedef struct {
+    nx_dims shape;
+} nx_reshape_params;
+typedef struct {
+    int start_axis, end_axis;
+} nx_flatten_params;
+typedef struct {
+    int axis;
+    nx_dims shape;
+} nx_unflatten_params;
+typedef struct {
+    nx_dims axes;
+} nx_axes_params;
+typedef struct {
+    int axis;
+} nx_axis_params;
+
+/* strided.c */
+typedef struct {
+    nx_dims shape;
+    nx_dims64 strides;
+    int64_t offset;
+} nx_as_strided_params;
+typedef struct {
+    bool allow_col_major;
+} nx_contiguous_params;
+
+/* split.c, pad.c */
+typedef struct {
+    nx_dims indices;
+    int axis;
+} nx_split_params;
+typedef struct {
+    nx_dims axes, low, high;
+} nx_pad_params;
+
+/* slice.c, scatter.c: what becomes of an element that an update meets (numbers as MLX has them) */
+typedef enum {
+    NX_UPDATE_MAX,
+    NX_UPDATE_MIN,
+    NX_UPDATE_ADD,
+    NX_UPDATE_PROD,
+    NX_UPDATE_NONE,
+} nx_reduce_mode;
+typedef struct {
+    nx_dims start, stop, strides; /* plain: within the array, stop -1 before element 0 */
+} nx_slice_params;
+typedef struct {
+    int mode; /* nx_reduce_mode */
+    nx_slice_params slice;
+} nx_slice_update_params;
+typedef struct {
+    nx_dims axes, size;
+} nx_slice_dynamic_params;
+
+/* gather.c, scatter.c */
+typedef struct {
+    nx_dims axes, slice_sizes;
+} nx_gather_params;
+typedef struct {
+    int mode; /* nx_reduce_mode */
+    nx_dims axes;
+} nx_scatter_params;
+enum { NX_SCATTER_ADD, NX_SCATTER_NONE }; /* MLX numbers these two apart */
+typedef struct {
+    int mode;
+    int axis;
+} nx_scatter_axis_params;
 
 #endif

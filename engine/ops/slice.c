@@ -1,0 +1,255 @@
+/* slice.c: Slice, SliceUpdate, DynamicSlice, DynamicSliceUpdate. */
+#include "engine/ops/slice.h"
+
+#include "engine/core/prim.h"
+#include "engine/ops/axes.h"
+#include "engine/ops/broadcast.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/prims.h"
+
+static int clamp(int64_t v, int64_t low, int64_t high)
+{
+    return (int)(v < low ? low : v > high ? high : v);
+}
+
+/* One dimension of n elements: plain start and stop for it; how many elements there are. */
+static int slice_dim(int n, int *start, int *stop, int stride)
+{
+    int64_t from = *start < 0 ? (int64_t)*start + n : *start;
+    int64_t to = *stop < 0 ? (int64_t)*stop + n : *stop;
+    int64_t count, step = stride;
+    if (step > 0) {
+        *start = clamp(from, 0, n);
+        *stop = clamp(to, 0, n);
+        count = ((int64_t)*stop - *start + step - 1) / step;
+    } else {
+        *start = clamp(from, -1, n - 1);
+        *stop = clamp(to, -1, n - 1);
+        count = ((int64_t)*start - *stop - step - 1) / -step;
+    }
+    return count > 0 ? (int)count : 0;
+}
+
+/* Plain parameters and the slice's shape; false after nx_fail. */
+static bool slice_set(const char *op, const nx_array *a, const int *start, int n_start,
+                      const int *stop, int n_stop, const int *strides, int n_strides,
+                      nx_slice_params *p, int *shape)
+{
+    if (n_start != a->ndim || n_stop != a->ndim || n_strides != a->ndim)
+        return nx_fail("[%s] %d starts, %d stops and %d strides do not fit %d dimensions", op,
+                       n_start, n_stop, n_strides, a->ndim);
+    p->start.n = p->stop.n = p->strides.n = a->ndim;
+    for (int i = 0; i < a->ndim; i++) {
+        p->start.v[i] = start[i];
+        p->stop.v[i] = stop[i];
+        p->strides.v[i] = strides[i];
+        if (strides[i] == 0)
+            return nx_fail("[%s] the stride of axis %d is zero", op, i);
+        shape[i] = slice_dim(a->shape[i], &p->start.v[i], &p->stop.v[i], strides[i]);
+    }
+    return true;
+}
+
+static bool is_whole(const nx_array *a, const nx_slice_params *p, const int *shape)
+{
+    for (int i = 0; i < a->ndim; i++)
+        if (shape[i] != a->shape[i] || p->strides.v[i] < 0)
+            return false;
+    return true;
+}
+
+/* ---- Slice ---------------------------------------------------------------------------------- */
+
+static bool infer_slice(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    const nx_slice_params *p = params;
+    nx_spec_like(out, in[0], (nx_dtype)in[0]->dtype);
+    for (int i = 0; i < out->ndim; i++) {
+        int start = p->start.v[i], stop = p->stop.v[i];
+        if (p->strides.v[i] < 0 && stop == -1)
+            stop = -in[0]->shape[i] - 1;
+        out->shape[i] = slice_dim(in[0]->shape[i], &start, &stop, p->strides.v[i]);
+    }
+    return true;
+}
+
+static bool view_slice(nx_node *n)
+{
+    const nx_slice_params *p = n->params;
+    const nx_array *a = n->in[0];
+    int64_t strides[NX_MAX_NDIM], offset = 0;
+    for (int i = 0; i < a->ndim; i++) {
+        strides[i] = a->strides[i] * p->strides.v[i];
+        offset += a->strides[i] * p->start.v[i];
+    }
+    nx_array_set_view(&n->out[0], a, strides, n->out[0].size ? offset : 0);
+    return true;
+}
+
+static const nx_field slice_fields[] = {
+    {"start_indices", NX_FIELD_DIMS, offsetof(nx_slice_params, start)},
+    {"end_indices", NX_FIELD_DIMS, offsetof(nx_slice_params, stop)},
+    {"strides", NX_FIELD_DIMS, offsetof(nx_slice_params, strides)},
+};
+
+const nx_prim nx_prim_Slice = {
+    .name = "Slice",
+    .id = NX_PRIM_Slice,
+    .flags = NX_PRIM_VIEW,
+    .params_size = sizeof(nx_slice_params),
+    .fields = slice_fields,
+    .n_fields = 3,
+    .infer = infer_slice,
+    .view = view_slice,
+};
+
+nx_array *nx_slice(nx_array *a, const int *start, int n_start, const int *stop, int n_stop,
+                   const int *strides, int n_strides, nx_stream *s)
+{
+    nx_slice_params p;
+    nx_spec spec;
+    if (!a ||
+        !slice_set("slice", a, start, n_start, stop, n_stop, strides, n_strides, &p, spec.shape))
+        return NULL;
+    if (is_whole(a, &p, spec.shape))
+        return a;
+    if (!s)
+        return nx_fail_null("[slice] no stream to run on");
+    spec.ndim = a->ndim;
+    spec.dtype = (nx_dtype)a->dtype;
+    return nx_op_spec(&nx_prim_Slice, &p, &a, 1, s, &spec);
+}
+
+/* ---- SliceUpdate ---------------------------------------------------------------------------- */
+
+static bool infer_like_first(nx_array *const *in, int n_in, const void *params, nx_spec *out,
+                             int n_out)
+{
+    nx_spec_like(out, in[0], (nx_dtype)in[0]->dtype);
+    return true;
+}
+
+static const nx_field slice_update_fields[] = {
+    {"reduce_type", NX_FIELD_ENUM, offsetof(nx_slice_update_params, mode)},
+    {"start_indices", NX_FIELD_DIMS, offsetof(nx_slice_update_params, slice.start)},
+    {"end_indices", NX_FIELD_DIMS, offsetof(nx_slice_update_params, slice.stop)},
+    {"strides", NX_FIELD_DIMS, offsetof(nx_slice_update_params, slice.strides)},
+};
+
+const nx_prim nx_prim_SliceUpdate = {
+    .name = "SliceUpdate",
+    .id = NX_PRIM_SliceUpdate,
+    .flags = NX_PRIM_UPDATES_FIRST,
+    .params_size = sizeof(nx_slice_update_params),
+    .fields = slice_update_fields,
+    .n_fields = 4,
+    .infer = infer_like_first,
+};
+
+nx_array *nx_slice_update(nx_reduce_mode mode, nx_array *src, nx_array *update, const int *start,
+                          int n_start, const int *stop, int n_stop, const int *strides,
+                          int n_strides, nx_stream *s)
+{
+    nx_slice_update_params p = {.mode = mode};
+    int shape[NX_MAX_NDIM];
+    if (!src || !update ||
+        !slice_set("slice_update", src, start, n_start, stop, n_stop, strides, n_strides, &p.slice,
+                   shape))
+        return NULL;
+    update = nx_broadcast_to(nx_astype(update, (nx_dtype)src->dtype, s), shape, src->ndim, s);
+    if (!update || update->size == 0)
+        return update ? src : NULL;
+    if (mode == NX_UPDATE_NONE && is_whole(src, &p.slice, shape))
+        return update;
+    return nx_op(&nx_prim_SliceUpdate, &p, (nx_array *[]){src, update}, 2, s);
+}
+
+/* ---- DynamicSlice and DynamicSliceUpdate ---------------------------------------------------- */
+
+static bool check_start(const char *op, const nx_array *start, const nx_dims *axes)
+{
+    if (!nx_dtype_in((nx_dtype)start->dtype, NX_INTEGERS))
+        return nx_fail("[%s] the start must be integers, not %s", op,
+                       nx_dtype_name((nx_dtype)start->dtype));
+    if (start->ndim > 1 || start->size != axes->n)
+        return nx_fail("[%s] a start of shape %s does not fit %d axes", op,
+                       nx_shape_text(start->shape, start->ndim), axes->n);
+    return true;
+}
+
+static bool check_size(const char *op, const nx_array *a, const int *size, int n)
+{
+    bool fits = n == a->ndim;
+    for (int i = 0; fits && i < n; i++)
+        fits = size[i] >= 0 && size[i] <= a->shape[i];
+    return fits || nx_fail("[%s] a slice of shape %s does not fit into shape %s", op,
+                           nx_shape_text(size, n), nx_shape_text(a->shape, a->ndim));
+}
+
+static bool infer_dynamic(nx_array *const *in, int n_in, const void *params, nx_spec *out,
+                          int n_out)
+{
+    const nx_slice_dynamic_params *p = params;
+    nx_spec_set(out, p->size.v, p->size.n, (nx_dtype)in[0]->dtype);
+    return check_size("slice", in[0], p->size.v, p->size.n);
+}
+
+static const nx_field dynamic_fields[] = {
+    {"axes", NX_FIELD_DIMS, offsetof(nx_slice_dynamic_params, axes)},
+    {"slice_size", NX_FIELD_DIMS, offsetof(nx_slice_dynamic_params, size)},
+};
+
+const nx_prim nx_prim_DynamicSlice = {
+    .name = "DynamicSlice",
+    .id = NX_PRIM_DynamicSlice,
+    .params_size = sizeof(nx_slice_dynamic_params),
+    .fields = dynamic_fields,
+    .n_fields = 2,
+    .infer = infer_dynamic,
+};
+
+static const nx_field dynamic_update_fields[] = {
+    {"axes", NX_FIELD_DIMS, offsetof(nx_axes_params, axes)},
+};
+
+const nx_prim nx_prim_DynamicSliceUpdate = {
+    .name = "DynamicSliceUpdate",
+    .id = NX_PRIM_DynamicSliceUpdate,
+    .flags = NX_PRIM_UPDATES_FIRST,
+    .params_size = sizeof(nx_axes_params),
+    .fields = dynamic_update_fields,
+    .n_fields = 1,
+    .infer = infer_like_first,
+};
+
+nx_array *nx_slice_dynamic(nx_array *a, nx_array *start, const int *axes, int n_axes,
+                           const int *size, int n_size, nx_stream *s)
+{
+    nx_slice_dynamic_params p;
+    if (!a || !start || !nx_axes_fix("slice", axes, n_axes, a->ndim, &p.axes) ||
+        !check_start("slice", start, &p.axes) || !nx_dims_set("slice", &p.size, size, n_size))
+        return NULL;
+    return nx_op(&nx_prim_DynamicSlice, &p, (nx_array *[]){a, start}, 2, s);
+}
+
+nx_array *nx_slice_update_dynamic(nx_array *src, nx_array *update, nx_array *start, const int *axes,
+                                  int n_axes, nx_stream *s)
+{
+    nx_axes_params p;
+    int shape[NX_MAX_NDIM];
+    if (!src || !update || !start ||
+        !nx_axes_fix("slice_update", axes, n_axes, src->ndim, &p.axes) ||
+        !check_start("slice_update", start, &p.axes))
+        return NULL;
+    /* A dimension that the update lacks at the front is one of size 1. */
+    int missing = src->ndim - update->ndim;
+    for (int i = 0; i < src->ndim; i++)
+        shape[i] = i < missing ? 1 : missing < 0 ? 0 : update->shape[i - missing];
+    if (missing < 0 || !check_size("slice_update", src, shape, src->ndim))
+        return missing < 0
+                   ? nx_fail_null("[slice_update] an update of %d dimensions does not fit %d",
+                                  update->ndim, src->ndim)
+                   : NULL;
+    update = nx_broadcast_to(nx_astype(update, (nx_dtype)src->dtype, s), shape, src->ndim, s);
+    return nx_op(&nx_prim_DynamicSliceUpdate, &p, (nx_array *[]){src, update, start}, 3, s);
+}

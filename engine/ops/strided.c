@@ -1,0 +1,163 @@
+/* strided.c: AsStrided, Contiguous, Depends: what concerns an array's memory and order of work. */
+#include <stdlib.h>
+
+#include "engine/core/prim.h"
+#include "engine/ops/axes.h"
+#include "engine/ops/params.h"
+#include "engine/ops/prims.h"
+#include "engine/ops/shape.h"
+
+/* ---- AsStrided ------------------------------------------------------------------------------ */
+
+/* Every element that shape and strides reach lies in 0..size-1. */
+static bool check_reach(const nx_as_strided_params *p, int64_t size)
+{
+    int64_t low = p->offset, high = p->offset;
+    if (p->offset < 0)
+        return nx_fail("[as_strided] the offset is beyond the address space");
+    for (int i = 0; i < p->shape.n; i++) {
+        int64_t *end = p->strides.v[i] < 0 ? &low : &high, step;
+        if (p->shape.v[i] == 0)
+            return true;
+        if (__builtin_mul_overflow((int64_t)p->shape.v[i] - 1, p->strides.v[i], &step) ||
+            __builtin_add_overflow(*end, step, end))
+            return nx_fail("[as_strided] strides reach beyond the address space");
+    }
+    return (low >= 0 && high < size) ||
+           nx_fail("[as_strided] elements %lld to %lld are asked of an array of %lld",
+                   (long long)low, (long long)high, (long long)size);
+}
+
+static bool infer_as_strided(nx_array *const *in, int n_in, const void *params, nx_spec *out,
+                             int n_out)
+{
+    const nx_as_strided_params *p = params;
+    nx_spec_set(out, p->shape.v, p->shape.n, (nx_dtype)in[0]->dtype);
+    return nx_shape_fits("as_strided", p->shape.v, p->shape.n) && check_reach(p, in[0]->size);
+}
+
+static bool view_as_strided(nx_node *n)
+{
+    const nx_as_strided_params *p = n->params;
+    nx_array *out = &n->out[0];
+    if (!(n->in[0]->flags & NX_ROW_CONTIGUOUS))
+        return false;
+    nx_array_set_view(out, n->in[0], p->strides.v, out->size ? p->offset : 0);
+    return true;
+}
+
+static const nx_field as_strided_fields[] = {
+    {"shape", NX_FIELD_DIMS, offsetof(nx_as_strided_params, shape)},
+    {"strides", NX_FIELD_DIMS64, offsetof(nx_as_strided_params, strides)},
+    {"offset", NX_FIELD_INT64, offsetof(nx_as_strided_params, offset)},
+};
+
+const nx_prim nx_prim_AsStrided = {
+    .name = "AsStrided",
+    .id = NX_PRIM_AsStrided,
+    .flags = NX_PRIM_VIEW,
+    .params_size = sizeof(nx_as_strided_params),
+    .fields = as_strided_fields,
+    .n_fields = 3,
+    .row_inputs = 1,
+    .infer = infer_as_strided,
+    .view = view_as_strided,
+};
+
+nx_array *nx_as_strided(nx_array *a, const int *shape, int ndim, const int64_t *strides,
+                        int n_strides, size_t offset, nx_stream *s)
+{
+    nx_as_strided_params p;
+    if (!a || !nx_dims_set("as_strided", &p.shape, shape, ndim))
+        return NULL;
+    if (n_strides != ndim)
+        return nx_fail_null("[as_strided] %d strides do not fit %d dimensions", n_strides, ndim);
+    p.strides.n = ndim;
+    for (int i = 0; i < ndim; i++)
+        p.strides.v[i] = strides[i];
+    p.offset = offset > INT64_MAX ? -1 : (int64_t)offset;
+    return nx_op(&nx_prim_AsStrided, &p, &a, 1, s);
+}
+
+/* ---- Contiguous ----------------------------------------------------------------------------- */
+
+static bool infer_contiguous(nx_array *const *in, int n_in, const void *params, nx_spec *out,
+                             int n_out)
+{
+    nx_spec_like(out, in[0], (nx_dtype)in[0]->dtype);
+    return true;
+}
+
+/* A small piece of a large buffer is copied, so that the large one can be freed. */
+static bool view_contiguous(nx_node *n)
+{
+    const nx_contiguous_params *p = n->params;
+    const nx_array *a = n->in[0];
+    int accepted = NX_ROW_CONTIGUOUS | (p->allow_col_major ? NX_COL_CONTIGUOUS : 0);
+    if (!(a->flags & accepted))
+        return false;
+    if (a->buffer->bin != NX_EXTERNAL && a->buffer->size > 2 * (size_t)nx_array_nbytes(a) + 16384)
+        return false;
+    nx_array_set_view(&n->out[0], a, a->strides, 0);
+    return true;
+}
+
+static const nx_field contiguous_fields[] = {
+    {"allow_col_major", NX_FIELD_BOOL, offsetof(nx_contiguous_params, allow_col_major)},
+};
+
+const nx_prim nx_prim_Contiguous = {
+    .name = "Contiguous",
+    .id = NX_PRIM_Contiguous,
+    .flags = NX_PRIM_VIEW,
+    .params_size = sizeof(nx_contiguous_params),
+    .fields = contiguous_fields,
+    .n_fields = 1,
+    .infer = infer_contiguous,
+    .view = view_contiguous,
+};
+
+nx_array *nx_contiguous(nx_array *a, bool allow_col_major, nx_stream *s)
+{
+    nx_contiguous_params p = {allow_col_major};
+    return nx_op(&nx_prim_Contiguous, &p, &a, 1, s);
+}
+
+/* ---- Depends -------------------------------------------------------------------------------- */
+
+static bool infer_depends(nx_array *const *in, int n_in, const void *params, nx_spec *out,
+                          int n_out)
+{
+    for (int i = 0; i < n_out; i++)
+        nx_spec_like(&out[i], in[i], (nx_dtype)in[i]->dtype);
+    return true;
+}
+
+static bool view_depends(nx_node *n)
+{
+    for (int i = 0; i < n->n_out; i++)
+        nx_array_set_view(&n->out[i], n->in[i], n->in[i]->strides, 0);
+    return true;
+}
+
+const nx_prim nx_prim_Depends = {
+    .name = "Depends",
+    .id = NX_PRIM_Depends,
+    .flags = NX_PRIM_VIEW,
+    .infer = infer_depends,
+    .view = view_depends,
+};
+
+bool nx_depends(nx_array *const *in, int n_in, nx_array *const *dependencies, int n_dependencies,
+                nx_stream *s, nx_array **out)
+{
+    nx_array **all = nx_malloc(((size_t)n_in + (size_t)n_dependencies) * sizeof *all);
+    for (int i = 0; i < n_in; i++)
+        all[i] = in[i];
+    for (int i = 0; i < n_dependencies; i++)
+        all[n_in + i] = dependencies[i];
+    bool ok =
+        n_in == 0 || nx_op_n(&nx_prim_Depends, NULL, all, n_in + n_dependencies, s, out, n_in);
+    free(all);
+    return ok;
+}
