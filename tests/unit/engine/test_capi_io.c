@@ -143,11 +143,53 @@ static void safetensors_come_through_a_reader(void **state)
     mlx_map_string_to_string_free(notes);
 }
 
+static void memory_write(void *self, const char *data, size_t n)
+{
+    memory *m = self;
+    m->bad = m->bad || n > m->size - m->at;
+    if (!m->bad)
+        memcpy((char *)m->bytes + m->at, data, n);
+    m->at += m->bad ? 0 : n;
+}
+
+/* What a writer gets, a reader understands; a writer that is full is an error. */
+static void writers_get_what_readers_read(void **state)
+{
+    char bytes[1024];
+    memory out = {bytes, sizeof bytes, 0, false}, in = {bytes, 0, 0, false};
+    mlx_io_vtable v = {.write = memory_write, .good = memory_good, .label = memory_label};
+    mlx_io_writer w = mlx_io_writer_new(&out, v);
+    mlx_stream s = mlx_default_cpu_stream_new();
+    int shape[] = {3};
+    float data[] = {1, 2, 3};
+    mlx_array a = mlx_array_new_data(data, shape, 1, MLX_FLOAT32), b = mlx_array_new();
+    mlx_map_string_to_array arrays = mlx_map_string_to_array_new();
+    mlx_map_string_to_string notes = mlx_map_string_to_string_new();
+    mlx_map_string_to_array_insert(arrays, "x", a);
+    assert_int_equal(mlx_save_safetensors_writer(w, arrays, notes), 0);
+    in.size = out.at;
+    mlx_io_reader r = reader_of(&in);
+    assert_int_equal(mlx_load_safetensors_reader(&arrays, &notes, r, s), 0);
+    assert_int_equal(mlx_map_string_to_array_get(&b, arrays, "x"), 0);
+    assert_true(mlx_array_data_float32(b)[2] == 3);
+    out.size = out.at + 20;
+    assert_int_equal(errors, 0);
+    assert_int_equal(mlx_save_writer(w, a), 1);
+    assert_int_equal(errors, 1);
+    mlx_io_reader_free(r);
+    mlx_io_writer_free(w);
+    mlx_array_free(a);
+    mlx_array_free(b);
+    mlx_map_string_to_array_free(arrays);
+    mlx_map_string_to_string_free(notes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(npy_comes_through_a_reader, start),
         cmocka_unit_test_setup(safetensors_come_through_a_reader, start),
+        cmocka_unit_test_setup(writers_get_what_readers_read, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
