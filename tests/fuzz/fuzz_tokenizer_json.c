@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/error.h"
 #include "base/utf8.h"
 #include "fuzz/fuzz.h"
 #include "runtime/text/detok.h"
@@ -39,7 +40,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         text = (nx_slice){end + 1, (size_t)(json + size - end - 1)};
     if (text.len > LONGEST_TEXT)
         text.len = LONGEST_TEXT;
+    nx_error_clear();
     tokenizer *t = tok_from_json_memory(file, (nx_slice){0}, "input");
+    FUZZ_CHECK(t || *nx_error_message()); /* a refusal says why */
     if (!t)
         return 0;
     for (unsigned flags = 0; flags < 4; flags++) {
