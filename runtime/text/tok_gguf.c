@@ -24,6 +24,7 @@ typedef struct {
     tokenizer *t;
     nx_gguf_strings tokens;
     const nx_gguf_kv *types; /* NULL: all normal */
+    bool phi3;               /* see takes_space */
 } loader;
 
 static int64_t type_of(const loader *l, size_t i)
@@ -39,6 +40,13 @@ static bool is_filler(nx_slice s, size_t id)
     return s.len == (size_t)n && memcmp(s.data, text, s.len) == 0;
 }
 
+/* Phi-3's turn marks take the white space behind them ("<|user|>\n"). The format cannot say so. */
+static bool takes_space(const loader *l, nx_slice s)
+{
+    return l->phi3 && !nx_slice_is(s, "<unk>") && !nx_slice_is(s, "<s>") &&
+           !nx_slice_is(s, "<|endoftext|>");
+}
+
 static bool load_token(loader *l, size_t i)
 {
     nx_slice s = nx_gguf_strings_at(&l->tokens, i);
@@ -52,7 +60,8 @@ static bool load_token(loader *l, size_t i)
     return tok_add_added(l->t, (added_token){.id = (int32_t)i,
                                              .text = s.data,
                                              .len = (uint32_t)s.len,
-                                             .special = type != TYPE_USER});
+                                             .special = type != TYPE_USER,
+                                             .rstrip = takes_space(l, s)});
 }
 
 static bool load_tokens(loader *l)
@@ -353,6 +362,8 @@ static bool load(loader *l)
     nx_slice pre = nx_gguf_get_str(l->g, KEY("pre"));
     if (!model.data)
         return nx_fail("[tokenizer] the file has no tokenizer (tokenizer.ggml.model)");
+    l->phi3 = nx_slice_is(model, "llama") &&
+              nx_slice_is(nx_gguf_get_str(l->g, "general.architecture"), "phi3");
     if (!load_tokens(l) || !load_ids(l))
         return false;
     if (nx_slice_is(model, "gpt2"))

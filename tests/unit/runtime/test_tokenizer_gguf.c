@@ -187,6 +187,19 @@ static void test_llama_spm(void **state)
 static void test_phi3(void **state)
 {
     check_vectors("phi-3", true);
+    const char *path = NX_SHARED "/data/ggml-vocab-phi-3.gguf";
+    if (access(path, R_OK) != 0)
+        return;
+    tokenizer *t = load(path);
+    static const char text[] = "<|user|>\nHello<|end|>\n<|assistant|>\n";
+    static const int32_t want[] = {32010, 15043, 32007,
+                                   32001}; /* the newlines belong to the marks */
+    tok_ids ids = {0};
+    assert_true(tok_encode(t, text, strlen(text), TOK_PARSE_SPECIAL, &ids, NULL));
+    assert_int_equal(ids.n, 4);
+    assert_memory_equal(ids.at, want, sizeof want);
+    nx_vec_clear(&ids);
+    tok_free(t);
 }
 static void test_bert(void **state)
 {
