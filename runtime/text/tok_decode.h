@@ -2,6 +2,10 @@
  * tok_decode.h: decoders: what each token contributes to a text. All of the reference's decoders
  * that we know work token by token but for the beginning of the text (and BPE's end-of-word
  * space), which is what lets a text be streamed.
+ *
+ * Two results differ from the reference's, both where it loses text. An added token whose
+ * characters are all in the byte alphabet ("\u00f5") is itself, not a byte. Of byte tokens that
+ * together are not valid UTF-8, the valid characters are kept; each other byte is U+FFFD.
  */
 #ifndef NX_RUNTIME_TEXT_TOK_DECODE_H
 #define NX_RUNTIME_TEXT_TOK_DECODE_H

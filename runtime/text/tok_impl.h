@@ -82,7 +82,5 @@ bool tok_finish(tokenizer *t);
 void tok_want_bos(tokenizer *t, bool want);
 void tok_want_eos(tokenizer *t, bool want);
 void tok_mark_eog(tokenizer *t, int32_t id); /* ids the vocabulary lacks are passed over */
-/* Marks the tokens whose texts are known to end a turn. */
-void tok_find_eog(tokenizer *t);
 
 #endif

@@ -111,61 +111,7 @@ static void build_pieces(tokenizer *t)
     nx_str_clear(&work[1]);
 }
 
-bool tok_finish(tokenizer *t)
-{
-    if (!t->decoder.steps.n && !tok_decoder_add(&t->decoder, (dec_step){.kind = DEC_JOIN_SPACES}))
-        return false;
-    t->raw.list = t->normalized.list = &t->added;
-    if (!build_finders(t, true) || !build_finders(t, false))
-        return false;
-    added_finder_finish(&t->raw);
-    added_finder_finish(&t->normalized);
-    if (t->model == TOK_MODEL_BPE) {
-        size_t n = t->pre.steps.n;
-        bool literal = t->bpe.prefix.len || t->bpe.suffix.len || t->bpe.byte_fallback;
-        t->bpe.plain_bytes = t->pre.plain_bytes =
-            n && t->pre.steps.at[n - 1].kind == PRE_BYTES && !literal;
-        bpe_finish(&t->bpe);
-    } else if (t->model == TOK_MODEL_UNIGRAM) {
-        unigram_finish(&t->unigram, &t->vocab);
-    } else {
-        wordpiece_finish(&t->wordpiece, &t->vocab);
-    }
-    build_pieces(t);
-    tok_find_eog(t);
-    return true;
-}
-
-/* ---- special ids ---- */
-
-static void want_id(tok_ids *ids, int32_t id, bool first, bool want)
-{
-    size_t n = ids->n;
-    bool has = n && (first ? ids->at[0] : ids->at[n - 1]) == id;
-    if (want == has || id < 0)
-        return;
-    if (want) {
-        nx_vec_push(ids, id);
-        if (first) {
-            memmove(ids->at + 1, ids->at, n * sizeof *ids->at);
-            ids->at[0] = id;
-        }
-        return;
-    }
-    if (first)
-        memmove(ids->at, ids->at + 1, (n - 1) * sizeof *ids->at);
-    ids->n--;
-}
-
-void tok_want_bos(tokenizer *t, bool want)
-{
-    want_id(&t->before, t->bos, true, want);
-}
-
-void tok_want_eos(tokenizer *t, bool want)
-{
-    want_id(&t->after, t->eos, false, want);
-}
+/* ---- ends of generation ---- */
 
 void tok_mark_eog(tokenizer *t, int32_t id)
 {
@@ -178,7 +124,8 @@ static int32_t added_id(const tokenizer *t, const char *text)
     return (int32_t)nx_map_get(&t->by_text, text, strlen(text), UINT64_MAX);
 }
 
-void tok_find_eog(tokenizer *t)
+/* Marks the tokens whose texts are known to end a turn. */
+static void find_eog(tokenizer *t)
 {
     static const char *const known[] = {
         "</s>",
@@ -216,4 +163,60 @@ void tok_find_eog(tokenizer *t)
     int32_t end = added_id(t, "<|end|>");
     if (end >= 0 && end != t->eos && added_id(t, "<|return|>") >= 0 && added_id(t, "<|call|>") >= 0)
         t->tokens.at[end].flags &= ~(unsigned)TOK_F_EOG;
+}
+
+bool tok_finish(tokenizer *t)
+{
+    if (!t->decoder.steps.n && !tok_decoder_add(&t->decoder, (dec_step){.kind = DEC_JOIN_SPACES}))
+        return false;
+    t->raw.list = t->normalized.list = &t->added;
+    if (!build_finders(t, true) || !build_finders(t, false))
+        return false;
+    added_finder_finish(&t->raw);
+    added_finder_finish(&t->normalized);
+    if (t->model == TOK_MODEL_BPE) {
+        size_t n = t->pre.steps.n;
+        bool literal = t->bpe.prefix.len || t->bpe.suffix.len || t->bpe.byte_fallback;
+        t->bpe.plain_bytes = t->pre.plain_bytes =
+            n && t->pre.steps.at[n - 1].kind == PRE_BYTES && !literal;
+        bpe_finish(&t->bpe);
+    } else if (t->model == TOK_MODEL_UNIGRAM) {
+        unigram_finish(&t->unigram, &t->vocab);
+    } else {
+        wordpiece_finish(&t->wordpiece, &t->vocab);
+    }
+    build_pieces(t);
+    find_eog(t);
+    return true;
+}
+
+/* ---- special ids ---- */
+
+static void want_id(tok_ids *ids, int32_t id, bool first, bool want)
+{
+    size_t n = ids->n;
+    bool has = n && (first ? ids->at[0] : ids->at[n - 1]) == id;
+    if (want == has || id < 0)
+        return;
+    if (want) {
+        nx_vec_push(ids, id);
+        if (first) {
+            memmove(ids->at + 1, ids->at, n * sizeof *ids->at);
+            ids->at[0] = id;
+        }
+        return;
+    }
+    if (first)
+        memmove(ids->at, ids->at + 1, (n - 1) * sizeof *ids->at);
+    ids->n--;
+}
+
+void tok_want_bos(tokenizer *t, bool want)
+{
+    want_id(&t->before, t->bos, true, want);
+}
+
+void tok_want_eos(tokenizer *t, bool want)
+{
+    want_id(&t->after, t->eos, false, want);
 }
