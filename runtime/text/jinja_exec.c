@@ -211,8 +211,6 @@ static bool next_filtered(jinja_rt *rt, jinja_iter *it, jval *out, bool *done)
         if (*done)
             return true;
         jinja_env *inner = jinja_env_new(rt, f->env);
-        jinja_env_set(rt, inner, rt->tpl->atom_loop,
-                      jinja_undef(rt, "the condition of a loop cannot use 'loop'"));
         if (!assign(rt, f->loop->a, inner, *out) || !jinja_eval(rt, f->loop->c, inner, &keep))
             return false;
         if (jinja_truth(rt, keep))

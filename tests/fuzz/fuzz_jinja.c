@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "fuzz/fuzz.h"
 #include "runtime/text/jinja.h"
 
@@ -51,6 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool ok = jinja_render(t, conversation(), &o, &once);
     FUZZ_CHECK(ok || (*nx_error_message() && once.len == 6));
     FUZZ_CHECK(once.len <= 6 + MAX_OUTPUT && memcmp(once.data, "before", 6) == 0);
+    FUZZ_CHECK(nx_utf8_valid(once.data, once.len));
     nx_str_puts(&again, "before");
     FUZZ_CHECK(jinja_render(t, conversation(), &o, &again) == ok);
     FUZZ_CHECK(again.len == once.len && memcmp(again.data, once.data, once.len) == 0);
