@@ -104,8 +104,10 @@ static inline nx_c64 add_c64(nx_c64 a, nx_c64 b)
 }
 static inline nx_c64 prod_c64(nx_c64 a, nx_c64 b)
 {
-    float re = crealf(a) * crealf(b) - cimagf(a) * cimagf(b);
-    return CMPLXF(re, crealf(a) * cimagf(b) + cimagf(a) * crealf(b));
+    nx_c64 v; /* by its parts: glibc gives clang no CMPLXF */
+    __real__ v = crealf(a) * crealf(b) - cimagf(a) * cimagf(b);
+    __imag__ v = crealf(a) * cimagf(b) + cimagf(a) * crealf(b);
+    return v;
 }
 static inline nx_c64 max_c64(nx_c64 a, nx_c64 b)
 {
