@@ -29,4 +29,17 @@ void NX_FN(gather_axis)(const nx_call *c);
 void NX_FN(scatter)(const nx_call *c);
 void NX_FN(scatter_axis)(const nx_call *c);
 
+/* elementwise_tmpl.c: any strides; types as elementwise.def says */
+#define NX_ELEM1(name, ...) void NX_FN(elementwise_##name)(const nx_call *c);
+#define NX_ELEM2(name, ...) void NX_FN(elementwise_##name)(const nx_call *c);
+#include "engine/ops/elementwise.def"
+void NX_FN(log)(const nx_call *c);
+void NX_FN(equal)(const nx_call *c);
+void NX_FN(bitwise)(const nx_call *c);
+void NX_FN(divmod)(const nx_call *c);
+void NX_FN(select)(const nx_call *c); /* bool, T, T -> T */
+
+/* creation_tmpl.c: a row-major output of n elements */
+void NX_FN(arange)(const nx_call *c);
+
 #endif

@@ -25,4 +25,14 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_GatherAxis] = {NX_FN(gather_axis), NULL},
     [NX_PRIM_Scatter] = {NX_FN(scatter), NULL},
     [NX_PRIM_ScatterAxis] = {NX_FN(scatter_axis), NULL},
+#define NX_ELEM1(name, ...) [NX_PRIM_##name] = {NX_FN(elementwise_##name), NULL},
+#define NX_ELEM2(name, ...) [NX_PRIM_##name] = {NX_FN(elementwise_##name), NULL},
+#include "engine/ops/elementwise.def"
+    [NX_PRIM_Log] = {NX_FN(log), NULL},
+    [NX_PRIM_Equal] = {NX_FN(equal), NULL},
+    [NX_PRIM_BitwiseBinary] = {NX_FN(bitwise), NULL},
+    [NX_PRIM_DivMod] = {NX_FN(divmod), NULL},
+    [NX_PRIM_Select] = {NX_FN(select), NULL},
+    [NX_PRIM_Full] = {NX_FN(copy), NULL},
+    [NX_PRIM_Arange] = {NX_FN(arange), NULL},
 };

@@ -86,4 +86,29 @@ typedef struct {
     int axis;
 } nx_scatter_axis_params;
 
+/* elementwise.c; enumerators in MLX's order */
+typedef enum { NX_LOG_2, NX_LOG_10, NX_LOG_E } nx_log_base;
+typedef struct {
+    int base; /* nx_log_base */
+} nx_log_params;
+typedef struct {
+    bool equal_nan;
+} nx_equal_params;
+typedef enum {
+    NX_BITWISE_AND,
+    NX_BITWISE_OR,
+    NX_BITWISE_XOR,
+    NX_BITWISE_LEFT_SHIFT,
+    NX_BITWISE_RIGHT_SHIFT,
+} nx_bitwise_op;
+typedef struct {
+    int op; /* nx_bitwise_op */
+} nx_bitwise_params;
+
+/* creation.c */
+typedef struct {
+    double start, stop, step;
+    nx_dtype dtype;
+} nx_arange_params;
+
 #endif

@@ -1,0 +1,120 @@
+/* creation.c: Full (a value in memory of its own) and Arange; constants and windows made of them. */
+#include "engine/ops/creation.h"
+
+#include <limits.h>
+#include <math.h>
+
+#include "base/error.h"
+#include "engine/core/prim.h"
+#include "engine/ops/broadcast.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/params.h"
+#include "engine/ops/prims.h"
+
+/* ---- Full: the input is already broadcast ------------------------------------------------------- */
+
+static bool infer_full(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_spec_like(&out[0], in[0], (nx_dtype)in[0]->dtype);
+    return true;
+}
+
+const nx_prim nx_prim_Full = {.name = "Full", .id = NX_PRIM_Full, .infer = infer_full};
+
+nx_array *nx_full(const int *shape, int ndim, nx_array *value, nx_dtype dtype, nx_stream *s)
+{
+    for (int i = 0; i < ndim; i++)
+        if (shape[i] < 0)
+            return nx_fail_null("[full] Negative dimensions not allowed.");
+    nx_array *a = nx_broadcast_to(nx_astype(value, dtype, s), shape, ndim, s);
+    return nx_op(&nx_prim_Full, NULL, &a, 1, s);
+}
+
+nx_array *nx_full_like(nx_array *a, nx_array *value, nx_dtype dtype, nx_stream *s)
+{
+    return a ? nx_full(a->shape, a->ndim, value, dtype, s) : NULL;
+}
+
+nx_array *nx_zeros(const int *shape, int ndim, nx_dtype dtype, nx_stream *s)
+{
+    return nx_full(shape, ndim, nx_scalar(0, dtype), dtype, s);
+}
+
+nx_array *nx_zeros_like(nx_array *a, nx_stream *s)
+{
+    return a ? nx_zeros(a->shape, a->ndim, (nx_dtype)a->dtype, s) : NULL;
+}
+
+nx_array *nx_ones(const int *shape, int ndim, nx_dtype dtype, nx_stream *s)
+{
+    return nx_full(shape, ndim, nx_scalar(1, dtype), dtype, s);
+}
+
+nx_array *nx_ones_like(nx_array *a, nx_stream *s)
+{
+    return a ? nx_ones(a->shape, a->ndim, (nx_dtype)a->dtype, s) : NULL;
+}
+
+/* ---- Arange ------------------------------------------------------------------------------------- */
+
+/* How many numbers; -1 after nx_fail. */
+static int arange_length(const nx_arange_params *p)
+{
+    if (isnan(p->start) || isnan(p->step) || isnan(p->stop) || isinf(p->start) || isinf(p->stop)) {
+        nx_fail("[arange] Cannot compute length.");
+        return -1;
+    }
+    double n = ceil((p->stop - p->start) / p->step);
+    if (isnan(n) || n > INT_MAX) {
+        nx_fail("[arange] Maximum size exceeded.");
+        return -1;
+    }
+    return n > 0 ? (int)n : 0;
+}
+
+static bool infer_arange(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    const nx_arange_params *p = params;
+    int n = arange_length(p);
+    if (n < 0)
+        return false;
+    nx_spec_set(&out[0], &n, 1, p->dtype);
+    return true;
+}
+
+static const nx_field arange_fields[] = {
+    {"start", NX_FIELD_DOUBLE, offsetof(nx_arange_params, start)},
+    {"stop", NX_FIELD_DOUBLE, offsetof(nx_arange_params, stop)},
+    {"step", NX_FIELD_DOUBLE, offsetof(nx_arange_params, step)},
+};
+
+const nx_prim nx_prim_Arange = {
+    .name = "Arange",
+    .id = NX_PRIM_Arange,
+    .params_size = sizeof(nx_arange_params),
+    .fields = arange_fields,
+    .n_fields = 3,
+    .infer = infer_arange,
+};
+
+nx_array *nx_arange(double start, double stop, double step, nx_dtype dtype, nx_stream *s)
+{
+    if (dtype == NX_BOOL)
+        return nx_fail_null("[arange] bool not supported for arange.");
+    nx_arange_params p = {.start = start, .stop = stop, .step = step, .dtype = dtype};
+    return nx_op(&nx_prim_Arange, &p, NULL, 0, s);
+}
+
+/* (1 - t) start + t stop with t = i / (num - 1), in float32. */
+nx_array *nx_linspace(double start, double stop, int num, nx_dtype dtype, nx_stream *s)
+{
+    if (num < 0)
+        return nx_fail_null("[linspace] number of samples, %d, must be non-negative.", num);
+    if (num == 1)
+        return nx_astype(nx_full((int[]){1}, 1, nx_scalar(start, NX_FLOAT32), NX_FLOAT32, s), dtype, s);
+    nx_array *t = nx_divide(nx_arange(0, num, 1, NX_FLOAT32, s), nx_scalar_float((float)(num - 1)), s);
+    nx_array *rest = nx_subtract(nx_scalar_float(1), t, s);
+    nx_array *r = nx_add(nx_multiply(rest, nx_scalar_float((float)start), s),
+                         nx_multiply(t, nx_scalar_float((float)stop), s), s);
+    return nx_astype(r, dtype, s);
+}

@@ -1,0 +1,23 @@
+/*
+ * creation.h: arrays from nothing: constants, ranges, identities, triangles, windows. Results belong
+ * to the build scope.
+ */
+#ifndef NX_OPS_CREATION_H
+#define NX_OPS_CREATION_H
+
+#include "engine/core/array.h"
+
+/* `value` broadcast to the shape, in memory of its own. */
+nx_array *nx_full(const int *shape, int ndim, nx_array *value, nx_dtype dtype, nx_stream *s);
+nx_array *nx_full_like(nx_array *a, nx_array *value, nx_dtype dtype, nx_stream *s);
+nx_array *nx_zeros(const int *shape, int ndim, nx_dtype dtype, nx_stream *s);
+nx_array *nx_zeros_like(nx_array *a, nx_stream *s);
+nx_array *nx_ones(const int *shape, int ndim, nx_dtype dtype, nx_stream *s);
+nx_array *nx_ones_like(nx_array *a, nx_stream *s);
+
+/* start, start + step … before stop. Not of bool. */
+nx_array *nx_arange(double start, double stop, double step, nx_dtype dtype, nx_stream *s);
+/* num numbers from start to stop, both included. */
+nx_array *nx_linspace(double start, double stop, int num, nx_dtype dtype, nx_stream *s);
+
+#endif
