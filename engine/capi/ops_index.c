@@ -66,3 +66,9 @@ SCATTER(mlx_scatter_add, NX_UPDATE_ADD)
 SCATTER(mlx_scatter_max, NX_UPDATE_MAX)
 SCATTER(mlx_scatter_min, NX_UPDATE_MIN)
 SCATTER(mlx_scatter_prod, NX_UPDATE_PROD)
+
+int mlx_masked_scatter(mlx_array *res, const mlx_array a, const mlx_array mask, const mlx_array src,
+                       const mlx_stream s)
+{
+    NX_GIVE(nx_masked_scatter(NX_ARRAY(a), NX_ARRAY(mask), NX_ARRAY(src), NX_STREAM(s)));
+}

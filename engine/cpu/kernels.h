@@ -28,6 +28,11 @@ void NX_FN(gather_axis)(const nx_call *c);
 /* scatter_tmpl.c: (a, indices..., updates), (a, indices, updates); a is in out already */
 void NX_FN(scatter)(const nx_call *c);
 void NX_FN(scatter_axis)(const nx_call *c);
+void NX_FN(masked_scatter)(const nx_call *c); /* (a, mask, values): values row-major */
+
+/* hadamard_tmpl.c: row-major */
+void NX_FN(hadamard)(const nx_call *c);
+size_t NX_FN(hadamard_workspace)(const nx_call *c);
 
 /* elementwise_tmpl.c: any strides; types as elementwise.def says */
 #define NX_ELEM1(name, ...) void NX_FN(elementwise_##name)(const nx_call *c);

@@ -1,7 +1,7 @@
 /*
- * scatter_tmpl.c: Scatter and ScatterAxis. Updates are applied in the order of their indices, so
- * that of two to one place the later wins and sums are the same for any number of threads: pieces
- * share out places, never the indices of one place.
+ * scatter_tmpl.c: Scatter, ScatterAxis, MaskedScatter. Updates are applied in the order of their
+ * indices, so that of two to one place the later wins and sums are the same for any number of
+ * threads: pieces share out places, never the indices of one place.
  */
 #include <string.h>
 
@@ -155,4 +155,48 @@ void NX_FN(scatter_axis)(const nx_call *c)
     if (j.lines.size && j.n)
         nx_parallel(j.lines.size, nx_grain(3 * j.size * j.n, NX_PIECE_BYTES), scatter_axis_piece,
                     &j);
+}
+
+/* ---- MaskedScatter -------------------------------------------------------------------------- */
+
+/* One after the other: where a value goes depends on all of the mask before it. */
+#define MASKED(T, bytes)                                                                           \
+    static void masked_##bytes(const nx_walk *w, const bool *mask, const T *values, int64_t n,     \
+                               T *out)                                                             \
+    {                                                                                              \
+        int64_t used = 0, run = w->shape[w->ndim - 1], step = w->strides[0][w->ndim - 1];          \
+        for (int64_t i = 0; i < w->size && used < n; i += run) {                                   \
+            int64_t at;                                                                            \
+            nx_walk_seek(w, i, &at);                                                               \
+            for (int64_t k = 0; k < run && used < n; k++)                                          \
+                if (mask[at + k * step])                                                           \
+                    out[i + k] = values[used++];                                                   \
+        }                                                                                          \
+    }
+MASKED(uint8_t, 1)
+MASKED(uint16_t, 2)
+MASKED(uint32_t, 4)
+MASKED(uint64_t, 8)
+
+void NX_FN(masked_scatter)(const nx_call *c)
+{
+    const nx_view *mask = &c->in[1], *out = &c->out[0];
+    const void *values = c->in[2].data;
+    int64_t n = nx_view_size(&c->in[2]);
+    nx_walk w;
+    nx_walk_init(&w, mask->shape, mask->ndim, (const int64_t *const[]){mask->strides}, 1);
+    switch (nx_dtype_size(out->dtype)) {
+    case 1:
+        masked_1(&w, mask->data, values, n, out->data);
+        break;
+    case 2:
+        masked_2(&w, mask->data, values, n, out->data);
+        break;
+    case 4:
+        masked_4(&w, mask->data, values, n, out->data);
+        break;
+    default:
+        masked_8(&w, mask->data, values, n, out->data);
+        break;
+    }
 }

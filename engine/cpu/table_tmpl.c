@@ -35,4 +35,6 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_Select] = {NX_FN(select), NULL},
     [NX_PRIM_Full] = {NX_FN(copy), NULL},
     [NX_PRIM_Arange] = {NX_FN(arange), NULL},
+    [NX_PRIM_MaskedScatter] = {NX_FN(masked_scatter), NULL},
+    [NX_PRIM_Hadamard] = {NX_FN(hadamard), NX_FN(hadamard_workspace)},
 };

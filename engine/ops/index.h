@@ -28,4 +28,10 @@ nx_array *nx_put_along_axis(nx_array *a, nx_array *indices, nx_array *values, in
 nx_array *nx_scatter_add_axis(nx_array *a, nx_array *indices, nx_array *values, int axis,
                               nx_stream *s);
 
+/* a with the elements where mask is true replaced by values, in order. mask has the shape of a's
+ * leading dimensions; values has one dimension for the places and then those of a that mask lacks,
+ * or only the latter (or is a scalar): then each place gets the same. If there are fewer values
+ * than places, the last places stay as they are. */
+nx_array *nx_masked_scatter(nx_array *a, nx_array *mask, nx_array *values, nx_stream *s);
+
 #endif

@@ -72,6 +72,11 @@ typedef struct {
     nx_dims axes, size;
 } nx_slice_dynamic_params;
 
+/* hadamard.c */
+typedef struct {
+    float scale;
+} nx_hadamard_params;
+
 /* gather.c, scatter.c */
 typedef struct {
     nx_dims axes, slice_sizes;

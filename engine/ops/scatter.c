@@ -3,10 +3,12 @@
 
 #include "engine/core/prim.h"
 #include "engine/ops/axes.h"
+#include "engine/ops/broadcast.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/index.h"
 #include "engine/ops/indices.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/shape.h"
 
 /* ---- Scatter -------------------------------------------------------------------------------- */
 
@@ -109,4 +111,59 @@ nx_array *nx_scatter_add_axis(nx_array *a, nx_array *indices, nx_array *values, 
                               nx_stream *s)
 {
     return scatter_axis("scatter_add_axis", NX_SCATTER_ADD, a, indices, values, axis, s);
+}
+
+/* ---- MaskedScatter -------------------------------------------------------------------------- */
+
+const nx_prim nx_prim_MaskedScatter = {
+    .name = "MaskedScatter",
+    .id = NX_PRIM_MaskedScatter,
+    .flags = NX_PRIM_UPDATES_FIRST,
+    .row_inputs = 1 << 2,
+    .infer = infer_scatter_axis,
+};
+
+static bool check_mask(const nx_array *a, const nx_array *mask)
+{
+    if (mask->dtype != NX_BOOL)
+        return nx_fail("[masked_scatter] the mask must be bool, not %s",
+                       nx_dtype_name((nx_dtype)mask->dtype));
+    return (mask->ndim <= a->ndim &&
+            nx_shape_equal(mask->shape, mask->ndim, a->shape, mask->ndim)) ||
+           nx_fail("[masked_scatter] a mask of shape %s is not the beginning of shape %s",
+                   nx_shape_text(mask->shape, mask->ndim), nx_shape_text(a->shape, a->ndim));
+}
+
+/* One row of values a place: for as many places as they are given for, else for all. */
+static nx_array *values_by_place(const nx_array *a, const nx_array *mask, nx_array *values,
+                                 nx_stream *s)
+{
+    int tail = a->ndim - mask->ndim, shape[NX_MAX_NDIM + 1];
+    if (values->ndim > tail + 1)
+        return nx_fail_null(
+            "[masked_scatter] values of shape %s do not fit a mask of shape %s and an "
+            "array of shape %s",
+            nx_shape_text(values->shape, values->ndim), nx_shape_text(mask->shape, mask->ndim),
+            nx_shape_text(a->shape, a->ndim));
+    if (tail + 1 > NX_MAX_NDIM || mask->size > INT32_MAX)
+        return nx_fail_null("[masked_scatter] the mask is too large");
+    shape[0] = values->ndim == tail + 1 ? values->shape[0] : (int)mask->size;
+    memcpy(shape + 1, a->shape + mask->ndim, (size_t)tail * sizeof *shape);
+    values = nx_broadcast_to(nx_astype(values, (nx_dtype)a->dtype, s), shape, tail + 1, s);
+    return nx_flatten_all(values, s);
+}
+
+nx_array *nx_masked_scatter(nx_array *a, nx_array *mask, nx_array *values, nx_stream *s)
+{
+    if (!a || !mask || !values || !check_mask(a, mask) ||
+        !(values = values_by_place(a, mask, values, s)))
+        return NULL;
+    if (a->size == 0)
+        return a;
+    int axes[NX_MAX_NDIM];
+    for (int i = mask->ndim; i < a->ndim; i++)
+        axes[i - mask->ndim] = i;
+    mask = nx_expand_dims_axes(mask, axes, a->ndim - mask->ndim, s);
+    mask = nx_broadcast_to(mask, a->shape, a->ndim, s);
+    return nx_op(&nx_prim_MaskedScatter, NULL, (nx_array *[]){a, mask, values}, 3, s);
 }

@@ -182,3 +182,36 @@ def test_scatter_of_elements_and_windows():
                  ([i[:, 0]], np.zeros((2, 7, 1), np.float32), [0]), ([i[:, 0].astype(np.float32)], u[:2], [0])]:
         with pytest.raises(mlxc.Error):
             mlxc.op("scatter", x, *args)
+
+
+@pytest.mark.parametrize("dtype", ALL)
+def test_masked_scatter(dtype):
+    x = numbers((3, 4, 5), dtype)
+    for shape in [(3,), (3, 4), (3, 4, 5)]:
+        mask = numbers(shape, "bool", seed=4)
+        rows = numbers((int(mask.sum()),) + x.shape[len(shape):], dtype, seed=6)
+        want = x.copy()
+        want[mask] = rows
+        for op in (lambda a: a, lambda a: ours_view(mlxc.array(np.ascontiguousarray(a.T)), transposed(a)[1])):
+            compare(mlxc.op("masked_scatter", op(x), mask, rows), to_mx(want))
+        one = numbers(x.shape[len(shape):], dtype, seed=7)
+        want[mask] = one
+        compare(mlxc.op("masked_scatter", x, mask, one), to_mx(want))
+        got = mx.array(to_mx(x))
+        got[to_mx(mask)] = to_mx(one)
+        compare(mlxc.op("masked_scatter", x, mask, one), got)
+
+
+def test_masked_scatter_edges():
+    x = numbers((2, 3), "float32")
+    mask = np.array([[True, False, True], [False, True, True]])
+    want = x.copy()
+    want[0, 0], want[0, 2] = 10, 20
+    compare(mlxc.op("masked_scatter", x, mask, np.array([10, 20], np.float32)), to_mx(want))
+    compare(mlxc.op("masked_scatter", x, mask, np.zeros(0, np.float32)), to_mx(x))
+    compare(mlxc.op("masked_scatter", np.float32(1), np.array(True), np.float32(4)), mx.array(4.0))
+    compare(mlxc.op("masked_scatter", x[:0], mask[:0], np.float32(4)), mx.zeros((0, 3)))
+    for m, v in [(mask.astype(np.int32), 1.0), (mask[:, :2], 1.0), (mask[None], 1.0), (mask[:, :1], 1.0),
+                 (mask, np.ones((2, 3))), (mask[0, :2], np.ones((1, 2, 3)))]:
+        with pytest.raises(mlxc.Error):
+            mlxc.op("masked_scatter", x, m, np.asarray(v, np.float32))

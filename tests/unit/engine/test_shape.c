@@ -75,15 +75,16 @@ static void updates_happen_in_place(void **state)
         nx_scope scope = nx_scope_open();
         for (int i = 0; i < 128; i++)
             ((float *)step->data)[i] = (float)t;
-        nx_array *next = nx_array_ref(nx_slice_update(NX_UPDATE_NONE, cache, step, (int[]){0, t, 0}, 3,
-                                                      (int[]){2, t + 1, 64}, 3, (int[]){1, 1, 1}, 3, s));
+        nx_array *next =
+            nx_array_ref(nx_slice_update(NX_UPDATE_NONE, cache, step, (int[]){0, t, 0}, 3,
+                                         (int[]){2, t + 1, 64}, 3, (int[]){1, 1, 1}, 3, s));
         nx_scope_close(scope);
         nx_array_unref(&cache);
         cache = next;
         assert_true(nx_eval_one(cache));
         scope = nx_scope_open();
-        nx_array *seen = nx_slice(cache, (int[]){1, 0, 0}, 3, (int[]){2, t + 1, 1}, 3,
-                                  (int[]){1, 1, 1}, 3, s);
+        nx_array *seen =
+            nx_slice(cache, (int[]){1, 0, 0}, 3, (int[]){2, t + 1, 1}, 3, (int[]){1, 1, 1}, 3, s);
         assert_true(shares(seen, cache));
         assert_true(((float *)seen->data)[(int64_t)t * seen->strides[1]] == (float)t);
         nx_scope_close(scope);
@@ -99,14 +100,15 @@ static void held_arrays_keep_their_values(void **state)
     nx_scope scope = nx_scope_open();
     nx_stream *s = cpu();
     nx_array *x = counting((int[]){8}, 1);
-    nx_array *y = nx_slice_update(NX_UPDATE_ADD, x, nx_scalar_float(100), (int[]){2}, 1, (int[]){4}, 1,
-                                  (int[]){1}, 1, s);
+    nx_array *y = nx_slice_update(NX_UPDATE_ADD, x, nx_scalar_float(100), (int[]){2}, 1, (int[]){4},
+                                  1, (int[]){1}, 1, s);
     assert_true(nx_eval_one(y));
     assert_true(((float *)y->data)[2] == 102 && ((float *)x->data)[2] == 2);
 
     nx_array *t = nx_copy(x, s);
     nx_array *view = nx_slice(t, (int[]){2}, 1, (int[]){8}, 1, (int[]){1}, 1, s);
-    nx_array *z = nx_slice_update(NX_UPDATE_NONE, t, view, (int[]){0}, 1, (int[]){6}, 1, (int[]){1}, 1, s);
+    nx_array *z =
+        nx_slice_update(NX_UPDATE_NONE, t, view, (int[]){0}, 1, (int[]){6}, 1, (int[]){1}, 1, s);
     assert_true(nx_eval((nx_array *[]){z, view}, 2, true));
     assert_true(((float *)z->data)[0] == 2 && ((float *)view->data)[0] == 2);
     nx_scope_close(scope);
@@ -118,8 +120,8 @@ static void broadcasts_are_copied_first(void **state)
     nx_scope scope = nx_scope_open();
     nx_stream *s = cpu();
     nx_array *wide = nx_broadcast_to(nx_copy(nx_scalar_float(1), s), (int[]){4}, 1, s);
-    nx_array *y = nx_slice_update(NX_UPDATE_NONE, wide, nx_scalar_float(5), (int[]){1}, 1, (int[]){2},
-                                  1, (int[]){1}, 1, s);
+    nx_array *y = nx_slice_update(NX_UPDATE_NONE, wide, nx_scalar_float(5), (int[]){1}, 1,
+                                  (int[]){2}, 1, (int[]){1}, 1, s);
     assert_true(nx_eval_one(y));
     const float *v = (const float *)y->data;
     assert_true(v[0] == 1 && v[1] == 5 && v[2] == 1 && v[3] == 1);
