@@ -44,13 +44,15 @@ struct bpe_work {
 
 static size_t slot_of(const bpe *b, uint64_t pair)
 {
-    uint64_t h = pair * 0x9E3779B97F4A7C15u;
-    return (size_t)((h ^ (h >> 32)) & (b->n_slots - 1));
+    /* The table's address differs from run to run: no file can make all its merges collide. */
+    uint64_t h = (pair ^ (uintptr_t)b->merges) * 0x9E3779B97F4A7C15u;
+    h = (h ^ h >> 32) * 0xD6E8FEB86659FD93u;
+    return (size_t)(h >> 32 & (b->n_slots - 1));
 }
 
 void bpe_reserve(bpe *b, size_t merges)
 {
-    NX_BUG_IF(b->merges != NULL);
+    NX_BUG_IF(b->merges != NULL || merges >= UINT32_MAX / 2);
     b->n_slots = 16;
     while (b->n_slots < merges + merges / 2)
         b->n_slots *= 2;

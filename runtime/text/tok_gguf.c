@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "runtime/text/tok_impl.h"
 #include "runtime/text/tok_pre.h"
 #include "runtime/text/uniclass.h"
@@ -81,36 +82,53 @@ static bool load_tokens(loader *l)
     return true;
 }
 
-/* -1 where the key is missing; false with an error for an id beyond the vocabulary. */
-static bool load_id(loader *l, const char *key, int32_t *id)
+/* Sets *id where the key is there. An id beyond the vocabulary is none: such files exist. */
+static void load_id(loader *l, const char *key, int32_t *id)
 {
     const nx_gguf_kv *kv = nx_gguf_find(l->g, key);
     if (!kv)
-        return true;
+        return;
     int64_t v = nx_gguf_i64(kv, -2);
-    if (v == -1 || v == UINT32_MAX) {
-        *id = -1;
-        return true;
-    }
-    if (v < 0 || (size_t)v >= l->tokens.n)
-        return nx_fail("[tokenizer] %s is %lld and the vocabulary has %zu tokens", key,
-                       (long long)v, l->tokens.n);
-    *id = (int32_t)v;
-    return true;
+    bool good = v >= 0 && (size_t)v < l->tokens.n;
+    *id = good ? (int32_t)v : -1;
+    if (!good && v != -1 && v != UINT32_MAX)
+        nx_warn("[tokenizer] %s is %lld and the vocabulary has %zu tokens: taken as none", key,
+                (long long)v, l->tokens.n);
 }
 
-static bool load_ids(loader *l)
+/* The ids that a kind of model has where a file does not say. */
+static void default_ids(loader *l, nx_slice model)
+{
+    tokenizer *t = l->t;
+    if (nx_slice_is(model, "llama") && l->tokens.n > 2) {
+        t->unk = 0;
+        t->bos = 1;
+        t->eos = 2;
+    } else if (nx_slice_is(model, "t5") && l->tokens.n > 2) {
+        t->pad = 0;
+        t->eos = 1;
+        t->unk = 2;
+    } else if (nx_slice_is(model, "bert") && l->tokens.n > 102) {
+        t->pad = 0;
+        t->unk = 100;
+        t->bos = 101;
+        t->eos = 102;
+    }
+}
+
+static void load_ids(loader *l, nx_slice model)
 {
     tokenizer *t = l->t;
     int32_t eot = -1, eom = -1;
-    if (!load_id(l, KEY("bos_token_id"), &t->bos) || !load_id(l, KEY("eos_token_id"), &t->eos) ||
-        !load_id(l, KEY("unknown_token_id"), &t->unk) ||
-        !load_id(l, KEY("padding_token_id"), &t->pad) || !load_id(l, KEY("eot_token_id"), &eot) ||
-        !load_id(l, KEY("eom_token_id"), &eom))
-        return false;
+    default_ids(l, model);
+    load_id(l, KEY("bos_token_id"), &t->bos);
+    load_id(l, KEY("eos_token_id"), &t->eos);
+    load_id(l, KEY("unknown_token_id"), &t->unk);
+    load_id(l, KEY("padding_token_id"), &t->pad);
+    load_id(l, KEY("eot_token_id"), &eot);
+    load_id(l, KEY("eom_token_id"), &eom);
     tok_mark_eog(t, eot);
     tok_mark_eog(t, eom);
-    return true;
 }
 
 static void load_bos_eos(loader *l, bool bos, bool eos)
@@ -220,7 +238,9 @@ static bool load_bpe(loader *l, nx_slice pre_name)
     }
     if (!ok || !load_merges(l))
         return false;
-    load_bos_eos(l, (pre->flags & TOK_PRE_ADD_BOS) != 0, (pre->flags & TOK_PRE_ADD_SEP) != 0);
+    load_bos_eos(l, (pre->flags & TOK_PRE_ADD_BOS) != 0, false);
+    if (nx_gguf_get_bool(l->g, KEY("add_sep_token"), (pre->flags & TOK_PRE_ADD_SEP) != 0))
+        tok_want_eos(t, true); /* RoBERTa's separator is its end token */
     return true;
 }
 
@@ -349,10 +369,12 @@ static bool load_wordpiece(loader *l)
     if (!pre_add(&t->pre,
                  (pre_step){.kind = PRE_CLASS, .is = uni_is_space, .behavior = PRE_REMOVED}) ||
         !pre_add(&t->pre, (pre_step){.kind = PRE_CLASS, .is = uni_is_punct}) ||
-        !add_space_decoder(t, false, true) || !load_id(l, KEY("cls_token_id"), &t->bos) ||
-        !load_id(l, KEY("seperator_token_id"), &t->eos)) /* spelled so in the format */
+        !add_space_decoder(t, false, true))
         return false;
-    load_bos_eos(l, true, true);
+    load_id(l, KEY("cls_token_id"), &t->bos);
+    load_id(l, KEY("seperator_token_id"), &t->eos); /* spelled so in the format */
+    load_bos_eos(l, true, false);
+    tok_want_eos(t, nx_gguf_get_bool(l->g, KEY("add_sep_token"), true));
     return true;
 }
 
@@ -364,8 +386,9 @@ static bool load(loader *l)
         return nx_fail("[tokenizer] the file has no tokenizer (tokenizer.ggml.model)");
     l->phi3 = nx_slice_is(model, "llama") &&
               nx_slice_is(nx_gguf_get_str(l->g, "general.architecture"), "phi3");
-    if (!load_tokens(l) || !load_ids(l))
+    if (!load_tokens(l))
         return false;
+    load_ids(l, model);
     if (nx_slice_is(model, "gpt2"))
         return load_bpe(l, pre.data ? pre : nx_slice_of("default"));
     if (nx_slice_is(model, "gemma4"))

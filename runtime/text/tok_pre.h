@@ -11,8 +11,7 @@ enum {
     TOK_PRE_IGNORE_MERGES = 2, /* a piece that is a token needs no merges */
     TOK_PRE_ADD_BOS = 4,       /* unless the file says otherwise */
     TOK_PRE_ADD_SEP = 8,       /* a separator ends the text (RoBERTa's) */
-    TOK_PRE_NO_BYTES = 16,     /* characters, not bytes */
-    TOK_PRE_SPACE_MARKS = 32,  /* spaces are written U+2581 */
+    TOK_PRE_NO_BYTES = 16,     /* characters, not bytes; spaces are written U+2581 */
 };
 
 typedef struct {

@@ -53,12 +53,15 @@
 static const tok_pre table[] = {
     /* names, patterns, flags */
     {"gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum jais trillion "
+     "exaone4 "
      "granite-docling",
      {PRE_GPT2_PATTERN},
      0},
     {"mpt olmo modern-bert", {PRE_GPT2_PATTERN}, TOK_PRE_NFC},
     {"jina-v1-en jina-v2-code roberta-bpe", {PRE_GPT2_PATTERN}, TOK_PRE_ADD_BOS | TOK_PRE_ADD_SEP},
-    {"starcoder refact smollm codeshell exaone minerva-7b mellum2", {"\\p{N}", PRE_GPT2_PATTERN}, 0},
+    {"starcoder refact smollm codeshell exaone minerva-7b mellum2",
+     {"\\p{N}", PRE_GPT2_PATTERN},
+     0},
     {"command-r", {"\\p{N}", PRE_GPT2_PATTERN}, TOK_PRE_NFC},
     {"llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
      {CONTRACTIONS "|" WORDS("\\p{N}{1,3}")},
@@ -81,9 +84,11 @@ static const tok_pre table[] = {
       "| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
      0},
     {"minicpm5", {"\\p{N}{1,3}", CONTRACTIONS "|" WORDS("\\p{N}+")}, TOK_PRE_IGNORE_MERGES},
-    {"gpt-4o llama4 kanana2 minimax-m2", {CASED(CONTRACTIONS "?", "\\p{N}{1,3}")}, 0},
+    {"gpt-4o llama4 kanana2 minimax-m2 talkie", {CASED(CONTRACTIONS "?", "\\p{N}{1,3}")}, 0},
     {"tekken", {CASED("", "\\p{N}")}, TOK_PRE_IGNORE_MERGES | TOK_PRE_ADD_BOS},
-    {"tiny_aya", {"\\d{1,3}(?=(?:\\d{3})*\\b)", CASED(CONTRACTIONS "?", "\\p{N}{1,3}")}, 0},
+    {"tiny_aya cohere2moe",
+     {"\\d{1,3}(?=(?:\\d{3})*\\b)", CASED(CONTRACTIONS "?", "\\p{N}{1,3}")},
+     0},
     {"kimi-k2",
      {"[\\p{Han}]+"
       "|[^\\r\\n\\p{L}\\p{N}]?" UPPER_NOT_HAN "*" LOWER_NOT_HAN "+" CONTRACTIONS "?"
@@ -94,14 +99,37 @@ static const tok_pre table[] = {
      {"[\\r\\n]", DEEPSEEK_LETTERS, "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "\\s+$", CJK, "\\p{N}+"},
      0},
     {"deepseek-coder", {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", CJK, "\\p{N}"}, 0},
-    {"deepseek-v3 hunyuan-dense joyai-llm",
+    {"deepseek-v3 hunyuan-dense joyai-llm hy_v4",
      {"\\p{N}{1,3}", KANA, DEEPSEEK_WORDS("[\\r\\n]*|" NEWLINES_SPACES)},
      0},
     {"falcon", {"[\\p{P}\\$\\+<=>\\^~\\|`]+", PRE_GPT2_PATTERN, "[0-9][0-9][0-9]"}, 0},
     {"bloom poro-chat gpt3-finnish", {BLOOM}, 0},
     {"viking", {BLOOM, "\\p{N}"}, 0},
     {"superbpe", {"\\p{N}+", "(?=(\\d{3})+(?!\\d))"}, 0},
-    {"gemma4", {NULL}, TOK_PRE_NO_BYTES | TOK_PRE_SPACE_MARKS},
+    {"jais-2",
+     {CONTRACTIONS
+      "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
+      "|\\s*[\\r\\n]+|\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)"
+      "|\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}"},
+     0},
+    {"exaone-moe",
+     {CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}"
+                   "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
+     0},
+    {"chameleon",
+     {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", "\\p{N}",
+      "[\\p{P}!-/:-@\\[-`{-~]", PRE_GPT2_PATTERN},
+     TOK_PRE_ADD_BOS},
+    {"spark2_5", {"\\p{N}{1,3}", KANA, DEEPSEEK_WORDS("|[\\r\\n]|\\s+(?!\\S)|\\s+"), "\\p{N}"}, 0},
+    {"youtu",
+     {"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥\xE3\x81\x80-ゟ゠-ヿ]"
+      "+",
+      CASED(CONTRACTIONS "?", "\\p{N}")},
+     TOK_PRE_IGNORE_MERGES},
+    {"laguna", {"[^\\n]+|[\\n]+", CONTRACTIONS "|" WORDS("\\p{N}")}, 0},
+    {"ufakzeka", {WORDS("\\p{N}")}, 0},
+    {"gemma4", {NULL}, TOK_PRE_NO_BYTES | TOK_PRE_ADD_BOS},
+    {"sarvam-moe granite-embed-multi-311m", {NULL}, TOK_PRE_NO_BYTES},
     {"default", {"[\\p{P}\\$\\+<=>\\^~\\|]+", PRE_GPT2_PATTERN, "\\p{N}+", "[0-9][0-9][0-9]"}, 0},
 };
 

@@ -356,6 +356,44 @@ def test_normalizers(normalizer, tmp_path):
     compare(byte_bpe(PRE["gpt2"], normalizer), tmp_path, 1000)
 
 
+def charsmap(pairs):
+    """SentencePiece's compiled form of replacements: a double-array trie and the results."""
+    pool, values = b"", {}
+    for what, to in pairs.items():
+        values[what.encode()] = len(pool)
+        pool += to.encode() + b"\0"
+    nodes = {}
+    for key, value in values.items():
+        for i in range(len(key)):
+            nodes.setdefault(key[:i], set()).add(key[i])
+        nodes.setdefault(key, set()).add(0)
+    units, used = {0: 0}, {0}
+
+    def place(prefix, at):
+        labels = sorted(nodes[prefix])
+        base = next(b for b in range(1, 1 << 20) if not any((b ^ c) in used for c in labels))
+        used.update(base ^ c for c in labels)
+        units[at] |= (at ^ base) << 10 | (0x100 if 0 in labels else 0)
+        for c in labels:
+            if c == 0:
+                units[base] = values[prefix] | 1 << 31
+            else:
+                units[base ^ c] = c
+                place(prefix + bytes([c]), base ^ c)
+
+    place(b"", 0)
+    trie = b"".join(units.get(i, 0xFF).to_bytes(4, "little") for i in range(max(units) + 257))
+    return len(trie).to_bytes(4, "little") + trie + pool
+
+
+def test_precompiled(tmp_path):
+    few = {"\u00a0": " ", "\u3000": " ", "\n": " ", "ﬁ": "fi", "ﬃ": "ffi", "Å": "Å", "①": "1",
+           "e\u0301": "é", "\u0301": "", "\u00ad": "", "½": "1/2", "カ": "か", "ab": "AB", "🇩🇪": "de"}
+    normalizer = normalizers.Sequence([normalizers.Precompiled(charsmap(few)),
+                                       normalizers.Replace(Regex(" {2,}"), " ")])
+    compare(byte_bpe(PRE["gpt2"], normalizer), tmp_path, 4000)
+
+
 def test_unknown_components(tmp_path):
     base = json.loads(byte_bpe(PRE["gpt2"]).to_str())
     path = tmp_path / "tokenizer.json"

@@ -105,6 +105,11 @@ static void test_named_pre_tokenizers(void **state)
         "olmo",         "kimi-k2",
         "bloom",        "viking",
         "superbpe",     "bailingmoe",
+        "jais-2",       "exaone-moe",
+        "chameleon",    "spark2_5",
+        "youtu",        "laguna",
+        "ufakzeka",     "sarvam-moe",
+        "exaone4",      "cohere2moe",
         "seed-coder",   "stablelm2",
         "tiny_aya",     "minicpm5",
         "gemma4",
@@ -242,12 +247,6 @@ static void test_gguf_faults(void **state)
          .pre = "gpt-2",
          .tokens = {"a", "b", "ab"},
          .merges = {"a b"},
-         .bos = 3,
-         .says = "bos_token_id"},
-        {.model = "gpt2",
-         .pre = "gpt-2",
-         .tokens = {"a", "b", "ab"},
-         .merges = {"a b"},
          .types = {1, 1},
          .n_types = 2,
          .says = "token types"},
@@ -301,6 +300,12 @@ static void test_gguf_models(void **state)
     check_encoding(&bytes, "ab", TOK_ADD_SPECIAL, " 3 2");
     check_encoding(&bytes, "aba", 0, " 4"); /* llama-bpe takes whole tokens, merged or not */
     check_encoding(&bytes, "abab", 0, " 2 2");
+    static const gguf_case no_bos = {.model = "gpt2",
+                                     .pre = "llama-bpe",
+                                     .tokens = {"a", "b", "ab"},
+                                     .merges = {"a b"},
+                                     .bos = 7}; /* which does not exist: none, with a warning */
+    check_encoding(&no_bos, "ab", TOK_ADD_SPECIAL, " 2");
     /* the higher score first; equal ones from the left */
     static const gguf_case pieces = {
         .model = "llama",
