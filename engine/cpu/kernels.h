@@ -46,5 +46,20 @@ void NX_FN(select)(const nx_call *c); /* bool, T, T -> T */
 
 /* creation_tmpl.c: a row-major output of n elements */
 void NX_FN(arange)(const nx_call *c);
+/* matmul_tmpl.c: in: a, b (and c, or indices, or segments), leading dimensions broadcast */
+size_t NX_FN(matmul_workspace)(const nx_call *c);
+void NX_FN(matmul)(const nx_call *c);
+void NX_FN(addmm)(const nx_call *c);
+void NX_FN(gather_mm)(const nx_call *c);
+void NX_FN(segmented_mm)(const nx_call *c);
+
+/* gguf_tmpl.c: in: x [..., K], w uint8 [N, row bytes]; w and indices; w */
+size_t NX_FN(gguf_matmul_workspace)(const nx_call *c);
+void NX_FN(gguf_matmul)(const nx_call *c);
+void NX_FN(gguf_take)(const nx_call *c);
+void NX_FN(gguf_repack)(const nx_call *c);
+
+/* attention_tmpl.c: in: q, k, v, then mask, lengths, sinks where they are */
+void NX_FN(attention)(const nx_call *c);
 
 #endif

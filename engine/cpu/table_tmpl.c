@@ -37,4 +37,13 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_Arange] = {NX_FN(arange), NULL},
     [NX_PRIM_MaskedScatter] = {NX_FN(masked_scatter), NULL},
     [NX_PRIM_Hadamard] = {NX_FN(hadamard), NX_FN(hadamard_workspace)},
+
+    [NX_PRIM_Matmul] = {NX_FN(matmul), NX_FN(matmul_workspace)},
+    [NX_PRIM_AddMM] = {NX_FN(addmm), NX_FN(matmul_workspace)},
+    [NX_PRIM_GatherMM] = {NX_FN(gather_mm), NX_FN(matmul_workspace)},
+    [NX_PRIM_SegmentedMM] = {NX_FN(segmented_mm), NX_FN(matmul_workspace)},
+    [NX_PRIM_GgufMatmul] = {NX_FN(gguf_matmul), NX_FN(gguf_matmul_workspace)},
+    [NX_PRIM_GgufTake] = {NX_FN(gguf_take), NULL},
+    [NX_PRIM_GgufRepack] = {NX_FN(gguf_repack), NULL},
+    [NX_PRIM_ScaledDotProductAttention] = {NX_FN(attention), NULL},
 };

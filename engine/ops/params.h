@@ -115,5 +115,27 @@ typedef struct {
     double start, stop, step;
     nx_dtype dtype;
 } nx_arange_params;
+/* matmul.c */
+typedef struct {
+    float alpha, beta;
+} nx_addmm_params;
+typedef struct {
+    bool left_sorted, right_sorted;
+} nx_gather_mm_params;
+
+/* gguf.c: products with GGUF blocks. type is the file's number, with the repacked bit. */
+typedef struct {
+    int type;
+    int columns;  /* K: values a row */
+    nx_dtype dtype; /* of the result */
+} nx_gguf_params;
+
+/* attention.c */
+typedef struct {
+    float scale;
+    bool causal;
+    int window;      /* 0: none */
+    bool has_mask, has_lengths, has_sinks; /* which optional inputs are there */
+} nx_attention_params;
 
 #endif

@@ -1,0 +1,80 @@
+/* nexus_engine.c: nexus/engine.h: our table of extensions. */
+#include "engine/capi/capi.h"
+#include "engine/core/stream.h"
+#include "engine/ops/attention.h"
+#include "engine/ops/gguf.h"
+
+#pragma GCC visibility push(default)
+#include "nexus/engine.h"
+#pragma GCC visibility pop
+
+static const nx_backend *cpu(void)
+{
+    return nx_device_backend((nx_device){NX_CPU, 0});
+}
+
+static const char *isa(void)
+{
+    return cpu()->level();
+}
+
+static int threads(void)
+{
+    return cpu()->threads();
+}
+
+static void set_threads(int n)
+{
+    cpu()->set_threads(n);
+}
+
+static int gguf_matmul(mlx_array *res, const mlx_array x, const mlx_array w, int ggml_type,
+                       const mlx_stream s)
+{
+    NX_GIVE(nx_gguf_matmul(NX_ARRAY(x), NX_ARRAY(w), ggml_type, NX_STREAM(s)));
+}
+
+static int gguf_take(mlx_array *res, const mlx_array w, int ggml_type, const mlx_array indices,
+                     mlx_dtype dtype, const mlx_stream s)
+{
+    NX_GIVE(nx_gguf_take(NX_ARRAY(w), ggml_type, NX_ARRAY(indices), NX_DTYPE(dtype), NX_STREAM(s)));
+}
+
+static int gguf_dequantize(mlx_array *res, const mlx_array w, int ggml_type, mlx_dtype dtype,
+                           const mlx_stream s)
+{
+    NX_GIVE(nx_gguf_take(NX_ARRAY(w), ggml_type, NULL, NX_DTYPE(dtype), NX_STREAM(s)));
+}
+
+static int gguf_repack(mlx_array *res, const mlx_array w, int ggml_type, const mlx_stream s)
+{
+    NX_GIVE(nx_gguf_repack(NX_ARRAY(w), ggml_type, NX_STREAM(s)));
+}
+
+static int attention(mlx_array *res, const mlx_array q, const mlx_array k, const mlx_array v,
+                     float scale, const mlx_array lengths, bool causal, int window,
+                     const mlx_array sinks, const mlx_stream s)
+{
+    NX_GIVE(nx_cache_attention(NX_ARRAY(q), NX_ARRAY(k), NX_ARRAY(v), scale,
+                               NX_ARRAY_OR_NULL(lengths), causal, window, NX_ARRAY_OR_NULL(sinks),
+                               NX_STREAM(s)));
+}
+
+static const nexus_engine engine = {
+    .version = 1,
+    .isa = isa,
+    .threads = threads,
+    .set_threads = set_threads,
+    .gguf_supports = nx_gguf_supports,
+    .gguf_matmul = gguf_matmul,
+    .gguf_take = gguf_take,
+    .gguf_dequantize = gguf_dequantize,
+    .gguf_should_repack = nx_gguf_should_repack,
+    .gguf_repack = gguf_repack,
+    .attention = attention,
+};
+
+const nexus_engine *nexus_engine_get(void)
+{
+    return &engine;
+}

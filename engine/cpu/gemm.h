@@ -1,0 +1,44 @@
+/*
+ * gemm.h: the blocked product of one level, for all kernels that multiply by a dense panel: b comes
+ * through a loader, so it may be strided, half precision or quantized; the result leaves through a
+ * store function.
+ */
+#ifndef NX_CPU_GEMM_H
+#define NX_CPU_GEMM_H
+
+#include <stdint.h>
+
+#include "engine/core/view.h"
+#include "engine/cpu/isa.h"
+
+enum {
+    NX_GEMM_NB = 48,     /* columns of a panel: floats */
+    NX_GEMM_NB_F64 = 24, /* the same in doubles */
+};
+
+typedef struct nx_gemm nx_gemm;
+struct nx_gemm {
+    int64_t batches, m, n, k;
+    /* a: floats (or doubles) [m, k] a batch, with these strides. */
+    const void *a;
+    int64_t a_row, a_col;
+    int64_t (*a_offset)(const nx_gemm *g, int64_t batch); /* in elements */
+    /* Fills panel[kc][NB] with b[k0.., n0..]; columns from nb on are set to zero. */
+    void (*load_b)(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, int64_t n0, int nb,
+                   void *panel);
+    /* Where b itself is as good as a panel: its address and row stride; NULL: load it. May be NULL. */
+    const void *(*direct_b)(const nx_gemm *g, int64_t batch, int64_t k0, int64_t n0, int64_t *row);
+    /* Takes acc[m][NB], m rows by nb columns at (m0, n0). */
+    void (*store)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int64_t n0, int nb,
+                  const void *acc);
+    void *user; /* of the loader and the store function */
+};
+
+void NX_FN(nx_gemm_f32)(const nx_gemm *g);
+void NX_FN(nx_gemm_f64)(const nx_gemm *g);
+
+/* matmul_tmpl.c: out = a b of the last two dimensions, leading ones broadcast already. a of 16-bit type
+ * needs a workspace of its size in floats; b may be of any floating type when out is not float64. */
+void NX_FN(nx_product)(const nx_view *a, const nx_view *b, const nx_view *out, void *workspace);
+
+#endif

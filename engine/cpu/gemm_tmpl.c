@@ -1,0 +1,53 @@
+/* gemm_tmpl.c: the blocked product (gemm.h) for float and double. */
+#include "engine/cpu/gemm.h"
+
+#include "engine/cpu/pool.h"
+#include "engine/cpu/simd.h"
+
+/* Accumulators: rows by vectors, so that they, the panel's vectors and one broadcast fit the
+ * registers (32 of AVX-512 and NEON, 16 else). */
+#if defined(NX_ISA_avx512) || defined(__aarch64__)
+#define GEMM_MR 8
+#define GEMM_NV 3
+#else
+#define GEMM_MR 6
+#define GEMM_NV 2
+#endif
+
+enum {
+    GEMM_MB = 96,            /* rows a block: its accumulators stay in the first-level cache */
+    GEMM_KC = 192,           /* depth of a panel: panel and accumulators are 55 KB of stack */
+    GEMM_PIECE = 256 * 1024, /* multiplications worth a hand-over to another thread */
+};
+
+#define T        float
+#define V        vf
+#define V_N      VF_N
+#define V_OP(op) vf_##op
+#define NB       NX_GEMM_NB
+#define G(name)  name##_f32
+#include "engine/cpu/gemm_body.h"
+#undef T
+#undef V
+#undef V_N
+#undef V_OP
+#undef NB
+#undef G
+
+#define T        double
+#define V        vd
+#define V_N      VD_N
+#define V_OP(op) vd_##op
+#define NB       NX_GEMM_NB_F64
+#define G(name)  name##_f64
+#include "engine/cpu/gemm_body.h"
+
+void NX_FN(nx_gemm_f32)(const nx_gemm *g)
+{
+    run_f32(g);
+}
+
+void NX_FN(nx_gemm_f64)(const nx_gemm *g)
+{
+    run_f64(g);
+}

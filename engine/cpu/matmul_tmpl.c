@@ -1,0 +1,380 @@
+/*
+ * matmul_tmpl.c: Matmul, AddMM, GatherMM, SegmentedMM: products of strided, batched matrices of
+ * floats (through gemm.h) and of complex numbers (here). Halves are computed in float.
+ */
+#include <string.h>
+
+#include "engine/cpu/gemm.h"
+#include "engine/cpu/kernels.h"
+#include "engine/cpu/pool.h"
+#include "engine/cpu/simd.h"
+#include "engine/cpu/types.h"
+#include "engine/ops/params.h"
+
+/* A product of the matrices in the last two dimensions of a and b. */
+typedef struct {
+    nx_gemm g;
+    const nx_view *a, *b, *c, *out; /* c: NULL, or added times beta; same shape as out */
+    const uint32_t *a_index, *b_index; /* which matrix of a and b; NULL: number `batch` */
+    int64_t a_matrices, b_matrices;
+    bool folded; /* a's batches are rows of one matrix, b is one matrix */
+    bool a_copied; /* a is row-major in g.a */
+    int64_t b_row, b_col, c_row, c_col;
+    float alpha, beta;
+} product;
+
+static int64_t matrices(const nx_view *v)
+{
+    return nx_shape_size(v->shape, v->ndim - 2);
+}
+
+/* Where matrix number `index` begins, in elements. */
+static int64_t matrix_offset(const nx_view *v, int64_t index)
+{
+    int64_t at = 0;
+    for (int i = v->ndim - 3; i >= 0; i--) {
+        at += index % v->shape[i] * v->strides[i];
+        index /= v->shape[i];
+    }
+    return at;
+}
+
+static int64_t pick(const uint32_t *index, int64_t batch, int64_t count)
+{
+    int64_t i = index ? index[batch] : batch;
+    return i < count ? i : count - 1; /* an index out of range must not read elsewhere */
+}
+
+static int64_t a_offset(const nx_gemm *g, int64_t batch)
+{
+    const product *p = g->user;
+    if (p->folded)
+        return 0;
+    int64_t i = pick(p->a_index, batch, p->a_matrices);
+    return p->a_copied ? i * g->m * g->k : matrix_offset(p->a, i);
+}
+
+static const char *b_start(const product *p, int64_t batch)
+{
+    int64_t at = p->folded ? 0 : matrix_offset(p->b, pick(p->b_index, batch, p->b_matrices));
+    return (const char *)p->b->data + at * (int64_t)nx_dtype_size(p->b->dtype);
+}
+
+/* Rows of a 2-D block of any strides as floats: panel[k * nb_max + j]. */
+NX_INLINE float f16_value(const void *p, int64_t i)
+{
+    return nx_half_to_float(((const uint16_t *)p)[i]);
+}
+NX_INLINE float bf16_value(const void *p, int64_t i)
+{
+    return nx_bf16_to_float(((const uint16_t *)p)[i]);
+}
+NX_INLINE float f32_value(const void *p, int64_t i)
+{
+    return ((const float *)p)[i];
+}
+NX_INLINE double f64_value(const void *p, int64_t i)
+{
+    return ((const double *)p)[i];
+}
+static void f32_row(const void *p, int64_t at, float *to, int n)
+{
+    memcpy(to, (const float *)p + at, (size_t)n * sizeof *to);
+}
+static void f64_row(const void *p, int64_t at, double *to, int n)
+{
+    memcpy(to, (const double *)p + at, (size_t)n * sizeof *to);
+}
+static void f16_row(const void *p, int64_t at, float *to, int n)
+{
+    nx_floats_of_f16((const uint16_t *)p + at, to, n);
+}
+static void bf16_row(const void *p, int64_t at, float *to, int n)
+{
+    nx_floats_of_bf16((const uint16_t *)p + at, to, n);
+}
+
+#define LOADER(t, T, NB)                                                                           \
+    static void load_##t(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, int64_t n0,      \
+                         int nb, void *panel)                                                      \
+    {                                                                                              \
+        const product *p = g->user;                                                                \
+        const char *b = b_start(p, batch);                                                         \
+        T *to = panel;                                                                             \
+        if (p->b_col == 1) {                                                                       \
+            for (int64_t k = 0; k < kc; k++, to += NB) {                                           \
+                t##_row(b, (k0 + k) * p->b_row + n0, to, nb);                                      \
+                for (int j = nb; j < NB; j++)                                                      \
+                    to[j] = 0;                                                                     \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        if (nb < NB)                                                                               \
+            memset(to, 0, (size_t)(kc * NB) * sizeof *to);                                         \
+        for (int j = 0; j < nb; j++) {                                                             \
+            int64_t at = k0 * p->b_row + (n0 + j) * p->b_col;                                      \
+            for (int64_t k = 0; k < kc; k++)                                                       \
+                to[k * NB + j] = t##_value(b, at + k * p->b_row);                                  \
+        }                                                                                          \
+    }
+LOADER(f32, float, NX_GEMM_NB)
+LOADER(f16, float, NX_GEMM_NB)
+LOADER(bf16, float, NX_GEMM_NB)
+LOADER(f64, double, NX_GEMM_NB_F64)
+
+/* A row-major b of the product's own type is read in place where too few rows would share a copy. */
+static const void *direct_f32(const nx_gemm *g, int64_t batch, int64_t k0, int64_t n0, int64_t *row)
+{
+    const product *p = g->user;
+    *row = p->b_row;
+    return (const float *)b_start(p, batch) + k0 * p->b_row + n0;
+}
+static const void *direct_f64(const nx_gemm *g, int64_t batch, int64_t k0, int64_t n0, int64_t *row)
+{
+    const product *p = g->user;
+    *row = p->b_row;
+    return (const double *)b_start(p, batch) + k0 * p->b_row + n0;
+}
+
+#define PUT_f32(x)  (x)
+#define PUT_f64(x)  (x)
+#define PUT_f16(x)  ((nx_f16){nx_half_from_float(x)})
+#define PUT_bf16(x) ((nx_bf16){nx_bf16_from_float(x)})
+#define STORE(t, T, A, NB)                                                                         \
+    static void store_##t(const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int64_t n0,      \
+                          int nb, const void *acc)                                                 \
+    {                                                                                              \
+        const product *p = g->user;                                                                \
+        T *out = (T *)p->out->data + (batch * g->m + m0) * g->n + n0;                              \
+        const A *x = acc;                                                                          \
+        if (!p->c) {                                                                               \
+            for (int64_t i = 0; i < m; i++)                                                        \
+                for (int j = 0; j < nb; j++)                                                       \
+                    out[i * g->n + j] = PUT_##t(x[i * NB + j]);                                    \
+            return;                                                                                \
+        }                                                                                          \
+        const T *c = (const T *)p->c->data + matrix_offset(p->c, batch) + m0 * p->c_row +          \
+                     n0 * p->c_col;                                                                \
+        A alpha = p->alpha, beta = p->beta;                                                        \
+        for (int64_t i = 0; i < m; i++)                                                            \
+            for (int j = 0; j < nb; j++)                                                           \
+                out[i * g->n + j] = PUT_##t(alpha * x[i * NB + j] +                                \
+                                            beta * t##_value(c, i * p->c_row + j * p->c_col));     \
+    }
+STORE(f32, float, float, NX_GEMM_NB)
+STORE(f16, nx_f16, float, NX_GEMM_NB)
+STORE(bf16, nx_bf16, float, NX_GEMM_NB)
+STORE(f64, double, double, NX_GEMM_NB_F64)
+
+/* ---- complex -------------------------------------------------------------------------------- */
+
+enum { C64_COLUMNS = 64 };
+
+/* One row of the result, up to C64_COLUMNS columns. */
+static void c64_row(const product *p, const nx_c64 *a, const nx_c64 *b, int64_t nb, nx_c64 *out)
+{
+    float re[C64_COLUMNS] = {0}, im[C64_COLUMNS] = {0};
+    for (int64_t k = 0; k < p->g.k; k++) {
+        nx_c64 x = a[k * p->g.a_col];
+        float xr = crealf(x), xi = cimagf(x);
+        const nx_c64 *row = b + k * p->b_row;
+        for (int64_t j = 0; j < nb; j++) {
+            nx_c64 y = row[j * p->b_col];
+            re[j] += xr * crealf(y) - xi * cimagf(y);
+            im[j] += xr * cimagf(y) + xi * crealf(y);
+        }
+    }
+    for (int64_t j = 0; j < nb; j++) {
+        __real__ out[j] = re[j];
+        __imag__ out[j] = im[j];
+    }
+}
+
+static void c64_piece(void *ctx, int64_t begin, int64_t end)
+{
+    const product *p = ctx;
+    const nx_gemm *g = &p->g;
+    int64_t blocks = (g->n + C64_COLUMNS - 1) / C64_COLUMNS;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t n0 = i % blocks * C64_COLUMNS, row = i / blocks, batch = row / g->m;
+        int64_t nb = g->n - n0 < C64_COLUMNS ? g->n - n0 : C64_COLUMNS;
+        const nx_c64 *a = (const nx_c64 *)g->a + a_offset(g, batch) + row % g->m * g->a_row;
+        const nx_c64 *b = (const nx_c64 *)(const void *)b_start(p, batch) + n0 * p->b_col;
+        nx_c64 *out = (nx_c64 *)p->out->data + row * g->n + n0;
+        c64_row(p, a, b, nb, out);
+        if (!p->c)
+            continue;
+        const nx_c64 *c = (const nx_c64 *)p->c->data + matrix_offset(p->c, batch) +
+                          row % g->m * p->c_row + n0 * p->c_col;
+        for (int64_t j = 0; j < nb; j++)
+            out[j] = p->alpha * out[j] + p->beta * c[j * p->c_col];
+    }
+}
+
+static void c64_run(product *p)
+{
+    const nx_gemm *g = &p->g;
+    int64_t blocks = (g->n + C64_COLUMNS - 1) / C64_COLUMNS;
+    nx_parallel(g->batches * g->m * blocks, nx_grain(g->k * C64_COLUMNS * 4, 1 << 18), c64_piece, p);
+}
+
+/* ---- setting up ----------------------------------------------------------------------------- */
+
+/* Where all rows of all batches of a are one step apart, that step. */
+static bool even_rows(const nx_view *a, int64_t *step)
+{
+    int64_t rows = 1;
+    for (int i = a->ndim - 2; i >= 0; i--) {
+        if (a->shape[i] == 1)
+            continue;
+        if (rows == 1)
+            *step = a->strides[i];
+        else if (a->strides[i] != *step * rows)
+            return false;
+        rows *= a->shape[i];
+    }
+    return true;
+}
+
+/* If the batches of a lie one after the other as rows, and b is one matrix for all, then this is
+ * one product of many rows. */
+static void fold(product *p)
+{
+    const nx_view *b = p->b;
+    nx_gemm *g = &p->g;
+    if (p->a_index || p->b_index || p->c)
+        return;
+    for (int i = 0; i < b->ndim - 2; i++)
+        if (b->shape[i] != 1 && b->strides[i] != 0)
+            return;
+    if (!p->a_copied && !even_rows(p->a, &g->a_row))
+        return;
+    g->m *= g->batches;
+    g->batches = 1;
+    p->folded = true;
+}
+
+static bool is_half(nx_dtype t)
+{
+    return nx_dtype_in(t, NX_HALVES);
+}
+
+/* a of 16-bit type, as floats in the workspace. */
+static void copy_a(product *p, void *workspace)
+{
+    int64_t strides[NX_MAX_NDIM];
+    nx_strides_row(p->a->shape, p->a->ndim, strides);
+    nx_view to = *p->a;
+    to.data = workspace;
+    to.dtype = NX_FLOAT32;
+    to.strides = strides;
+    NX_FN(copy)(&(nx_call){.n_in = 1, .n_out = 1, .in = p->a, .out = &to});
+    p->g.a = workspace;
+    p->g.a_row = p->g.k;
+    p->g.a_col = 1;
+    p->a_copied = true;
+}
+
+/* Fills in what follows from the views, and runs. */
+static void product_run(product *p, void *workspace)
+{
+    const nx_view *a = p->a, *b = p->b, *out = p->out;
+    nx_gemm *g = &p->g;
+    g->user = p;
+    g->a_offset = a_offset;
+    g->a = a->data;
+    g->m = out->shape[out->ndim - 2];
+    g->n = out->shape[out->ndim - 1];
+    g->batches = matrices(out);
+    g->a_row = a->strides[a->ndim - 2];
+    g->a_col = a->strides[a->ndim - 1];
+    p->b_row = b->strides[b->ndim - 2];
+    p->b_col = b->strides[b->ndim - 1];
+    p->a_matrices = matrices(a);
+    p->b_matrices = matrices(b);
+    if (p->c) {
+        p->c_row = p->c->strides[p->c->ndim - 2];
+        p->c_col = p->c->strides[p->c->ndim - 1];
+    }
+    if (is_half(a->dtype))
+        copy_a(p, workspace);
+    fold(p);
+    bool direct = p->b_col == 1 && g->m <= 16;
+    switch (b->dtype) {
+    case NX_FLOAT16: g->load_b = load_f16; break;
+    case NX_BFLOAT16: g->load_b = load_bf16; break;
+    case NX_FLOAT64: g->load_b = load_f64, g->direct_b = direct ? direct_f64 : NULL; break;
+    default: g->load_b = load_f32, g->direct_b = direct ? direct_f32 : NULL;
+    }
+    switch (out->dtype) {
+    case NX_FLOAT16: g->store = store_f16; break;
+    case NX_BFLOAT16: g->store = store_bf16; break;
+    case NX_FLOAT64: g->store = store_f64; break;
+    default: g->store = store_f32;
+    }
+    if (out->dtype == NX_COMPLEX64)
+        c64_run(p);
+    else if (out->dtype == NX_FLOAT64)
+        NX_FN(nx_gemm_f64)(g);
+    else
+        NX_FN(nx_gemm_f32)(g);
+}
+
+void NX_FN(nx_product)(const nx_view *a, const nx_view *b, const nx_view *out, void *workspace)
+{
+    product p = {.a = a, .b = b, .out = out};
+    p.g.k = a->shape[a->ndim - 1];
+    product_run(&p, workspace);
+}
+
+size_t NX_FN(matmul_workspace)(const nx_call *c)
+{
+    return is_half(c->in[0].dtype) ? (size_t)nx_view_size(&c->in[0]) * sizeof(float) : 0;
+}
+
+void NX_FN(matmul)(const nx_call *c)
+{
+    NX_FN(nx_product)(&c->in[0], &c->in[1], &c->out[0], c->workspace);
+}
+
+void NX_FN(addmm)(const nx_call *c)
+{
+    const nx_addmm_params *q = c->params;
+    product p = {.a = &c->in[0], .b = &c->in[1], .c = &c->in[2], .out = &c->out[0],
+                 .alpha = q->alpha, .beta = q->beta};
+    p.g.k = p.a->shape[p.a->ndim - 1];
+    product_run(&p, c->workspace);
+}
+
+void NX_FN(gather_mm)(const nx_call *c)
+{
+    product p = {.a = &c->in[0], .b = &c->in[1], .out = &c->out[0],
+                 .a_index = c->in[2].data, .b_index = c->in[3].data};
+    p.g.k = p.a->shape[p.a->ndim - 1];
+    product_run(&p, c->workspace);
+}
+
+/* Each segment is a product over its own part of the inner dimension. */
+void NX_FN(segmented_mm)(const nx_call *c)
+{
+    const nx_view *segments = &c->in[2], *out = &c->out[0]; /* [..., 2] uint32, row-major */
+    const uint32_t *bounds = segments->data;
+    int64_t count = nx_view_size(segments) / 2;
+    int64_t k = c->in[0].shape[1], bytes = (int64_t)nx_dtype_size(out->dtype);
+    int64_t matrix = (int64_t)out->shape[out->ndim - 2] * out->shape[out->ndim - 1];
+    for (int64_t s = 0; s < count; s++) {
+        int64_t end = bounds[2 * s + 1] < k ? bounds[2 * s + 1] : k;
+        int64_t begin = bounds[2 * s] < end ? bounds[2 * s] : end;
+        nx_view a = c->in[0], b = c->in[1], one = *out;
+        int a_shape[2] = {a.shape[0], (int)(end - begin)}, b_shape[2] = {(int)(end - begin), b.shape[1]};
+        a.data = (char *)a.data + begin * a.strides[1] * bytes;
+        b.data = (char *)b.data + begin * b.strides[0] * bytes;
+        a.shape = a_shape;
+        b.shape = b_shape;
+        one.data = (char *)out->data + s * matrix * bytes;
+        one.ndim = 2;
+        one.shape = out->shape + out->ndim - 2;
+        one.strides = out->strides + out->ndim - 2;
+        NX_FN(nx_product)(&a, &b, &one, c->workspace);
+    }
+}

@@ -1,0 +1,65 @@
+/*
+ * qmm.h: products with quantized weights, x [m, K] by the rows of w [n, K], of one level.
+ *
+ * Weights are integer codes in groups along K: weight = scale * code + minimum. Activations are
+ * rounded, group by group, to integers of at most 15 bits and a scale. So the sum within a group is
+ * exact, and the only rounding is that of one chain a result: for groups ascending,
+ *     acc = fma(sum of code * x, scale * x_scale, acc);  acc = fma(minimum, x_scale * sum of x, acc)
+ * whichever path computes it: straight from packed tiles for few rows, through unpacked panels for
+ * many. This is what makes a row's bits independent of its company.
+ */
+#ifndef NX_CPU_QMM_H
+#define NX_CPU_QMM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/core/view.h"
+#include "engine/cpu/isa.h"
+
+enum {
+    NX_QMM_TILE = 16, /* rows of w side by side */
+    NX_QMM_KC = 256,  /* depth of a panel; a multiple of every group */
+    NX_QMM_FEW = 4,   /* rows of x up to which the packed path is taken */
+};
+
+/* x as integers. Row i of x begins at q[i * k]; its group g has entry i * groups + g. */
+typedef struct {
+    int16_t *q;     /* within +-16256 */
+    float *scale;   /* x = scale * q; NaN where a group holds NaN or infinity */
+    float *sum;     /* scale * sum of q */
+    int32_t *qsum;  /* sum of q */
+    int64_t k, groups;
+} nx_qx;
+
+/* Bytes for rows x k values in groups of `group`, and the layout of such memory. */
+size_t NX_FN(nx_qx_bytes)(int64_t rows, int64_t k, int group);
+nx_qx NX_FN(nx_qx_at)(void *memory, int64_t rows, int64_t k, int group);
+/* Rounds rows of x (float32, float16 or bfloat16, row-major) into x_q. */
+void NX_FN(nx_qx_fill)(const nx_qx *to, const void *x, nx_dtype dtype, int64_t rows, int group);
+
+typedef struct nx_qmm nx_qmm;
+struct nx_qmm {
+    int64_t batches, m, n, k;
+    int group;
+    bool has_min;
+    nx_qx x;
+    const void *w;  /* of the loaders */
+    void *user;
+    int64_t w_row_bytes;
+    int type;
+    /* First row of x of a batch; NULL: batch * m. */
+    int64_t (*x_row)(const nx_qmm *q, int64_t batch);
+    /* Codes of rows 16 tile.. of w, depth k0..k0+kc: panel[kc / 2][16] pairs (k in the low half, k + 1
+     * in the high one), scale and min [kc / group][16]; rows past n are zero. */
+    void (*load)(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, int64_t kc,
+                 uint32_t *panel, float *scale, float *min);
+    /* acc[mr][16] of one tile straight from packed data, mr <= NX_QMM_FEW. NULL: through panels. */
+    void (*few)(const nx_qmm *q, int64_t batch, int64_t tile, int64_t x_row, int mr, float *acc);
+    void (*store)(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, int64_t n0, int nb,
+                  const float *acc); /* acc[m][16] */
+};
+
+void NX_FN(nx_qmm_run)(const nx_qmm *q);
+
+#endif

@@ -1,0 +1,172 @@
+/*
+ * attention.c: ScaledDotProductAttention: softmax(scale q k^T + mask) v in one pass over the keys.
+ */
+#include "engine/ops/attention.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "engine/core/prim.h"
+#include "engine/ops/broadcast.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/params.h"
+#include "engine/ops/prims.h"
+
+#define SHAPE(a) nx_shape_text((a)->shape, (a)->ndim)
+
+static bool infer(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_spec_like(&out[0], in[0], (nx_dtype)in[0]->dtype);
+    out[0].shape[3] = in[2]->shape[3];
+    return true;
+}
+
+static const nx_field fields[] = {
+    {"scale", NX_FIELD_FLOAT, offsetof(nx_attention_params, scale)},
+    {"causal", NX_FIELD_BOOL, offsetof(nx_attention_params, causal)},
+    {"has_sinks", NX_FIELD_BOOL, offsetof(nx_attention_params, has_sinks)},
+    {"has_mask", NX_FIELD_BOOL, offsetof(nx_attention_params, has_mask)},
+    {"has_lengths", NX_FIELD_BOOL, offsetof(nx_attention_params, has_lengths)},
+    {"window", NX_FIELD_INT, offsetof(nx_attention_params, window)},
+};
+
+const nx_prim nx_prim_ScaledDotProductAttention = {
+    .name = "ScaledDotProductAttention",
+    .id = NX_PRIM_ScaledDotProductAttention,
+    .params_size = sizeof(nx_attention_params),
+    .fields = fields,
+    .n_fields = 6,
+    .infer = infer,
+};
+
+static bool check_shapes(const nx_array *q, const nx_array *k, const nx_array *v)
+{
+    const char *op = "scaled_dot_product_attention";
+    const nx_array *all[3] = {q, k, v};
+    for (int i = 0; i < 3; i++)
+        if (all[i]->ndim != 4)
+            return nx_fail("[%s] input with shape %s expected to be rank 4", op, SHAPE(all[i]));
+    for (int i = 1; i < 3; i++)
+        if (all[i]->shape[0] != q->shape[0])
+            return nx_fail("[%s] mismatching batch dimension for input with shape %s.", op,
+                           SHAPE(all[i]));
+    if (q->shape[3] != k->shape[3])
+        return nx_fail("[%s] query, keys expected to have matching last dimension; found query shape "
+                       "%s for keys shape %s.", op, SHAPE(q), SHAPE(k));
+    int heads = q->shape[1], kv_heads = k->shape[1];
+    if (kv_heads != v->shape[1])
+        return nx_fail("[%s] keys, values expected to have matching n_kv_heads; found keys with "
+                       "n_heads %d for values with n_heads %d.", op, kv_heads, v->shape[1]);
+    if (kv_heads == 0 ? heads != 0 : heads % kv_heads)
+        return nx_fail("[%s] n_heads must be a multiple of n_kv_heads, found n_heads %d for "
+                       "n_kv_heads %d.", op, heads, kv_heads);
+    if (k->shape[2] != v->shape[2])
+        return nx_fail("[%s] keys with shape %s and values with shape %s differ in length.", op,
+                       SHAPE(k), SHAPE(v));
+    return true;
+}
+
+static bool check_sinks(const nx_array *sinks, const nx_array *q, nx_dtype dtype)
+{
+    const char *op = "scaled_dot_product_attention";
+    if (sinks->ndim != 1 || sinks->shape[0] != q->shape[1])
+        return nx_fail("[%s] Received invalid shape for sinks %s.", op, SHAPE(sinks));
+    if (nx_promote((nx_dtype)sinks->dtype, dtype) != dtype)
+        return nx_fail("[%s] Type of sinks must promote to output type %s.", op,
+                       nx_dtype_name(dtype));
+    return true;
+}
+
+/* The mask in the shape [B, H, L, S], a view; boolean or of the result's type. */
+static nx_array *full_mask(nx_array *mask, const nx_array *q, const nx_array *k, nx_dtype dtype,
+                           nx_stream *s)
+{
+    const char *op = "scaled_dot_product_attention";
+    int shape[4] = {q->shape[0], q->shape[1], q->shape[2], k->shape[2]};
+    if (mask->ndim > 4)
+        return nx_fail_null("[%s] the mask with shape %s expected to have at most rank 4.", op,
+                            SHAPE(mask));
+    if (mask->dtype != NX_BOOL && nx_promote((nx_dtype)mask->dtype, dtype) != dtype)
+        return nx_fail_null("[%s] Mask type must promote to output type %s.", op,
+                            nx_dtype_name(dtype));
+    if (mask->dtype != NX_BOOL)
+        mask = nx_astype(mask, dtype, s);
+    return nx_broadcast_to(mask, shape, 4, s);
+}
+
+/* Collects the inputs that are there behind q, k, v. */
+static nx_array *build(nx_attention_params *p, nx_array *q, nx_array *k, nx_array *v, nx_array *mask,
+                       nx_array *lengths, nx_array *sinks, nx_stream *s)
+{
+    nx_array *in[6] = {q, k, v};
+    int n = 3;
+    p->has_mask = mask;
+    p->has_lengths = lengths;
+    p->has_sinks = sinks;
+    if (mask)
+        in[n++] = mask;
+    if (lengths)
+        in[n++] = lengths;
+    if (sinks)
+        in[n++] = sinks;
+    return nx_op(&nx_prim_ScaledDotProductAttention, p, in, n, s);
+}
+
+nx_array *nx_scaled_dot_product_attention(nx_array *q, nx_array *k, nx_array *v, float scale,
+                                          const char *mask_mode, nx_array *mask, nx_array *sinks,
+                                          nx_stream *s)
+{
+    const char *op = "scaled_dot_product_attention";
+    if (!q || !k || !v || !check_shapes(q, k, v))
+        return NULL;
+    if (!mask_mode)
+        mask_mode = "";
+    bool causal = strcmp(mask_mode, "causal") == 0, array = strcmp(mask_mode, "array") == 0;
+    if (!causal && !array && *mask_mode)
+        return nx_fail_null("[%s] Invalid mask_mode %s. mask_mode must be 'causal', 'array' or ''.",
+                            op, mask_mode);
+    if (causal && mask)
+        return nx_fail_null("[%s] An array mask cannot be combined with mask_mode 'causal'.", op);
+    if (array && !mask)
+        return nx_fail_null("[%s] mask_mode 'array' needs a mask.", op);
+    nx_dtype dtype = nx_promote(nx_promote((nx_dtype)q->dtype, (nx_dtype)k->dtype),
+                                (nx_dtype)v->dtype);
+    if (!nx_dtype_in(dtype, NX_FLOATS))
+        return nx_fail_null("[%s] Received unsupported type %s.", op, nx_dtype_name(dtype));
+    if (sinks && !check_sinks(sinks, q, dtype))
+        return NULL;
+    if (mask && !(mask = full_mask(mask, q, k, dtype, s)))
+        return NULL;
+    if (sinks)
+        sinks = nx_astype(sinks, NX_FLOAT32, s);
+    nx_attention_params p = {.scale = scale, .causal = causal};
+    /* Keys and values stay as they are: the kernel reads each in its own type. */
+    return build(&p, nx_astype(q, dtype, s), k, v, mask, NULL, sinks, s);
+}
+
+nx_array *nx_cache_attention(nx_array *q, nx_array *k, nx_array *v, float scale, nx_array *lengths,
+                             bool causal, int window, nx_array *sinks, nx_stream *s)
+{
+    const char *op = "attention";
+    if (!q || !k || !v || !check_shapes(q, k, v))
+        return NULL;
+    const nx_array *all[3] = {q, k, v};
+    for (int i = 0; i < 3; i++)
+        if (!nx_dtype_in((nx_dtype)all[i]->dtype, NX_FLOATS))
+            return nx_fail_null("[%s] Received unsupported type %s.", op,
+                                nx_dtype_name((nx_dtype)all[i]->dtype));
+    if (window < 0)
+        return nx_fail_null("[%s] a window of %d keys is not possible", op, window);
+    if (lengths && (lengths->ndim != 1 || lengths->shape[0] != q->shape[0] ||
+                    !nx_dtype_in((nx_dtype)lengths->dtype, NX_INTEGERS)))
+        return nx_fail_null("[%s] lengths must be integers of shape (%d), not %s %s", op, q->shape[0],
+                            nx_dtype_name((nx_dtype)lengths->dtype), SHAPE(lengths));
+    if (sinks && !check_sinks(sinks, q, NX_FLOAT32))
+        return NULL;
+    if (lengths)
+        lengths = nx_astype(lengths, NX_INT32, s);
+    if (sinks)
+        sinks = nx_astype(sinks, NX_FLOAT32, s);
+    nx_attention_params p = {.scale = scale, .causal = causal, .window = window};
+    return build(&p, q, k, v, NULL, lengths, sinks, s);
+}

@@ -1,0 +1,160 @@
+/* gguf.c: GgufMatmul, GgufTake, GgufRepack: extensions of ours, for GGUF tensors as they lie in the file. */
+#include "engine/ops/gguf.h"
+
+#include "base/error.h"
+#include "base/ggml_types.h"
+#include "engine/core/prim.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/params.h"
+#include "engine/ops/prims.h"
+
+static const nx_field fields[] = {
+    {"type", NX_FIELD_INT, offsetof(nx_gguf_params, type)},
+    {"columns", NX_FIELD_INT, offsetof(nx_gguf_params, columns)},
+    {"dtype", NX_FIELD_DTYPE, offsetof(nx_gguf_params, dtype)},
+};
+
+static bool infer_matmul(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_spec_like(&out[0], in[0], (nx_dtype)in[0]->dtype);
+    out[0].shape[out[0].ndim - 1] = in[1]->shape[0];
+    return true;
+}
+
+const nx_prim nx_prim_GgufMatmul = {
+    .name = "GgufMatmul",
+    .id = NX_PRIM_GgufMatmul,
+    .row_inputs = 1 << 0 | 1 << 1,
+    .params_size = sizeof(nx_gguf_params),
+    .fields = fields,
+    .n_fields = 3,
+    .infer = infer_matmul,
+};
+
+static bool infer_take(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    const nx_gguf_params *p = params;
+    if (n_in > 1)
+        nx_spec_like(&out[0], in[1], p->dtype);
+    else
+        nx_spec_set(&out[0], in[0]->shape, 1, p->dtype);
+    out[0].shape[out[0].ndim++] = p->columns;
+    return true;
+}
+
+const nx_prim nx_prim_GgufTake = {
+    .name = "GgufTake",
+    .id = NX_PRIM_GgufTake,
+    .row_inputs = 1 << 0 | 1 << 1,
+    .params_size = sizeof(nx_gguf_params),
+    .fields = fields,
+    .n_fields = 3,
+    .infer = infer_take,
+};
+
+static bool infer_same(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_spec_like(&out[0], in[0], (nx_dtype)in[0]->dtype);
+    return true;
+}
+
+const nx_prim nx_prim_GgufRepack = {
+    .name = "GgufRepack",
+    .id = NX_PRIM_GgufRepack,
+    .row_inputs = 1 << 0,
+    .params_size = sizeof(nx_gguf_params),
+    .fields = fields,
+    .n_fields = 3,
+    .infer = infer_same,
+};
+
+/* ---- builders ------------------------------------------------------------------------------- */
+
+static bool repacks(int type)
+{
+    return type == NX_GGML_Q4_0 || type == NX_GGML_Q4_1 || type == NX_GGML_Q5_0 ||
+           type == NX_GGML_Q5_1 || type == NX_GGML_Q8_0;
+}
+
+bool nx_gguf_supports(int type)
+{
+    if (type & NX_GGUF_REPACKED)
+        return repacks(type & ~NX_GGUF_REPACKED);
+    return repacks(type) || type == NX_GGML_F32 || type == NX_GGML_F16 || type == NX_GGML_BF16 ||
+           (type >= NX_GGML_Q2_K && type <= NX_GGML_Q6_K);
+}
+
+bool nx_gguf_should_repack(int type, int64_t rows, int64_t columns)
+{
+    return repacks(type) && rows >= 16 && columns >= 32;
+}
+
+/* Fills in the values a row from its bytes. */
+static bool matrix_check(const char *op, const nx_array *w, int type, nx_gguf_params *p)
+{
+    const nx_ggml_type *t = nx_ggml_type_find((uint32_t)(type & ~NX_GGUF_REPACKED));
+    if (type < 0 || !t || !nx_gguf_supports(type))
+        return nx_fail("[%s] tensors of type %s (%d) are not supported", op, t ? t->name : "unknown",
+                       type);
+    if (w->dtype != NX_UINT8 || w->ndim != 2)
+        return nx_fail("[%s] the matrix must be uint8 [rows, bytes a row], not %s %s", op,
+                       nx_dtype_name((nx_dtype)w->dtype), nx_shape_text(w->shape, w->ndim));
+    if (w->shape[1] % (int)t->block_bytes)
+        return nx_fail("[%s] rows of %d bytes are no whole blocks of %s (%u bytes each)", op,
+                       w->shape[1], t->name, t->block_bytes);
+    int64_t columns = (int64_t)(w->shape[1] / (int)t->block_bytes) * t->block_elements;
+    if (columns > INT32_MAX)
+        return nx_fail("[%s] rows of %lld values are too long", op, (long long)columns);
+    *p = (nx_gguf_params){.type = type, .columns = (int)columns};
+    return true;
+}
+
+static bool is_result_type(nx_dtype t)
+{
+    return t == NX_FLOAT32 || t == NX_FLOAT16 || t == NX_BFLOAT16;
+}
+
+nx_array *nx_gguf_matmul(nx_array *x, nx_array *w, int type, nx_stream *s)
+{
+    nx_gguf_params p;
+    if (!x || !w || !matrix_check("gguf_matmul", w, type, &p))
+        return NULL;
+    if (!is_result_type((nx_dtype)x->dtype))
+        return nx_fail_null("[gguf_matmul] x must be float32, float16 or bfloat16, not %s",
+                            nx_dtype_name((nx_dtype)x->dtype));
+    if (x->ndim < 1 || x->shape[x->ndim - 1] != p.columns)
+        return nx_fail_null("[gguf_matmul] x of shape %s does not match rows of %d values",
+                            nx_shape_text(x->shape, x->ndim), p.columns);
+    p.dtype = (nx_dtype)x->dtype;
+    return nx_op(&nx_prim_GgufMatmul, &p, (nx_array *[]){x, w}, 2, s);
+}
+
+nx_array *nx_gguf_take(nx_array *w, int type, nx_array *indices, nx_dtype dtype, nx_stream *s)
+{
+    nx_gguf_params p;
+    if (!w || !matrix_check("gguf_take", w, type, &p))
+        return NULL;
+    if (!is_result_type(dtype))
+        return nx_fail_null("[gguf_take] the result may be float32, float16 or bfloat16, not %s",
+                            nx_dtype_name(dtype));
+    p.dtype = dtype;
+    if (!indices)
+        return nx_op(&nx_prim_GgufTake, &p, &w, 1, s);
+    if (!nx_dtype_in((nx_dtype)indices->dtype, NX_INTEGERS) || indices->ndim >= NX_MAX_NDIM)
+        return nx_fail_null("[gguf_take] indices must be integers, not %s %s",
+                            nx_dtype_name((nx_dtype)indices->dtype),
+                            nx_shape_text(indices->shape, indices->ndim));
+    if (indices->dtype != NX_INT32)
+        indices = nx_astype(indices, NX_INT64, s);
+    return nx_op(&nx_prim_GgufTake, &p, (nx_array *[]){w, indices}, 2, s);
+}
+
+nx_array *nx_gguf_repack(nx_array *w, int type, nx_stream *s)
+{
+    nx_gguf_params p;
+    if (!w || !matrix_check("gguf_repack", w, type, &p))
+        return NULL;
+    if (!repacks(type))
+        return nx_fail_null("[gguf_repack] type %d has no other order", type);
+    return nx_op(&nx_prim_GgufRepack, &p, &w, 1, s);
+}

@@ -1,0 +1,261 @@
+/* matmul.c: Matmul, AddMM, GatherMM, SegmentedMM: products of the last two dimensions. */
+#include "engine/ops/matmul.h"
+
+#include "base/error.h"
+#include "engine/core/prim.h"
+#include "engine/ops/broadcast.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/params.h"
+#include "engine/ops/prims.h"
+#include "engine/ops/shape.h"
+
+#define SHAPE(a) nx_shape_text((a)->shape, (a)->ndim)
+
+/* The leading dimensions of in[0], rows of in[0], columns of in[1]. */
+static bool infer_product(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    const nx_array *a = in[0], *b = in[1];
+    nx_spec_like(&out[0], a, (nx_dtype)a->dtype);
+    out[0].shape[a->ndim - 1] = b->shape[b->ndim - 1];
+    return true;
+}
+
+const nx_prim nx_prim_Matmul = {
+    .name = "Matmul",
+    .id = NX_PRIM_Matmul,
+    .infer = infer_product,
+};
+
+static const nx_field addmm_fields[] = {
+    {"alpha", NX_FIELD_FLOAT, offsetof(nx_addmm_params, alpha)},
+    {"beta", NX_FIELD_FLOAT, offsetof(nx_addmm_params, beta)},
+};
+
+const nx_prim nx_prim_AddMM = {
+    .name = "AddMM",
+    .id = NX_PRIM_AddMM,
+    .params_size = sizeof(nx_addmm_params),
+    .fields = addmm_fields,
+    .n_fields = 2,
+    .infer = infer_product,
+};
+
+/* The shape of the indices, then rows and columns. */
+static bool infer_gather(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    const nx_array *a = in[0], *b = in[1], *index = in[2];
+    nx_spec_like(&out[0], index, (nx_dtype)a->dtype);
+    out[0].shape[out[0].ndim++] = a->shape[a->ndim - 2];
+    out[0].shape[out[0].ndim++] = b->shape[b->ndim - 1];
+    return true;
+}
+
+static const nx_field gather_fields[] = {
+    {"left_sorted", NX_FIELD_BOOL, offsetof(nx_gather_mm_params, left_sorted)},
+    {"right_sorted", NX_FIELD_BOOL, offsetof(nx_gather_mm_params, right_sorted)},
+};
+
+const nx_prim nx_prim_GatherMM = {
+    .name = "GatherMM",
+    .id = NX_PRIM_GatherMM,
+    .row_inputs = 1 << 2 | 1 << 3,
+    .params_size = sizeof(nx_gather_mm_params),
+    .fields = gather_fields,
+    .n_fields = 2,
+    .infer = infer_gather,
+};
+
+/* The leading dimensions of the segments, then rows and columns. */
+static bool infer_segmented(nx_array *const *in, int n_in, const void *params, nx_spec *out,
+                            int n_out)
+{
+    const nx_array *a = in[0], *b = in[1], *segments = in[2];
+    nx_spec_set(&out[0], segments->shape, segments->ndim - 1, (nx_dtype)a->dtype);
+    out[0].shape[out[0].ndim++] = a->shape[0];
+    out[0].shape[out[0].ndim++] = b->shape[1];
+    return true;
+}
+
+const nx_prim nx_prim_SegmentedMM = {
+    .name = "SegmentedMM",
+    .id = NX_PRIM_SegmentedMM,
+    .row_inputs = 1 << 2,
+    .infer = infer_segmented,
+};
+
+/* ---- builders ------------------------------------------------------------------------------- */
+
+/* Two factors on their way: matrices of one type whose inner dimensions agree. */
+typedef struct {
+    nx_array *a, *b;
+    bool a_was_1d, b_was_1d;
+    nx_dtype dtype;
+} factors;
+
+static bool factors_check(const char *op, factors *f, unsigned types, const char *kind, nx_stream *s)
+{
+    nx_array *a = f->a, *b = f->b;
+    if (a->ndim == 0 || b->ndim == 0)
+        return nx_fail("[%s] Got 0 dimension input. Inputs must have at least one dimension.", op);
+    f->a_was_1d = a->ndim == 1;
+    f->b_was_1d = b->ndim == 1;
+    if (f->a_was_1d)
+        f->a = nx_expand_dims(a, 0, s);
+    if (f->b_was_1d)
+        f->b = nx_expand_dims(b, 1, s);
+    if (!f->a || !f->b)
+        return false;
+    if (f->a->shape[f->a->ndim - 1] != f->b->shape[f->b->ndim - 2])
+        return nx_fail("[%s] Last dimension of first input with shape %s must match second to last "
+                       "dimension of second input with shape %s.", op, SHAPE(a), SHAPE(b));
+    f->dtype = nx_promote((nx_dtype)a->dtype, (nx_dtype)b->dtype);
+    if (!nx_dtype_in(f->dtype, types))
+        return nx_fail("[%s] Only %s types are supported but %s and %s were provided which results "
+                       "in %s, which is not a %s type.", op, kind,
+                       nx_dtype_name((nx_dtype)a->dtype), nx_dtype_name((nx_dtype)b->dtype),
+                       nx_dtype_name(f->dtype), types & NX_COMPLEXES ? "floating point" : kind);
+    return true;
+}
+
+static bool factors_cast(factors *f, nx_stream *s)
+{
+    f->a = nx_astype(f->a, f->dtype, s);
+    f->b = nx_astype(f->b, f->dtype, s);
+    return f->a && f->b;
+}
+
+/* Takes the dimensions away again that one-dimensional factors were given. */
+static nx_array *drop_added(nx_array *out, const factors *f, nx_stream *s)
+{
+    int axes[2], n = 0;
+    if (f->a_was_1d)
+        axes[n++] = -2;
+    if (f->b_was_1d)
+        axes[n++] = -1;
+    return n && out ? nx_squeeze_axes(out, axes, n, s) : out;
+}
+
+nx_array *nx_matmul(nx_array *a, nx_array *b, nx_stream *s)
+{
+    if (!a || !b)
+        return NULL;
+    factors f = {.a = a, .b = b};
+    if (!factors_check("matmul", &f, NX_INEXACT, "inexact", s) || !factors_cast(&f, s))
+        return NULL;
+    nx_array *in[2] = {f.a, f.b};
+    if (!nx_broadcast_leading(in, 2, 2, s))
+        return NULL;
+    return drop_added(nx_op(&nx_prim_Matmul, NULL, in, 2, s), &f, s);
+}
+
+/* c in the full shape of the product: [..., M, N], with the dimensions that will be dropped. */
+static nx_array *addend(nx_array *c, nx_array *const *ab, const factors *f, nx_stream *s)
+{
+    nx_dims full = {.n = ab[0]->ndim}, kept = {0};
+    for (int i = 0; i < full.n; i++)
+        full.v[i] = i == full.n - 1 ? ab[1]->shape[full.n - 1] : ab[0]->shape[i];
+    for (int i = 0; i < full.n; i++)
+        if (!(f->a_was_1d && i == full.n - 2) && !(f->b_was_1d && i == full.n - 1))
+            kept.v[kept.n++] = full.v[i];
+    nx_dims both;
+    if (!nx_broadcast_dims(c->shape, c->ndim, kept.v, kept.n, &both))
+        return NULL;
+    if (!nx_shape_equal(both.v, both.n, kept.v, kept.n))
+        return nx_fail_null("[addmm] input c must broadcast to the output shape");
+    c = nx_broadcast_to(nx_astype(c, f->dtype, s), kept.v, kept.n, s);
+    return c && kept.n != full.n ? nx_reshape(c, full.v, full.n, s) : c;
+}
+
+nx_array *nx_addmm(nx_array *c, nx_array *a, nx_array *b, float alpha, float beta, nx_stream *s)
+{
+    if (!a || !b || !c)
+        return NULL;
+    factors f = {.a = a, .b = b};
+    if (!factors_check("addmm", &f, NX_INEXACT, "inexact", s))
+        return NULL;
+    f.dtype = nx_promote(f.dtype, (nx_dtype)c->dtype);
+    if (!factors_cast(&f, s))
+        return NULL;
+    nx_array *in[3] = {f.a, f.b, NULL};
+    if (!nx_broadcast_leading(in, 2, 2, s))
+        return NULL;
+    in[2] = addend(c, in, &f, s);
+    if (!in[2])
+        return NULL;
+    nx_addmm_params p = {alpha, beta};
+    return drop_added(nx_op(&nx_prim_AddMM, &p, in, 3, s), &f, s);
+}
+
+/* Indices given, or those of each matrix in turn, as uint32. */
+static nx_array *indices_or_all(const char *op, const char *name, nx_array *index,
+                                const nx_array *of, nx_stream *s)
+{
+    if (!index) {
+        int64_t n = nx_shape_size(of->shape, of->ndim - 2);
+        if (n > INT32_MAX)
+            return nx_fail_null("[%s] %lld matrices are too many", op, (long long)n);
+        nx_array *all = nx_array_new(of->shape, of->ndim - 2, NX_UINT32);
+        for (int64_t i = 0; all && i < n; i++)
+            ((uint32_t *)(void *)all->data)[i] = (uint32_t)i;
+        return all;
+    }
+    if (!nx_dtype_in((nx_dtype)index->dtype, NX_INTEGERS))
+        return nx_fail_null("[%s] Got %s with invalid dtype. Indices must be integral.", op, name);
+    return nx_astype(index, NX_UINT32, s);
+}
+
+bool nx_matrix_indices(const char *op, nx_array *a, nx_array *b, nx_array **lhs, nx_array **rhs,
+                       nx_stream *s)
+{
+    nx_array *both[2] = {indices_or_all(op, "lhs_indices", *lhs, a, s), NULL};
+    both[1] = both[0] ? indices_or_all(op, "rhs_indices", *rhs, b, s) : NULL;
+    if (!both[0] || !both[1] || !nx_broadcast_arrays(both, 2, s))
+        return false;
+    *lhs = both[0];
+    *rhs = both[1];
+    if ((*lhs)->size == 0)
+        return true;
+    if (nx_shape_size(a->shape, a->ndim - 2) == 0 || nx_shape_size(b->shape, b->ndim - 2) == 0)
+        return nx_fail("[%s] there are no matrices the indices could name", op);
+    if ((*lhs)->ndim + 2 > NX_MAX_NDIM)
+        return nx_fail("[%s] indices of %d dimensions are too many", op, (*lhs)->ndim);
+    return true;
+}
+
+nx_array *nx_gather_mm(nx_array *a, nx_array *b, nx_array *lhs_indices, nx_array *rhs_indices,
+                       bool sorted, nx_stream *s)
+{
+    if (!a || !b)
+        return NULL;
+    if (!lhs_indices && !rhs_indices)
+        return nx_matmul(a, b, s);
+    factors f = {.a = a, .b = b};
+    if (!factors_check("gather_mm", &f, NX_FLOATS, "real floating point", s) ||
+        !factors_cast(&f, s))
+        return NULL;
+    nx_gather_mm_params p = {sorted && !rhs_indices, sorted && !lhs_indices};
+    if (!nx_matrix_indices("gather_mm", f.a, f.b, &lhs_indices, &rhs_indices, s))
+        return NULL;
+    nx_array *in[4] = {f.a, f.b, lhs_indices, rhs_indices};
+    return drop_added(nx_op(&nx_prim_GatherMM, &p, in, 4, s), &f, s);
+}
+
+nx_array *nx_segmented_mm(nx_array *a, nx_array *b, nx_array *segments, nx_stream *s)
+{
+    if (!a || !b || !segments)
+        return NULL;
+    if (!nx_dtype_in((nx_dtype)segments->dtype, NX_INTEGERS))
+        return nx_fail_null("[segmented_mm] Got segments with invalid dtype. Segments must be "
+                            "integral.");
+    if (segments->ndim < 1 || segments->shape[segments->ndim - 1] != 2)
+        return nx_fail_null("[segmented_mm] The segments should have shape (..., 2) but %s was "
+                            "provided.", SHAPE(segments));
+    if (a->ndim > 2 || b->ndim > 2)
+        return nx_fail_null("[segmented_mm] Batched matmul not supported");
+    factors f = {.a = a, .b = b};
+    if (!factors_check("segmented_mm", &f, NX_FLOATS, "real floating point", s) ||
+        !factors_cast(&f, s))
+        return NULL;
+    nx_array *in[3] = {f.a, f.b, nx_astype(segments, NX_UINT32, s)};
+    return drop_added(nx_op(&nx_prim_SegmentedMM, NULL, in, 3, s), &f, s);
+}

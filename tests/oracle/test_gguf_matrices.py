@@ -1,0 +1,206 @@
+"""Products with GGUF blocks against the blocks' numbers, read by numpy, in float64."""
+import ml_dtypes
+import numpy as np
+import pytest
+
+import extensions as ext
+import mlxc
+
+# name: (number in the file, values and bytes a block)
+TYPES = {"Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q5_0": (6, 32, 22), "Q5_1": (7, 32, 24),
+         "Q8_0": (8, 32, 34), "Q2_K": (10, 256, 84), "Q3_K": (11, 256, 110), "Q4_K": (12, 256, 144),
+         "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210),
+         "F32": (0, 1, 4), "F16": (1, 1, 2), "BF16": (30, 1, 2)}
+REPACKS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
+# Byte offsets of the float16 numbers in a block.
+HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82],
+          "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
+
+
+def blocks(name, rows, columns, seed=0):
+    """Random bytes, with scales that are ordinary numbers: uint8 [rows, row bytes]."""
+    rng = np.random.default_rng(seed)
+    _, values, size = TYPES[name]
+    if values == 1:
+        x = rng.normal(size=(rows, columns)).astype(np.float32)
+        t = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}[name]
+        return np.ascontiguousarray(x.astype(t)).view(np.uint8).reshape(rows, -1)
+    b = rng.integers(0, 256, (rows, columns // values, size), dtype=np.uint8)
+    for at in HALVES[name]:
+        scale = rng.uniform(-0.02, 0.02, b.shape[:2]).astype(np.float16)
+        b[:, :, at:at + 2] = scale[..., None].view(np.uint8)
+    return b.reshape(rows, -1)
+
+
+def half(b, at):
+    return np.ascontiguousarray(b[..., at:at + 2]).view(np.float16)[..., 0].astype(np.float32)
+
+
+def nibbles(q):
+    """[..., n] bytes -> [..., 2n]: low halves, then high halves."""
+    return np.concatenate([q & 15, q >> 4], -1).astype(np.int32)
+
+
+def bits(b, n):
+    """[..., m] bytes -> [..., m, n] single bits."""
+    return (b[..., None] >> np.arange(n, dtype=np.uint8) & 1).astype(np.int32)
+
+
+def six_bits(q):
+    """12 bytes -> 8 scales and 8 minima of six bits."""
+    low, high, rest = q[..., 0:4], q[..., 4:8], q[..., 8:12]
+    scale = np.concatenate([low & 63, rest & 15 | low >> 6 << 4], -1)
+    minimum = np.concatenate([high & 63, rest >> 4 | high >> 6 << 4], -1)
+    return scale.astype(np.float32), minimum.astype(np.float32)
+
+
+def numbers(name, w):
+    """float32 [rows, columns] that the blocks stand for."""
+    rows = w.shape[0]
+    _, values, size = TYPES[name]
+    if values == 1:
+        t = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}[name]
+        return np.ascontiguousarray(w).view(t).astype(np.float32)
+    b = w.reshape(rows, -1, size)
+    d = half(b, HALVES[name][0])[..., None]
+    if name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1"):
+        one, five = name.endswith("1"), name[1] == "5"
+        at = 4 if one else 2
+        code = nibbles(b[..., at + 4 * five:])
+        if five:
+            code = code + bits(b[..., at:at + 4], 8).reshape(*b.shape[:2], 32) * 16
+        x = d * code + half(b, 2)[..., None] if one else d * (code - (16 if five else 8))
+    elif name == "Q8_0":
+        x = d * b[..., 2:].view(np.int8)
+    elif name in ("Q4_K", "Q5_K"):
+        scale, minimum = six_bits(b[..., 4:16])
+        five = name == "Q5_K"
+        q = b[..., 48 if five else 16:].reshape(*b.shape[:2], 4, 32)
+        code = np.stack([q & 15, q >> 4], -2).reshape(*b.shape[:2], 8, 32).astype(np.int32)
+        if five:
+            code = code + bits(b[..., 16:48], 8).swapaxes(-1, -2) * 16
+        x = ((d * scale)[..., None] * code - (half(b, 2)[..., None] * minimum)[..., None])
+    elif name == "Q6_K":
+        low = b[..., :128].reshape(*b.shape[:2], 2, 64)
+        high = b[..., 128:192].reshape(*b.shape[:2], 2, 32)
+        low = np.stack([low[..., :32] & 15, low[..., 32:] & 15, low[..., :32] >> 4,
+                        low[..., 32:] >> 4], -2).astype(np.int32)
+        high = np.stack([high >> s & 3 for s in (0, 2, 4, 6)], -2).astype(np.int32)
+        code = (low + high * 16 - 32).reshape(*b.shape[:2], 16, 16)
+        scale = b[..., 192:208].view(np.int8).astype(np.float32)
+        x = (d * scale)[..., None] * code
+    else:
+        q = b[..., 16:80] if name == "Q2_K" else b[..., 32:96]
+        q = q.reshape(*b.shape[:2], 2, 32)
+        code = np.stack([q >> s & 3 for s in (0, 2, 4, 6)], -2).astype(np.int32)
+        if name == "Q2_K":
+            code = code.reshape(*b.shape[:2], 16, 16)
+            scale, minimum = (b[..., :16] & 15), (b[..., :16] >> 4)
+            x = ((d * scale.astype(np.float32))[..., None] * code -
+                 (half(b, 82)[..., None] * minimum.astype(np.float32))[..., None])
+        else:
+            third = bits(b[..., :32], 8).swapaxes(-1, -2).reshape(*b.shape[:2], 2, 4, 32)
+            code = (code - 4 * (1 - third)).reshape(*b.shape[:2], 16, 16)
+            s = b[..., 96:108]
+            low = np.concatenate([s[..., :8] & 15, s[..., :8] >> 4], -1)
+            high = np.concatenate([s[..., 8:] >> k & 3 for k in (0, 2, 4, 6)], -1)
+            x = (d * ((low | high << 4).astype(np.float32) - 32))[..., None] * code
+    return x.reshape(rows, -1).astype(np.float32)
+
+
+def forms(name, w):
+    """The matrix as in the file, and repacked where there is such an order."""
+    number = TYPES[name][0]
+    yield number, w
+    if name in REPACKS:
+        yield number | ext.REPACKED, ext.call("gguf_repack", w, number).eval()
+
+
+def test_which_types():
+    for number, _, _ in TYPES.values():
+        assert ext.table.gguf_supports(number)
+    for number in (9, 15, 16, 24, 99, -1, 0 | ext.REPACKED, 12 | ext.REPACKED):
+        assert not ext.table.gguf_supports(number)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_numbers(name):
+    w = blocks(name, 37, 512)
+    want = numbers(name, w)
+    for number, m in forms(name, w):
+        got = ext.call("gguf_dequantize", m, number, "float32").numpy()
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7)
+        rows = np.array([[36, 0], [17, 99]], np.int64)
+        got = ext.call("gguf_take", m, number, rows, "float32").numpy()
+        assert got.shape == (2, 2, 512)
+        np.testing.assert_allclose(got[0], want[[36, 0]], rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(got[1, 0], want[17], rtol=1e-6, atol=1e-7)
+        assert not got[1, 1].any()
+
+
+def bound(x, w, name):
+    """What rounding activations to 15 bits a group and float32 sums may cost, a result."""
+    group = 16 if name in ("Q2_K", "Q3_K", "Q6_K") else 32
+    top = np.abs(x).reshape(x.shape[0], -1, group).max(-1).repeat(group, -1)
+    k, plain = x.shape[1], TYPES[name][1] == 1
+    step = top * (0 if plain else 0.5 / 16256)
+    group = 1 if plain else group
+    return 1.05 * step @ np.abs(w).T + (k / group + 8) * 2 ** -23 * (np.abs(x) @ np.abs(w).T) + 1e-6
+
+
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("n", [1, 16, 37, 96])
+def test_products(name, n):
+    k = 512 if TYPES[name][1] == 256 else 544
+    w = blocks(name, n, k)
+    exact = numbers(name, w).astype(np.float64)
+    rng = np.random.default_rng(n)
+    for m in (1, 2, 3, 4, 5, 7, 99):
+        x = rng.normal(size=(m, k)).astype(np.float32)
+        want = x.astype(np.float64) @ exact.T
+        for number, q in forms(name, w):
+            got = ext.call("gguf_matmul", x, q, number).numpy()
+            assert (np.abs(got - want) <= bound(x, exact, name)).all()
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_row_has_the_bits_it_has_alone(name):
+    k = 768
+    w = blocks(name, 75, k)
+    x = np.random.default_rng(1).normal(size=(130, k)).astype(np.float32)
+    results = []
+    for number, q in forms(name, w):
+        for threads in (1, 2):
+            ext.table.set_threads(threads)
+            results.append(ext.call("gguf_matmul", x, q, number).numpy())
+        for begin, end in ((0, 1), (1, 3), (3, 6), (5, 9), (9, 15), (57, 58), (60, 128)):
+            part = ext.call("gguf_matmul", x[begin:end], q, number).numpy()
+            assert (part.view(np.uint32) == results[0][begin:end].view(np.uint32)).all()
+    ext.table.set_threads(0)
+    for r in results:
+        assert (r.view(np.uint32) == results[0].view(np.uint32)).all()
+
+
+def test_types_shapes_and_errors():
+    w = blocks("Q4_1", 48, 64)
+    x = np.random.default_rng(2).normal(size=(2, 3, 64)).astype(np.float32)
+    plain = ext.call("gguf_matmul", x, w, 3).numpy()
+    assert plain.shape == (2, 3, 48)
+    for t in ("float16", "bfloat16"):
+        got = ext.call("gguf_matmul", x.astype(mlxc.numpy_dtype(t)), w, 3)
+        assert got.dtype == t
+        np.testing.assert_allclose(got.numpy().astype(np.float32), plain, rtol=2e-2, atol=2e-2)
+    assert ext.call("gguf_matmul", np.zeros((0, 64), np.float32), w, 3).numpy().shape == (0, 48)
+    for bad in ((x[..., :32], w, 3), (x, w, 2), (x, w, 99), (x, w[0], 3), (x.astype(int), w, 3),
+                (x, w, 12), (x, w, 0 | ext.REPACKED)):
+        with pytest.raises(mlxc.Error):
+            ext.call("gguf_matmul", *bad)
+
+
+def test_not_finite():
+    w = blocks("Q8_0", 16, 64)
+    x = np.ones((2, 64), np.float32)
+    x[0, 3] = np.inf
+    got = ext.call("gguf_matmul", x, w, 8).numpy()
+    assert np.isnan(got[0]).all() and np.isfinite(got[1]).all()
+    assert not ext.call("gguf_matmul", np.zeros((1, 64), np.float32), w, 8).numpy().any()

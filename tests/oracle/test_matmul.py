@@ -1,0 +1,115 @@
+"""Matrix products against MLX, and that a row does not depend on the others."""
+import mlx.core as mx
+import numpy as np
+import pytest
+
+import extensions as ext
+import mlxc
+from oracle import FLOATS, INEXACT, check, check_error, numbers
+
+# Sums of products that cancel: an absolute error of the size of the terms' rounding.
+ATOL = {"float32": 2e-4, "complex64": 4e-4, "float16": 2e-2, "bfloat16": 1.5e-1, "float64": 1e-12}
+TIGHT = {"atol": ATOL}
+
+
+def uint(*values):
+    return np.array(values, np.uint32)
+
+
+@pytest.mark.parametrize("a,b", [
+    ((3, 4), (4, 5)), ((1, 1), (1, 1)), ((130, 70), (70, 49)), ((4,), (4,)), ((4,), (4, 5)),
+    ((3, 4), (4,)), ((2, 3, 4), (4, 5)), ((3, 4), (2, 4, 5)), ((2, 1, 3, 4), (5, 4, 2)),
+    ((2, 7), (7, 200)), ((9, 300), (300, 3)), ((0, 4), (4, 3)), ((3, 0), (0, 2)), ((5, 4, 1, 6), (6, 3)),
+    ((2, 4), (0, 4, 3))])
+def test_matmul(a, b):
+    check("matmul", a, b, dtypes=INEXACT, **TIGHT)
+
+
+def test_matmul_mixed():
+    for ta, tb in (("float16", "bfloat16"), ("float32", "int32"), ("bfloat16", "float32"),
+                   ("bool", "float16"), ("complex64", "float16")):
+        a, b = numbers((3, 7), ta), numbers((7, 4), tb)
+        check("matmul", a, b, **TIGHT)
+
+
+def test_matmul_errors():
+    check_error("matmul", (2, 3), (2, 3))
+    check_error("matmul", (), (2, 3))
+    check_error("matmul", (2, 2, 3), (3, 3, 4))
+    check_error("matmul", np.zeros((2, 2), np.int32), np.zeros((2, 2), np.int32))
+
+
+@pytest.mark.parametrize("c,a,b", [((5,), (3, 4), (4, 5)), ((3, 1), (3, 4), (4, 5)),
+                                   ((2, 3, 5), (2, 3, 4), (4, 5)), ((), (4,), (4,)),
+                                   ((5,), (4,), (4, 5)), ((1,), (3, 4), (4,))])
+def test_addmm(c, a, b):
+    check("addmm", c, a, b, args=(0.5, -2.0), dtypes=INEXACT, **TIGHT,
+          ref=lambda x, y, z: mx.addmm(x, y, z, alpha=0.5, beta=-2.0))
+
+
+def test_addmm_errors():
+    check_error("addmm", (3,), (2, 3), (3, 2), args=(1.0, 1.0),
+                ref=lambda x, y, z: mx.addmm(x, y, z))
+    check_error("addmm", (4, 2, 2), (2, 3), (3, 2), args=(1.0, 1.0),
+                ref=lambda x, y, z: mx.addmm(x, y, z))
+
+
+def test_gather_mm():
+    def case(left, right, a=(4, 2, 3), b=(5, 3, 2)):
+        check("gather_mm", a, b, args=(left, right, False), **TIGHT, ref=lambda x, y: mx.gather_mm(
+                  x, y, None if left is None else mx.array(left),
+                  None if right is None else mx.array(right)))
+    case(uint(0, 1), uint(2, 3))
+    case(None, uint(2, 3, 1, 0))
+    case(uint(3), None, b=(3, 2))
+    case(None, uint(1), a=(3,))
+    case(np.array([[0, 1], [3, 3]], np.int32), uint(4, 0))
+    check_error("gather_mm", (4, 2, 3), (5, 3, 2), args=(None, uint(2, 3), False),
+                ref=lambda x, y: mx.gather_mm(x, y, None, mx.array(uint(2, 3))))
+    check_error("gather_mm", (4, 2, 3), (5, 4, 2), args=(None, uint(2), False),
+                ref=lambda x, y: mx.gather_mm(x, y, None, mx.array(uint(2))))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_other_types(dtype):
+    """MLX's CPU has these two in float32 alone."""
+    a, b = numbers((4, 2, 6), dtype), numbers((4, 6, 3), dtype)
+    index, segments = uint(3, 0, 0), np.array([[0, 2], [2, 6]], np.uint32)
+    for name, x, y, extra in (("gather_mm", a, b, (index, index, False)),
+                              ("segmented_mm", a[0], b[0], (segments,))):
+        ours = mlxc.op(name, x, y, *extra)
+        single = mlxc.op(name, x.astype(np.float32), y.astype(np.float32), *extra).numpy()
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours.numpy().astype(np.float32), single, rtol=1e-2, atol=1e-2)
+
+
+def test_segmented_mm():
+    segments = np.array([[0, 2], [2, 6], [3, 3]], np.uint32)
+    check("segmented_mm", (4, 6), (6, 5), args=(segments,), **TIGHT,
+          ref=lambda x, y: mx.segmented_mm(x, y, mx.array(segments)))
+    check_error("segmented_mm", (2, 4, 6), (2, 6, 5), args=(segments,),
+                ref=lambda x, y: mx.segmented_mm(x, y, mx.array(segments)))
+    check_error("segmented_mm", (4, 6), (6, 5), args=(uint(0, 2, 3),),
+                ref=lambda x, y: mx.segmented_mm(x, y, mx.array(uint(0, 2, 3))))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_row_has_the_bits_it_has_alone(dtype, turned):
+    a, b = numbers((200, 500), dtype), numbers((60, 500) if turned else (500, 60), dtype)
+    right = mlxc.op("transpose", b) if turned else b
+    whole = mlxc.op("matmul", a, right).numpy()
+    for begin, end in ((0, 1), (1, 3), (90, 103), (3, 197)):
+        assert (mlxc.op("matmul", a[begin:end], right).numpy() == whole[begin:end]).all()
+    ext.table.set_threads(1)
+    again = mlxc.op("matmul", a, right).numpy()
+    ext.table.set_threads(0)
+    assert (again == whole).all()
+
+
+def test_error_against_float64():
+    for k in (64, 1000, 4096):
+        a, b = numbers((5, k), "float32"), numbers((k, 70), "float32")
+        want = a.astype(np.float64) @ b.astype(np.float64)
+        limit = k * 2.0 ** -24 * (np.abs(a).astype(np.float64) @ np.abs(b))
+        assert (np.abs(mlxc.op("matmul", a, b).numpy() - want) <= limit).all()
