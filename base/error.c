@@ -7,13 +7,23 @@
 
 static _Thread_local char message[1024];
 
+/* A message that did not fit ends with a whole character. */
+static void end_whole(char *text, size_t n)
+{
+    while (n > 0 && ((unsigned char)text[n - 1] & 0xC0) == 0x80)
+        n--;
+    text[n ? n - 1 : 0] = '\0';
+}
+
 bool nx_fail(const char *fmt, ...)
 {
     char text[sizeof message]; /* an argument may be the old message itself */
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    if (n >= (int)sizeof text)
+        end_whole(text, sizeof text - 1);
     memcpy(message, text, sizeof message);
     return false;
 }

@@ -1,3 +1,6 @@
+/*
+ * chat_template.c: the variables a chat template sees, rendering, and finding out what one can do.
+ */
 #include "runtime/text/chat_template.h"
 
 #include <stdlib.h>

@@ -1,3 +1,7 @@
+/*
+ * jinja_lex.c: tokens by hand-written scanning; the only place that knows Jinja's white space
+ * rules.
+ */
 #include "runtime/text/jinja_lex.h"
 
 #include <stdlib.h>
@@ -367,7 +371,10 @@ static bool lex_sign(lexer *x, nx_str *open)
             advance(x, x->pos + strlen(signs[i].text));
             return true;
         }
-    return nx_fail("[template] line %d: unexpected character '%c'", x->line, x->s[x->pos]);
+    uint32_t cp;
+    size_t n = jinja_utf8_next(x->s + x->pos, x->len - x->pos, &cp);
+    return nx_fail("[template] line %d: unexpected character '%.*s'", x->line, (int)n,
+                   x->s + x->pos);
 }
 
 static bool lex_inside(lexer *x, nx_str *open)

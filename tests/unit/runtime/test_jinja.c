@@ -80,7 +80,21 @@ static void test_errors(void **state)
     check("{{ 9223372036854775807 + 1 }}", "![template] line 1: an integer does not fit 64 bits");
     check("{% include 'x' %}", "![template] line 1: {% include %} has no other templates to load");
     check("\xFF", "![template] the template is not valid UTF-8");
+    check("{{ \xC3\xA9 + \xE2\x82\xAC }}",
+          "![template] line 1: unexpected character '\xE2\x82\xAC'");
     assert_null(jinja_parse("{% for %}", 9));
+    /* a message too long to keep ends with a whole character */
+    char *got = run_with("{{ raise_exception('\xC3\xA9' * 1000) }}", NULL);
+    json_t *text = json_string(got);
+    assert_non_null(text);
+    assert_true(strlen(got) > 900);
+    json_decref(text);
+    free(got);
+    got = run_with("{{ raise_exception('x' ~ '\xC3\xA9' * 1000) }}", NULL);
+    text = json_string(got);
+    assert_non_null(text);
+    json_decref(text);
+    free(got);
 }
 
 /* What a template may use up: each of these must end soon, with an error and without a crash. */
