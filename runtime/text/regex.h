@@ -2,6 +2,9 @@
  * regex.h: the regular expressions of tokenizer files. They are written for Oniguruma (Ruby
  * syntax); we run them with PCRE2 and translate what the two mean differently.
  *
+ * Characters that were assigned after the Unicode version of the PCRE2 at hand (14 in 10.42) have
+ * no class yet and may be cut differently.
+ *
  * A compiled rx may be used by many threads; each needs an rx_state of its own.
  */
 #ifndef NX_RUNTIME_TEXT_REGEX_H

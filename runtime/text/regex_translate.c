@@ -3,7 +3,8 @@
  * instead:
  *
  *   \s \S      White_Space; PCRE2's \s has U+180E too          explicit ranges
- *   \w \W      letters, marks, all numbers, connectors         \p{…} lists (PCRE2: no marks)
+ *   \w \W      letters, marks, digits, connectors              \p{…} lists (PCRE2: no marks)
+ *   [:punct:]  symbols too; the others are like \p{…}          \p{…} lists
  *   \b \B      between \w and \W, as above                      lookarounds
  *   \h         a hexadecimal digit                             [0-9A-Fa-f]
  *   \p{Han}    the script; PCRE2 also its extensions           \p{sc:Han}
@@ -26,9 +27,12 @@ static const char NOT_SPACE[] =
     "\\x00-\\x08\\x0e-\\x1f\\x21-\\x84\\x86-\\x9f\\xa1-\\x{167f}\\x{1681}-\\x{1fff}"
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"
     "\\x{3001}-\\x{10ffff}";
-/* Letters in circles and squares are alphabetic although their category is So. */
-static const char WORD[] = "\\p{L}\\p{M}\\p{N}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"
-                           "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}";
+/* Letters in circles and squares are alphabetic although their category is So; of the numbers that
+ * are no digits, Latin-1's alone are in \w. */
+#define NAMED_WORD                                                                                 \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}"                                         \
+    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+static const char WORD[] = NAMED_WORD "\\xb2\\xb3\\xb9\\xbc-\\xbe";
 
 typedef struct {
     nx_slice in;
@@ -53,20 +57,7 @@ static void copy(trans *t, size_t n)
     t->at += n;
 }
 
-/* One of the names that Unicode gives to general categories: "L", "Lu", "Letter", "Any" … */
-static bool is_category(const char *name, size_t n)
-{
-    if (n <= 2)
-        return true;
-    static const char *const known[] = {"any",   "alpha", "alphabetic", "alnum", "digit", "space",
-                                        "upper", "lower", "punct",      "word",  "l&",    "xdigit"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strlen(known[i]) == n && strncasecmp(known[i], name, n) == 0)
-            return true;
-    return false;
-}
-
-/* Long names of categories, which PCRE2 does not know. */
+/* Long names of categories and properties, as PCRE2 calls them. */
 static const char *short_category(const char *name, size_t n)
 {
     static const struct {
@@ -95,6 +86,8 @@ static const char *short_category(const char *name, size_t n)
         {"lower", "Lowercase"},
         {"alpha", "Alphabetic"},
         {"alphabetic", "Alphabetic"},
+        {"space", "White_Space"},
+        {"punct", "P"},
         {"any", "Any"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -121,7 +114,7 @@ static bool property(trans *t)
         n--;
     }
     const char *as = short_category(name, n);
-    if (!as && !is_category(name, n))
+    if (!as && n > 2) /* not a category: a script */
         nx_str_puts(t->out, "sc:");
     if (as)
         nx_str_puts(t->out, as);
@@ -201,6 +194,35 @@ static bool escape(trans *t, bool in_class)
     return true;
 }
 
+/* At "[:" inside a class. */
+static bool named_class(trans *t)
+{
+    static const struct {
+        const char *name, *as;
+    } table[] = {
+        {"[:alpha:]", "\\p{Alphabetic}"},
+        {"[:alnum:]", "\\p{Alphabetic}\\p{Nd}"},
+        {"[:digit:]", "\\p{Nd}"},
+        {"[:upper:]", "\\p{Uppercase}"},
+        {"[:lower:]", "\\p{Lowercase}"},
+        {"[:punct:]", "\\p{P}\\p{S}"},
+        {"[:space:]", SPACE},
+        {"[:word:]", NAMED_WORD},
+        {"[:xdigit:]", "0-9A-Fa-f"},
+        {"[:blank:]", "\\t\\p{Zs}"},
+    };
+    nx_slice rest = {t->in.data + t->at, t->in.len - t->at};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        size_t n = strlen(table[i].name);
+        if (rest.len >= n && memcmp(rest.data, table[i].name, n) == 0) {
+            nx_str_puts(t->out, table[i].as);
+            t->at += n;
+            return true;
+        }
+    }
+    return refuse(t, "a class by a name that is not known");
+}
+
 static bool class_items(trans *t);
 
 /* At "[": a whole class, with its brackets. */
@@ -251,10 +273,8 @@ static bool class_items(trans *t)
             if (!escape(t, true))
                 return false;
         } else if (c == '[' && peek(t, 1) == ':') {
-            const char *end = memmem(t->in.data + t->at, t->in.len - t->at, ":]", 2);
-            if (!end)
-                return refuse(t, "[: without :]");
-            copy(t, (size_t)(end - (t->in.data + t->at)) + 2);
+            if (!named_class(t))
+                return false;
         } else if (c == '[') {
             if (peek(t, 1) == '^')
                 return refuse(t, "a negated class inside a class");

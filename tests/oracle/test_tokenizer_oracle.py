@@ -185,6 +185,9 @@ PRE = {
     "hex": split_then_bytes(r"\h+", behavior="contiguous"),
     "boundary": split_then_bytes(r"\d{1,3}(?=(?:\d{3})*\b)"),
     "scripts": split_then_bytes(r"\p{Han}+|\p{Hiragana}+|\p{Latin}+|\p{Cyrillic}+"),
+    "named": split_then_bytes(r"[[:punct:]]+|[[:alpha:]]+|[[:space:]]|[[:alnum:]]+"),
+    "named-words": split_then_bytes(r"[[:word:]]+|[[:blank:]]+|\p{Punct}+|\p{Space}"),
+    "named-cases": split_then_bytes(r"[[:upper:]][[:lower:]]+|[[:digit:]_]+|[[:xdigit:]]"),
     "intervals": split_then_bytes(r"\p{N}{1,3}+|[^\S\n]+|[a-c[x-z]]+"),
 }
 
@@ -280,7 +283,8 @@ def test_bpe_affixes(tmp_path):
     tok.train_from_iterator(corpus(n=500), trainers.BpeTrainer(
         vocab_size=1500, special_tokens=["[UNK]"], end_of_word_suffix="</w>", show_progress=False,
         continuing_subword_prefix="##"))
-    compare(tok, tmp_path, decode=False)
+    tok.decoder = decoders.BPEDecoder(suffix="</w>")
+    compare(tok, tmp_path)
 
 
 def test_clip_like(tmp_path):
