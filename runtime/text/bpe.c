@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/utf8.h"
 #include "runtime/text/bpe_cache.h"
 #include "runtime/text/uniclass.h"
 
@@ -269,8 +268,7 @@ static void symbols_of_chars(const bpe *b, bpe_work *w, const char *s, size_t n)
     unknown_run u = {0};
     for (size_t i = 0, k; i < n; i += k) {
         uint32_t cp;
-        int got = nx_utf8_decode(s + i, n - i, &cp);
-        k = (size_t)(got < 0 ? -got : got);
+        k = uni_next(s + i, n - i, &cp);
         int32_t id = char_id(b, w, s + i, k, i == 0, i + k == n);
         if (id < 0 && b->score_rank) {
             push_symbol(w, -1, i, k); /* it may yet be merged into a token */

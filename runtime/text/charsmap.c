@@ -5,7 +5,7 @@
 #include <utf8proc.h>
 
 #include "base/error.h"
-#include "base/utf8.h"
+#include "runtime/text/uniclass.h"
 
 /* A unit of the trie (darts-clone): bits 0-7 its label, bit 8 whether a value hangs on it, bits
  * 10-30 the offset to its children (shifted by 8 more when bit 9 is set); a value unit has bit 31
@@ -102,20 +102,14 @@ static const char *lookup(const charsmap *m, const char *s, size_t n)
     return NULL;
 }
 
-static size_t next_char(const char *s, size_t n, uint32_t *cp)
-{
-    int k = nx_utf8_decode(s, n, cp);
-    return (size_t)(k < 0 ? -k : k);
-}
-
 /* Bytes of the first grapheme. */
 static size_t grapheme(const char *s, size_t n)
 {
     uint32_t cp, next;
     utf8proc_int32_t state = 0;
-    size_t at = next_char(s, n, &cp);
+    size_t at = uni_next(s, n, &cp);
     while (at < n) {
-        size_t k = next_char(s + at, n - at, &next);
+        size_t k = uni_next(s + at, n - at, &next);
         if (utf8proc_grapheme_break_stateful((int32_t)cp, (int32_t)next, &state))
             break;
         at += k;
@@ -135,7 +129,7 @@ static void put_grapheme(const charsmap *m, const char *s, size_t n, nx_str *out
     }
     uint32_t cp;
     for (size_t i = 0, k; i < n; i += k) {
-        k = next_char(s + i, n - i, &cp);
+        k = uni_next(s + i, n - i, &cp);
         with = lookup(m, s + i, k);
         if (with)
             nx_str_puts(out, with);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "runtime/text/tok_impl.h"
+#include "runtime/text/uniclass.h"
 
 static void restart(detok *d)
 {
@@ -45,8 +46,7 @@ static void put_chars(detok *d, const char *s, size_t n, nx_str *out)
         if (i == whole)
             break;
         uint32_t cp;
-        int k = nx_utf8_decode(s + i, whole - i, &cp);
-        size_t bad = (size_t)(k < 0 ? -k : k);
+        size_t bad = uni_next(s + i, whole - i, &cp);
         put_invalid(d, bad, out);
         i += bad;
     }

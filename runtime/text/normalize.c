@@ -4,7 +4,6 @@
 #include <utf8proc.h>
 
 #include "base/error.h"
-#include "base/utf8.h"
 #include "runtime/text/uniclass.h"
 
 void norm_list_clear(norm_list *l)
@@ -21,8 +20,7 @@ void norm_list_clear(norm_list *l)
 
 static size_t next_char(nx_slice in, size_t at, uint32_t *cp)
 {
-    int k = nx_utf8_decode(in.data + at, in.len - at, cp);
-    return (size_t)(k < 0 ? -k : k);
+    return uni_next(in.data + at, in.len - at, cp);
 }
 
 /* ---- the Unicode forms ---- */

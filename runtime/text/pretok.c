@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/utf8.h"
 #include "runtime/text/uniclass.h"
 
 void pre_list_clear(pre_list *l)
@@ -105,17 +104,11 @@ static bool add_range(splitter *p, size_t begin, size_t end, bool match)
     return flush(p) && hold(p, begin, end, match);
 }
 
-static size_t char_bytes(const char *s, size_t n, uint32_t *cp)
-{
-    int k = nx_utf8_decode(s, n, cp);
-    return (size_t)(k < 0 ? -k : k);
-}
-
 static int find_class(const pre_step *p, const char *s, size_t n, size_t from, size_t *b, size_t *e)
 {
     while (from < n) {
         uint32_t cp;
-        size_t k = char_bytes(s + from, n - from, &cp);
+        size_t k = uni_next(s + from, n - from, &cp);
         if (p->is(cp)) {
             *b = from;
             *e = from + k;
@@ -145,7 +138,7 @@ static int find_length(const pre_step *p, const char *s, size_t n, size_t from, 
     *b = from;
     uint32_t cp;
     for (size_t i = 0; i < p->count && from < n; i++)
-        from += char_bytes(s + from, n - from, &cp);
+        from += uni_next(s + from, n - from, &cp);
     *e = from;
     return 1;
 }
@@ -189,7 +182,7 @@ static bool split(run *r, size_t step, const char *s, size_t n, bool at_start)
             any = true;
         }
         uint32_t cp;
-        from = empty ? (e < n ? e + char_bytes(s + e, n - e, &cp) : n + 1) : e;
+        from = empty ? (e < n ? e + uni_next(s + e, n - e, &cp) : n + 1) : e;
     }
     if (done < n && !add_range(&p, done, n, false))
         return false;

@@ -104,11 +104,6 @@ int rx_find(rx_state *s, const rx_pattern *r, const char *text, size_t len, size
     const PCRE2_SIZE *range = pcre2_get_ovector_pointer(s->match);
     *begin = range[0];
     *end = range[1];
-    if (*end < *begin) { /* \K inside a lookahead: a file's oddity, taken as an empty match */
-        *begin = *end;
-    }
-    if (*begin < from) {
-        *begin = from;
-    }
+    NX_BUG_IF(*begin < from || *end < *begin); /* only \K could: it is refused */
     return 1;
 }

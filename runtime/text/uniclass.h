@@ -10,6 +10,15 @@
 #include <stdint.h>
 
 #include "base/str.h"
+#include "base/utf8.h"
+
+/* The first code point of n > 0 bytes; returns its bytes (for broken UTF-8, those of one U+FFFD).
+ */
+static inline size_t uni_next(const char *s, size_t n, uint32_t *cp)
+{
+    int k = nx_utf8_decode(s, n, cp);
+    return (size_t)(k < 0 ? -k : k);
+}
 
 bool uni_is_space(uint32_t cp);      /* White_Space */
 bool uni_is_number(uint32_t cp);     /* Nd, Nl, No */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/utf8.h"
+#include "runtime/text/uniclass.h"
 
 void unigram_add(unigram *u, const char *text, size_t len, int32_t id, double score)
 {
@@ -46,8 +46,7 @@ static bool forward(const unigram *u, unigram_node *at, const char *s, size_t n)
 {
     for (size_t i = 0, k; i < n; i += k) {
         uint32_t cp;
-        int got = nx_utf8_decode(s + i, n - i, &cp);
-        k = (size_t)(got < 0 ? -got : got);
+        k = uni_next(s + i, n - i, &cp);
         double so_far = at[i].score;
         bool single = false;
         pfx_cursor c = pfx_start(&u->pieces);
