@@ -62,4 +62,28 @@ void NX_FN(gguf_repack)(const nx_call *c);
 /* attention_tmpl.c: in: q, k, v, then mask, lengths, sinks where they are */
 void NX_FN(attention)(const nx_call *c);
 
+/* reduce_tmpl.c: any axes and layout; out has 1 where in is reduced */
+void NX_FN(reduce)(const nx_call *c);
+size_t NX_FN(reduce_workspace)(const nx_call *c);
+/* argreduce_tmpl.c */
+void NX_FN(arg_reduce)(const nx_call *c);
+/* scan_tmpl.c */
+void NX_FN(scan)(const nx_call *c);
+/* sort_tmpl.c */
+void NX_FN(sort)(const nx_call *c);
+void NX_FN(arg_sort)(const nx_call *c);
+void NX_FN(partition)(const nx_call *c);
+void NX_FN(arg_partition)(const nx_call *c);
+size_t NX_FN(sort_workspace)(const nx_call *c);
+size_t NX_FN(arg_sort_workspace)(const nx_call *c);
+size_t NX_FN(partition_workspace)(const nx_call *c);
+size_t NX_FN(arg_partition_workspace)(const nx_call *c);
+/* softmax_tmpl.c, norm_tmpl.c, rope_tmpl.c */
+void NX_FN(softmax)(const nx_call *c);
+void NX_FN(logsumexp)(const nx_call *c);
+void NX_FN(rms_norm)(const nx_call *c);
+void NX_FN(layer_norm)(const nx_call *c);
+void NX_FN(rope)(const nx_call *c);
+size_t NX_FN(rope_workspace)(const nx_call *c);
+
 #endif

@@ -90,6 +90,49 @@ typedef struct {
     int mode;
     int axis;
 } nx_scatter_axis_params;
+/* reduce.c; kinds in MLX's order */
+enum { NX_REDUCE_AND, NX_REDUCE_OR, NX_REDUCE_SUM, NX_REDUCE_PROD, NX_REDUCE_MIN, NX_REDUCE_MAX };
+typedef struct {
+    int kind;
+    nx_dims axes; /* ascending, none negative */
+} nx_reduce_params;
+
+enum { NX_ARG_MIN, NX_ARG_MAX };
+typedef struct {
+    int kind;
+    int axis;
+} nx_arg_reduce_params;
+
+/* scan.c; kinds in MLX's order */
+enum { NX_SCAN_MAX, NX_SCAN_MIN, NX_SCAN_SUM, NX_SCAN_PROD, NX_SCAN_LOGADDEXP };
+typedef struct {
+    int kind;
+    int axis;
+    bool reverse, inclusive;
+} nx_scan_params;
+
+/* sort.c */
+typedef struct {
+    int axis;
+} nx_sort_params;
+typedef struct {
+    int kth;
+    int axis;
+} nx_partition_params;
+
+/* softmax.c, norm.c, rope.c */
+typedef struct {
+    bool precise;
+} nx_softmax_params;
+typedef struct {
+    float eps;
+} nx_norm_params;
+typedef struct {
+    int dims;
+    bool traditional;
+    float base, scale;
+    bool forward; /* false: turns back, which is the gradient */
+} nx_rope_params;
 
 /* elementwise.c; enumerators in MLX's order */
 typedef enum { NX_LOG_2, NX_LOG_10, NX_LOG_E } nx_log_base;

@@ -1,0 +1,193 @@
+/*
+ * reduce.c: Reduce (all, any, sum, prod, min, max over any axes) and ArgReduce.
+ *
+ * Reduce leaves 1 where it reduced; builders squeeze that away. A reduction over dimensions of size 1
+ * alone is a cast.
+ */
+#include "engine/ops/reduce.h"
+
+#include "base/error.h"
+#include "engine/core/prim.h"
+#include "engine/ops/axes.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/params.h"
+#include "engine/ops/prims.h"
+#include "engine/ops/shape.h"
+
+const int *nx_all_axes(void)
+{
+    static const int axes[NX_MAX_NDIM] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+                                          11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+                                          22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+    return axes;
+}
+
+/* bool and integers under 32 bits are added up in 32; And and Or make bool. */
+static nx_dtype reduced_type(int kind, nx_dtype t)
+{
+    if (kind == NX_REDUCE_AND || kind == NX_REDUCE_OR)
+        return NX_BOOL;
+    if (kind == NX_REDUCE_MIN || kind == NX_REDUCE_MAX || nx_dtype_size(t) >= 4)
+        return t;
+    if (t == NX_BOOL || nx_dtype_in(t, NX_SIGNED))
+        return NX_INT32;
+    return nx_dtype_in(t, NX_UNSIGNED) ? NX_UINT32 : t;
+}
+
+static bool infer_reduce(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    const nx_reduce_params *p = params;
+    nx_spec_like(&out[0], in[0], reduced_type(p->kind, (nx_dtype)in[0]->dtype));
+    for (int i = 0; i < p->axes.n; i++)
+        out[0].shape[p->axes.v[i]] = 1;
+    return true;
+}
+
+static const nx_field reduce_fields[] = {
+    {"reduce_type", NX_FIELD_ENUM, offsetof(nx_reduce_params, kind)},
+    {"axes", NX_FIELD_DIMS, offsetof(nx_reduce_params, axes)},
+};
+
+const nx_prim nx_prim_Reduce = {
+    .name = "Reduce",
+    .id = NX_PRIM_Reduce,
+    .params_size = sizeof(nx_reduce_params),
+    .fields = reduce_fields,
+    .n_fields = 2,
+    .infer = infer_reduce,
+};
+
+static void sort_axes(nx_dims *axes)
+{
+    for (int i = 1; i < axes->n; i++)
+        for (int j = i; j > 0 && axes->v[j - 1] > axes->v[j]; j--) {
+            int v = axes->v[j];
+            axes->v[j] = axes->v[j - 1];
+            axes->v[j - 1] = v;
+        }
+}
+
+static nx_array *reduce(const char *op, int kind, nx_array *a, const int *axes, int n_axes,
+                        bool keepdims, nx_stream *s)
+{
+    nx_reduce_params p = {.kind = kind};
+    if (!a || !nx_axes_fix(op, axes, n_axes, a->ndim, &p.axes))
+        return NULL;
+    sort_axes(&p.axes);
+    bool changes = false;
+    for (int i = 0; i < p.axes.n; i++)
+        changes |= a->shape[p.axes.v[i]] != 1;
+    /* Where nothing changes, MLX leaves a sum over no axes, and any product, in its type. */
+    bool same = kind == NX_REDUCE_PROD || (kind == NX_REDUCE_SUM && !p.axes.n);
+    nx_array *out = a;
+    if (changes)
+        out = nx_op(&nx_prim_Reduce, &p, &a, 1, s);
+    else if (!same)
+        out = nx_astype(a, reduced_type(kind, (nx_dtype)a->dtype), s);
+    return keepdims || !p.axes.n ? out : nx_squeeze_axes(out, p.axes.v, p.axes.n, s);
+}
+
+nx_array *nx_all(nx_array *a, const int *axes, int n_axes, bool keepdims, nx_stream *s)
+{
+    return reduce("all", NX_REDUCE_AND, a, axes, n_axes, keepdims, s);
+}
+
+nx_array *nx_any(nx_array *a, const int *axes, int n_axes, bool keepdims, nx_stream *s)
+{
+    return reduce("any", NX_REDUCE_OR, a, axes, n_axes, keepdims, s);
+}
+
+nx_array *nx_sum(nx_array *a, const int *axes, int n_axes, bool keepdims, nx_stream *s)
+{
+    return reduce("sum", NX_REDUCE_SUM, a, axes, n_axes, keepdims, s);
+}
+
+nx_array *nx_prod(nx_array *a, const int *axes, int n_axes, bool keepdims, nx_stream *s)
+{
+    return reduce("prod", NX_REDUCE_PROD, a, axes, n_axes, keepdims, s);
+}
+
+nx_array *nx_max(nx_array *a, const int *axes, int n_axes, bool keepdims, nx_stream *s)
+{
+    if (a && !a->size)
+        return nx_fail_null("[max] an empty array of shape %s has no largest element",
+                            nx_shape_text(a->shape, a->ndim));
+    return reduce("max", NX_REDUCE_MAX, a, axes, n_axes, keepdims, s);
+}
+
+nx_array *nx_min(nx_array *a, const int *axes, int n_axes, bool keepdims, nx_stream *s)
+{
+    if (a && !a->size)
+        return nx_fail_null("[min] an empty array of shape %s has no smallest element",
+                            nx_shape_text(a->shape, a->ndim));
+    return reduce("min", NX_REDUCE_MIN, a, axes, n_axes, keepdims, s);
+}
+
+/* ---- places ------------------------------------------------------------------------------------ */
+
+static bool infer_arg(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_spec_like(&out[0], in[0], NX_UINT32);
+    out[0].shape[((const nx_arg_reduce_params *)params)->axis] = 1;
+    return true;
+}
+
+static const nx_field arg_fields[] = {
+    {"reduce_type", NX_FIELD_ENUM, offsetof(nx_arg_reduce_params, kind)},
+    {"axis", NX_FIELD_INT, offsetof(nx_arg_reduce_params, axis)},
+};
+
+const nx_prim nx_prim_ArgReduce = {
+    .name = "ArgReduce",
+    .id = NX_PRIM_ArgReduce,
+    .flags = NX_PRIM_NO_GRAD,
+    .params_size = sizeof(nx_arg_reduce_params),
+    .fields = arg_fields,
+    .n_fields = 2,
+    .infer = infer_arg,
+};
+
+static nx_array *arg_reduce(const char *op, int kind, nx_array *a, int axis, bool keepdims, nx_stream *s)
+{
+    if (!a)
+        return NULL;
+    if (!a->size)
+        return nx_fail_null("[%s] an empty array of shape %s has no such element", op,
+                            nx_shape_text(a->shape, a->ndim));
+    nx_arg_reduce_params p = {kind, axis};
+    if (!nx_axis_fix(op, &p.axis, a->ndim))
+        return NULL;
+    nx_array *out = nx_op(&nx_prim_ArgReduce, &p, &a, 1, s);
+    return keepdims ? out : nx_squeeze_axis(out, p.axis, s);
+}
+
+nx_array *nx_argmax(nx_array *a, int axis, bool keepdims, nx_stream *s)
+{
+    return arg_reduce("argmax", NX_ARG_MAX, a, axis, keepdims, s);
+}
+
+nx_array *nx_argmin(nx_array *a, int axis, bool keepdims, nx_stream *s)
+{
+    return arg_reduce("argmin", NX_ARG_MIN, a, axis, keepdims, s);
+}
+
+static nx_array *arg_flat(const char *op, int kind, nx_array *a, bool keepdims, nx_stream *s)
+{
+    nx_array *out = a ? arg_reduce(op, kind, nx_flatten_all(a, s), 0, keepdims, s) : NULL;
+    if (!out || !keepdims)
+        return out;
+    nx_dims ones = {.n = a->ndim};
+    for (int i = 0; i < a->ndim; i++)
+        ones.v[i] = 1;
+    return nx_reshape(out, ones.v, ones.n, s);
+}
+
+nx_array *nx_argmax_flat(nx_array *a, bool keepdims, nx_stream *s)
+{
+    return arg_flat("argmax", NX_ARG_MAX, a, keepdims, s);
+}
+
+nx_array *nx_argmin_flat(nx_array *a, bool keepdims, nx_stream *s)
+{
+    return arg_flat("argmin", NX_ARG_MIN, a, keepdims, s);
+}

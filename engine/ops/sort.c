@@ -1,0 +1,132 @@
+/*
+ * sort.c: Sort, ArgSort, Partition, ArgPartition: rows along one axis put in order, and topk, which is
+ * the end of a partition.
+ */
+#include "engine/ops/sort.h"
+
+#include "base/error.h"
+#include "engine/core/prim.h"
+#include "engine/ops/axes.h"
+#include "engine/ops/params.h"
+#include "engine/ops/prims.h"
+#include "engine/ops/slice.h"
+
+static bool infer_values(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_spec_like(&out[0], in[0], (nx_dtype)in[0]->dtype);
+    return true;
+}
+
+static bool infer_places(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_spec_like(&out[0], in[0], NX_UINT32);
+    return true;
+}
+
+static const nx_field sort_fields[] = {
+    {"axis", NX_FIELD_INT, offsetof(nx_sort_params, axis)},
+};
+static const nx_field partition_fields[] = {
+    {"kth", NX_FIELD_INT, offsetof(nx_partition_params, kth)},
+    {"axis", NX_FIELD_INT, offsetof(nx_partition_params, axis)},
+};
+
+const nx_prim nx_prim_Sort = {
+    .name = "Sort",
+    .id = NX_PRIM_Sort,
+    .params_size = sizeof(nx_sort_params),
+    .fields = sort_fields,
+    .n_fields = 1,
+    .infer = infer_values,
+};
+
+const nx_prim nx_prim_ArgSort = {
+    .name = "ArgSort",
+    .id = NX_PRIM_ArgSort,
+    .flags = NX_PRIM_NO_GRAD,
+    .params_size = sizeof(nx_sort_params),
+    .fields = sort_fields,
+    .n_fields = 1,
+    .infer = infer_places,
+};
+
+const nx_prim nx_prim_Partition = {
+    .name = "Partition",
+    .id = NX_PRIM_Partition,
+    .params_size = sizeof(nx_partition_params),
+    .fields = partition_fields,
+    .n_fields = 2,
+    .infer = infer_values,
+};
+
+const nx_prim nx_prim_ArgPartition = {
+    .name = "ArgPartition",
+    .id = NX_PRIM_ArgPartition,
+    .flags = NX_PRIM_NO_GRAD,
+    .params_size = sizeof(nx_partition_params),
+    .fields = partition_fields,
+    .n_fields = 2,
+    .infer = infer_places,
+};
+
+static nx_array *sort_along(const nx_prim *prim, const char *op, nx_array *a, int axis, nx_stream *s)
+{
+    nx_sort_params p = {axis};
+    if (!a || !nx_axis_fix(op, &p.axis, a->ndim))
+        return NULL;
+    return nx_op(prim, &p, &a, 1, s);
+}
+
+nx_array *nx_sort(nx_array *a, int axis, nx_stream *s)
+{
+    return sort_along(&nx_prim_Sort, "sort", a, axis, s);
+}
+
+nx_array *nx_argsort(nx_array *a, int axis, nx_stream *s)
+{
+    return sort_along(&nx_prim_ArgSort, "argsort", a, axis, s);
+}
+
+static nx_array *partition_along(const nx_prim *prim, const char *op, nx_array *a, int kth, int axis,
+                                 nx_stream *s)
+{
+    nx_partition_params p = {kth, axis};
+    if (!a || !nx_axis_fix(op, &p.axis, a->ndim))
+        return NULL;
+    int n = a->shape[p.axis];
+    p.kth = kth < 0 ? kth + n : kth;
+    if (p.kth < 0 || p.kth >= n)
+        return nx_fail_null("[%s] element %d does not exist along axis %d of shape %s", op, kth, axis,
+                            nx_shape_text(a->shape, a->ndim));
+    return nx_op(prim, &p, &a, 1, s);
+}
+
+nx_array *nx_partition(nx_array *a, int kth, int axis, nx_stream *s)
+{
+    return partition_along(&nx_prim_Partition, "partition", a, kth, axis, s);
+}
+
+nx_array *nx_argpartition(nx_array *a, int kth, int axis, nx_stream *s)
+{
+    return partition_along(&nx_prim_ArgPartition, "argpartition", a, kth, axis, s);
+}
+
+nx_array *nx_topk(nx_array *a, int k, int axis, nx_stream *s)
+{
+    if (!a || !nx_axis_fix("topk", &axis, a->ndim))
+        return NULL;
+    int n = a->shape[axis];
+    if (k < 0 || k > n)
+        return nx_fail_null("[topk] k is %d, but axis %d of shape %s has %d elements", k, axis,
+                            nx_shape_text(a->shape, a->ndim), n);
+    if (k == n)
+        return a;
+    nx_dims start = {.n = a->ndim}, stop = {.n = a->ndim}, step = {.n = a->ndim};
+    for (int i = 0; i < a->ndim; i++) {
+        stop.v[i] = a->shape[i];
+        step.v[i] = 1;
+    }
+    start.v[axis] = n - k;
+    nx_array *parted = k ? nx_partition(a, n - k, axis, s) : a;
+    return nx_slice(parted, start.v, start.n, stop.v, stop.n, step.v, step.n, s);
+}
