@@ -5,6 +5,7 @@
  *
  * Templates come from strangers: a render is bounded in steps, nesting, memory and output, and
  * reaches nothing but the values it is given. Errors read "[template] line N: what is wrong".
+ * Integers have 64 bits (Python's have any number): a result beyond is an error.
  *
  * A parsed template never changes: any number of threads may render it at once.
  */

@@ -4,22 +4,19 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "base/utf8.h"
 #include "runtime/text/jinja_rt.h"
 
 size_t jinja_utf8_next(const char *s, size_t len, uint32_t *cp)
 {
     if (!len)
         return 0;
-    const unsigned char *u = (const unsigned char *)s;
-    if (u[0] < 0x80) {
-        *cp = u[0];
+    if ((unsigned char)*s < 0x80) {
+        *cp = (unsigned char)*s;
         return 1;
     }
-    utf8proc_int32_t c;
-    utf8proc_ssize_t n =
-        utf8proc_iterate((const utf8proc_uint8_t *)s, len > 4 ? 4 : (utf8proc_ssize_t)len, &c);
-    *cp = n > 0 ? (uint32_t)c : 0xFFFD;
-    return n > 0 ? (size_t)n : 1;
+    int n = nx_utf8_decode(s, len, cp);
+    return (size_t)(n < 0 ? -n : n);
 }
 
 size_t jinja_utf8_count(const char *s, size_t len)
@@ -28,19 +25,6 @@ size_t jinja_utf8_count(const char *s, size_t len)
     for (size_t i = 0; i < len; i++)
         n += ((unsigned char)s[i] & 0xC0) != 0x80;
     return n;
-}
-
-bool jinja_utf8_valid(const char *s, size_t len)
-{
-    for (size_t i = 0; i < len;) {
-        utf8proc_int32_t c;
-        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)s + i,
-                                              len - i > 4 ? 4 : (utf8proc_ssize_t)(len - i), &c);
-        if (n <= 0)
-            return false;
-        i += (size_t)n;
-    }
-    return true;
 }
 
 size_t jinja_offset(const jinja_str *s, size_t index)

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "base/utf8.h"
 #include "runtime/text/jinja_rt.h"
 
 typedef struct {
@@ -459,7 +460,7 @@ static void take_source(lexer *x, const char *source, size_t len)
 bool jinja_lex(nx_arena *arena, const char *source, size_t len, jinja_tokens *out)
 {
     lexer x = {.arena = arena, .line = 1, .line_starting = true, .out = out};
-    if (!jinja_utf8_valid(source, len))
+    if (!nx_utf8_valid(source, len))
         return nx_fail("[template] the template is not valid UTF-8");
     take_source(&x, source, len);
     while (x.pos < x.len)

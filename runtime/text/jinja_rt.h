@@ -87,7 +87,6 @@ bool jinja_from_json(jinja_rt *rt, json_t *j, jval *out);
 /* --- characters (jinja_chars.c) --- */
 size_t jinja_utf8_next(const char *s, size_t len, uint32_t *cp); /* bytes taken; 0 at the end */
 size_t jinja_utf8_count(const char *s, size_t len);
-bool jinja_utf8_valid(const char *s, size_t len);
 size_t jinja_offset(const jinja_str *s, size_t index); /* byte offset of a code point */
 bool jinja_is_space(uint32_t cp);
 bool jinja_is_line_break(uint32_t cp);
