@@ -1,4 +1,4 @@
-/* ops.h: arrays from nothing: constants and ranges. */
+/* ops.h: arrays from nothing: constants, ranges, identities, triangles, windows. */
 #include "engine/capi/capi.h"
 #include "engine/ops/creation.h"
 
@@ -40,3 +40,38 @@ int mlx_linspace(mlx_array *res, double start, double stop, int num, mlx_dtype d
 {
     NX_GIVE(nx_linspace(start, stop, num, NX_DTYPE(dtype), NX_STREAM(s)));
 }
+
+int mlx_eye(mlx_array *res, int n, int m, int k, mlx_dtype dtype, const mlx_stream s)
+{
+    NX_GIVE(nx_eye(n, m, k, NX_DTYPE(dtype), NX_STREAM(s)));
+}
+
+int mlx_identity(mlx_array *res, int n, mlx_dtype dtype, const mlx_stream s)
+{
+    NX_GIVE(nx_identity(n, NX_DTYPE(dtype), NX_STREAM(s)));
+}
+
+int mlx_tri(mlx_array *res, int n, int m, int k, mlx_dtype type, const mlx_stream s)
+{
+    NX_GIVE(nx_tri(n, m, k, NX_DTYPE(type), NX_STREAM(s)));
+}
+
+int mlx_tril(mlx_array *res, const mlx_array x, int k, const mlx_stream s)
+{
+    NX_GIVE(nx_tril(NX_ARRAY(x), k, NX_STREAM(s)));
+}
+
+int mlx_triu(mlx_array *res, const mlx_array x, int k, const mlx_stream s)
+{
+    NX_GIVE(nx_triu(NX_ARRAY(x), k, NX_STREAM(s)));
+}
+
+#define WINDOW(function, builder)                               \
+    int function(mlx_array *res, int M, const mlx_stream s)     \
+    {                                                           \
+        NX_GIVE(builder(M, NX_STREAM(s)));                      \
+    }
+WINDOW(mlx_bartlett, nx_bartlett)
+WINDOW(mlx_blackman, nx_blackman)
+WINDOW(mlx_hamming, nx_hamming)
+WINDOW(mlx_hanning, nx_hanning)

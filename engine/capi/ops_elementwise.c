@@ -125,3 +125,28 @@ int mlx_nan_to_num(mlx_array *res, const mlx_array a, float nan, mlx_optional_fl
     NX_GIVE(nx_nan_to_num(NX_ARRAY(a), nan, posinf.has_value ? &posinf.value : NULL,
                           neginf.has_value ? &neginf.value : NULL, NX_STREAM(s)));
 }
+
+/* The same bytes or values under another name. */
+int mlx_view(mlx_array *res, const mlx_array a, mlx_dtype dtype, const mlx_stream s)
+{
+    NX_GIVE(nx_view_as(NX_ARRAY(a), NX_DTYPE(dtype), NX_STREAM(s)));
+}
+
+int mlx_from_fp8(mlx_array *res, const mlx_array x, mlx_dtype dtype, const mlx_stream s)
+{
+    NX_GIVE(nx_from_fp8(NX_ARRAY(x), NX_DTYPE(dtype), NX_STREAM(s)));
+}
+
+int mlx_number_of_elements(mlx_array *res, const mlx_array a, const int *axes, size_t axes_num,
+                           bool inverted, mlx_dtype dtype, const mlx_stream s)
+{
+    NX_GIVE(nx_number_of_elements(NX_ARRAY(a), NX_INTS(axes), inverted, NX_DTYPE(dtype),
+                                  NX_STREAM(s)));
+}
+
+NX_UNARY(mlx_stop_gradient, nx_stop_gradient)
+
+int mlx_to_fp8(mlx_array *res, const mlx_array x, const mlx_stream s)
+{
+    NX_GIVE(nx_to_fp8(NX_ARRAY(x), NX_STREAM(s)));
+}

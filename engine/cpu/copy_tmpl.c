@@ -185,3 +185,9 @@ void NX_FN(copy)(const nx_call *c)
     if (j.walk.size)
         nx_parallel(j.walk.size, nx_grain(j.from_size + j.to_size, NX_PIECE_BYTES), copy_piece, &j);
 }
+
+void NX_FN(view_copy)(const nx_call *c)
+{
+    int64_t size = nx_view_size(&c->out[0]) * (int64_t)nx_dtype_size(c->out[0].dtype);
+    memcpy(c->out[0].data, c->in[0].data, (size_t)size);
+}

@@ -294,6 +294,16 @@ void NX_FN(bitwise)(const nx_call *c)
     run_call(tiles[((const nx_bitwise_params *)c->params)->op], c);
 }
 
+void NX_FN(to_fp8)(const nx_call *c)
+{
+    run_call(NX_TILE_ToFP8, c);
+}
+
+void NX_FN(from_fp8)(const nx_call *c)
+{
+    run_call(NX_TILE_FromFP8, c);
+}
+
 void NX_FN(divmod)(const nx_call *c)
 {
     run(NX_TILE_Quotient, false, &c->out[0], c->in, 2);

@@ -9,6 +9,8 @@
 
 /* copy_tmpl.c: any strides, any types: out = (type of out)in */
 void NX_FN(copy)(const nx_call *c);
+/* both row-major, of as many bytes */
+void NX_FN(view_copy)(const nx_call *c);
 
 /* shape_tmpl.c: outputs are row-major; as_strided's input is too */
 void NX_FN(reshape)(const nx_call *c);
@@ -43,6 +45,8 @@ void NX_FN(equal)(const nx_call *c);
 void NX_FN(bitwise)(const nx_call *c);
 void NX_FN(divmod)(const nx_call *c);
 void NX_FN(select)(const nx_call *c); /* bool, T, T -> T */
+void NX_FN(to_fp8)(const nx_call *c);
+void NX_FN(from_fp8)(const nx_call *c); /* not to float64 */
 
 /* creation_tmpl.c: a row-major output of n elements */
 void NX_FN(arange)(const nx_call *c);
@@ -85,5 +89,8 @@ void NX_FN(rms_norm)(const nx_call *c);
 void NX_FN(layer_norm)(const nx_call *c);
 void NX_FN(rope)(const nx_call *c);
 size_t NX_FN(rope_workspace)(const nx_call *c);
+
+/* random_tmpl.c: row-major */
+void NX_FN(random_bits)(const nx_call *c);
 
 #endif

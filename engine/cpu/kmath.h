@@ -184,6 +184,30 @@ static inline double k_erfinv_f64(double x)
     return copysign(r, x);
 }
 
+/* ---- fp8 ---------------------------------------------------------------------------------------- */
+
+/* Nearest, ties to even; what is above 448, and NaN, becomes 448. */
+static inline uint8_t k_to_fp8_f32(float x)
+{
+    uint32_t sign = nx_bits_of_float(x) >> 24 & 0x80;
+    float a = fabsf(x);
+    a = a < 448.0f ? a : 448.0f;
+    uint32_t u = nx_bits_of_float(a);
+    uint32_t normal = ((u + 0x7FFFF + (u >> 20 & 1)) >> 20) - (120 << 3);
+    /* Below 2^-6, steps of 2^-9: the float adder rounds them. */
+    uint32_t small = nx_bits_of_float(a + 16384.0f) - nx_bits_of_float(16384.0f);
+    return (uint8_t)(sign | (a < 0x1p-6f ? small : normal));
+}
+static inline uint8_t k_to_fp8_f64(double x)
+{
+    return k_to_fp8_f32((float)x);
+}
+static inline float k_from_fp8(uint8_t x)
+{
+    float a = nx_float_of_bits((uint32_t)(x & 0x7F) << 20) * 0x1p120f;
+    return x & 0x80 ? -a : a;
+}
+
 /* ---- by type ------------------------------------------------------------------------------------ */
 
 #define K_REAL(x, f, d) _Generic((x), float: f, double: d)
@@ -228,6 +252,7 @@ static inline double k_erfinv_f64(double x)
 #define k_fmod(x, y) K_REAL(x, fmodf, fmod)(x, y)
 #define k_erf(x) K_REAL(x, k_erf_f32, erf)(x)
 #define k_erfinv(x) K_REAL(x, k_erfinv_f32, k_erfinv_f64)(x)
+#define k_to_fp8(x) K_REAL(x, k_to_fp8_f32, k_to_fp8_f64)(x)
 #define k_sigmoid(x) K_INEXACT(x, k_sigmoid_f32, k_sigmoid_f64, k_sigmoid_c64)(x)
 #define k_pow(x, y) K_INEXACT(x, k_pow_f32, pow, cpowf)(x, y)
 #define k_atan2(x, y) K_INEXACT(x, k_atan2_f32, atan2, k_atan2_c64)(x, y)

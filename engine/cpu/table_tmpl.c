@@ -35,6 +35,10 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_Select] = {NX_FN(select), NULL},
     [NX_PRIM_Full] = {NX_FN(copy), NULL},
     [NX_PRIM_Arange] = {NX_FN(arange), NULL},
+    [NX_PRIM_View] = {NX_FN(view_copy), NULL},
+    [NX_PRIM_ToFP8] = {NX_FN(to_fp8), NULL},
+    [NX_PRIM_FromFP8] = {NX_FN(from_fp8), NULL},
+    [NX_PRIM_RandomBits] = {NX_FN(random_bits), NULL},
     [NX_PRIM_MaskedScatter] = {NX_FN(masked_scatter), NULL},
     [NX_PRIM_Hadamard] = {NX_FN(hadamard), NX_FN(hadamard_workspace)},
 

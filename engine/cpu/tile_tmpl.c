@@ -7,6 +7,7 @@
 #define R_SAME(T) T
 #define R_BOOL(T) bool
 #define R_REAL(T) float
+#define R_BYTE(T) uint8_t
 
 #define TO__Bool(e) ((e) != 0) /* bool is a macro for it */
 #define TO_uint8_t(e) (uint8_t)(e)
@@ -63,6 +64,7 @@
 #define ON_C(loop, name, R, e) loop(name, R_##R(nx_c64), nx_c64, c64, e)
 
 #define LOOPS_B(loop, name, R, i, f, c) ON_B(loop, name, R, i)
+#define LOOPS_U(loop, name, R, i, f, c) loop(name, R_##R(uint8_t), uint8_t, u8, i)
 #define LOOPS_N(loop, name, R, i, f, c) ON_N(loop, name, R, i)
 #define LOOPS_I(loop, name, R, i, f, c) ON_I(loop, name, R, i)
 #define LOOPS_F(loop, name, R, i, f, c) ON_F(loop, name, R, f)
@@ -96,6 +98,7 @@ SELECT(uint64_t)
     [NX_UINT8] = name##_u8, [NX_UINT16] = name##_u16,                         \
     [NX_UINT32] = name##_u32, [NX_UINT64] = name##_u64, [NX_INT8] = name##_i8,                      \
     [NX_INT16] = name##_i16, [NX_INT32] = name##_i32, [NX_INT64] = name##_i64,
+#define ROW_U(name) [NX_UINT8] = name##_u8,
 #define ROW_I(name) ROW_B(name) ROW_N(name)
 #define ROW_F(name)                                                                                \
     [NX_FLOAT16] = name##_f32, [NX_BFLOAT16] = name##_f32, [NX_FLOAT32] = name##_f32,               \

@@ -10,6 +10,7 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/shape.h"
 
 /* ---- Full: the input is already broadcast ------------------------------------------------------- */
 
@@ -117,4 +118,110 @@ nx_array *nx_linspace(double start, double stop, int num, nx_dtype dtype, nx_str
     nx_array *r = nx_add(nx_multiply(rest, nx_scalar_float((float)start), s),
                          nx_multiply(t, nx_scalar_float((float)stop), s), s);
     return nx_astype(r, dtype, s);
+}
+
+/* ---- matrices ----------------------------------------------------------------------------------- */
+
+/* Rows and columns of an [n, m] matrix by number: [n, 1] less k, and [1, m]. */
+static bool numbered(const char *op, int n, int m, int k, nx_array **rows, nx_array **columns,
+                     nx_stream *s)
+{
+    if (n < 0 || m < 0)
+        return nx_fail("[%s] N and M must be non-negative.", op);
+    *rows = nx_expand_dims(nx_arange(0, n, 1, NX_INT64, s), 1, s);
+    *rows = nx_add(*rows, nx_scalar(k, NX_INT64), s);
+    *columns = nx_expand_dims(nx_arange(0, m, 1, NX_INT64, s), 0, s);
+    return *rows && *columns;
+}
+
+nx_array *nx_eye(int n, int m, int k, nx_dtype dtype, nx_stream *s)
+{
+    nx_array *rows, *columns;
+    if (n < 1 || m < 1)
+        return nx_fail_null("[eye] N and M must be positive integers.");
+    if (!numbered("eye", n, m, k, &rows, &columns, s))
+        return NULL;
+    return nx_astype(nx_equal(rows, columns, s), dtype, s);
+}
+
+nx_array *nx_identity(int n, nx_dtype dtype, nx_stream *s)
+{
+    return nx_eye(n, n, 0, dtype, s);
+}
+
+static nx_array *on_or_below(const char *op, int n, int m, int k, nx_stream *s)
+{
+    nx_array *rows, *columns;
+    return numbered(op, n, m, k, &rows, &columns, s) ? nx_greater_equal(rows, columns, s) : NULL;
+}
+
+nx_array *nx_tri(int n, int m, int k, nx_dtype dtype, nx_stream *s)
+{
+    return nx_astype(on_or_below("tri", n, m, k, s), dtype, s);
+}
+
+static bool are_matrices(const char *op, const nx_array *a)
+{
+    return a->ndim >= 2 || nx_fail("[%s] array must be at least 2-D", op);
+}
+
+nx_array *nx_tril(nx_array *a, int k, nx_stream *s)
+{
+    if (!a || !are_matrices("tril", a))
+        return NULL;
+    nx_array *keep = on_or_below("tril", a->shape[a->ndim - 2], a->shape[a->ndim - 1], k, s);
+    return nx_where(keep, a, nx_scalar(0, (nx_dtype)a->dtype), s);
+}
+
+nx_array *nx_triu(nx_array *a, int k, nx_stream *s)
+{
+    if (!a || !are_matrices("triu", a))
+        return NULL;
+    nx_array *below = on_or_below("triu", a->shape[a->ndim - 2], a->shape[a->ndim - 1], k - 1, s);
+    return nx_where(below, nx_scalar(0, (nx_dtype)a->dtype), a, s);
+}
+
+/* ---- windows ------------------------------------------------------------------------------------ */
+
+/* 0, step, 2 step …: n of them. */
+static nx_array *angles(int n, double step, nx_stream *s)
+{
+    return nx_multiply(nx_arange(0, n, 1, NX_FLOAT32, s), nx_scalar_float((float)step), s);
+}
+
+/* c * a + b */
+static nx_array *scaled(nx_array *a, double c, double b, nx_stream *s)
+{
+    return nx_add(nx_multiply(a, nx_scalar_float((float)c), s), nx_scalar_float((float)b), s);
+}
+
+nx_array *nx_bartlett(int n, nx_stream *s)
+{
+    if (n <= 1)
+        return nx_ones((int[]){n < 1 ? 0 : 1}, 1, NX_FLOAT32, s);
+    nx_array *ramp = scaled(angles(n, 2.0 / (n - 1), s), 1, -1, s); /* -1 … 1 */
+    return nx_subtract(nx_scalar_float(1), nx_abs(ramp, s), s);
+}
+
+nx_array *nx_hanning(int n, nx_stream *s)
+{
+    if (n <= 1)
+        return nx_ones((int[]){n < 1 ? 0 : 1}, 1, NX_FLOAT32, s);
+    return nx_square(nx_sin(angles(n, M_PI / (n - 1), s), s), s);
+}
+
+nx_array *nx_hamming(int n, nx_stream *s)
+{
+    if (n <= 1)
+        return nx_ones((int[]){n < 1 ? 0 : 1}, 1, NX_FLOAT32, s);
+    return scaled(nx_cos(angles(n, 2 * M_PI / (n - 1), s), s), -0.46, 0.54, s);
+}
+
+/* 0.42 - 0.5 cos(t) + 0.08 cos(2 t), with cos(2 t) = 2 cos²(t) - 1 */
+nx_array *nx_blackman(int n, nx_stream *s)
+{
+    if (n <= 1)
+        return nx_ones((int[]){n < 1 ? 0 : 1}, 1, NX_FLOAT32, s);
+    nx_array *c = nx_cos(angles(n, 2 * M_PI / (n - 1), s), s);
+    return nx_add(scaled(c, -0.5, 0.34, s), nx_multiply(nx_scalar_float(0.16f), nx_square(c, s), s), s);
 }

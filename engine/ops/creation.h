@@ -20,4 +20,18 @@ nx_array *nx_arange(double start, double stop, double step, nx_dtype dtype, nx_s
 /* num numbers from start to stop, both included. */
 nx_array *nx_linspace(double start, double stop, int num, nx_dtype dtype, nx_stream *s);
 
+/* [n, m] with ones on diagonal k; tri: on it and below. */
+nx_array *nx_eye(int n, int m, int k, nx_dtype dtype, nx_stream *s);
+nx_array *nx_identity(int n, nx_dtype dtype, nx_stream *s);
+nx_array *nx_tri(int n, int m, int k, nx_dtype dtype, nx_stream *s);
+/* The part of each matrix on and below, or on and above, diagonal k; zero elsewhere. */
+nx_array *nx_tril(nx_array *a, int k, nx_stream *s);
+nx_array *nx_triu(nx_array *a, int k, nx_stream *s);
+
+/* Windows of n points, float32. */
+nx_array *nx_bartlett(int n, nx_stream *s);
+nx_array *nx_blackman(int n, nx_stream *s);
+nx_array *nx_hamming(int n, nx_stream *s);
+nx_array *nx_hanning(int n, nx_stream *s);
+
 #endif

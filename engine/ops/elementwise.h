@@ -100,4 +100,14 @@ nx_array *nx_clip(nx_array *a, nx_array *min, nx_array *max, nx_stream *s);
 nx_array *nx_nan_to_num(nx_array *a, float nan, const float *posinf, const float *neginf,
                         nx_stream *s);
 
+/* The same bytes as another type; the last axis grows or shrinks by the sizes of the types. */
+nx_array *nx_view_as(nx_array *a, nx_dtype dtype, nx_stream *s);
+/* Real floats to bytes of sign, 4 bits of exponent, 3 of fraction (largest 448) and back. */
+nx_array *nx_to_fp8(nx_array *a, nx_stream *s);
+nx_array *nx_from_fp8(nx_array *a, nx_dtype dtype, nx_stream *s);
+nx_array *nx_stop_gradient(nx_array *a, nx_stream *s);
+/* The product of the sizes of the axes (inverted: 1 over it) as a scalar. */
+nx_array *nx_number_of_elements(nx_array *a, const int *axes, int n, bool inverted, nx_dtype dtype,
+                                nx_stream *s);
+
 #endif

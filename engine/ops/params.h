@@ -181,4 +181,18 @@ typedef struct {
     bool has_mask, has_lengths, has_sinks; /* which optional inputs are there */
 } nx_attention_params;
 
+/* reinterpret.c */
+typedef struct {
+    nx_dtype dtype;
+} nx_view_params;
+typedef struct {
+    nx_dtype dtype;
+} nx_from_fp8_params;
+
+/* random.c */
+typedef struct {
+    nx_dims shape;
+    int width; /* bytes: 1, 2, 4 */
+} nx_random_bits_params;
+
 #endif

@@ -1,0 +1,168 @@
+/*
+ * reinterpret.c: View (the same bytes as another type), fp8 and the number of elements.
+ */
+#include <string.h>
+
+#include "base/error.h"
+#include "engine/core/prim.h"
+#include "engine/ops/axes.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/params.h"
+#include "engine/ops/prims.h"
+#include "engine/ops/shape.h"
+
+/* ---- View: the last axis grows or shrinks with the type ------------------------------------------- */
+
+static bool infer_view(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_dtype t = ((const nx_view_params *)params)->dtype;
+    size_t from = nx_dtype_size((nx_dtype)in[0]->dtype), to = nx_dtype_size(t);
+    nx_spec_like(&out[0], in[0], t);
+    if (from == to)
+        return true;
+    if (in[0]->ndim == 0)
+        return nx_fail("[view] Changing the type of a scalar is only allowed for types with the same "
+                       "size.");
+    int64_t bytes = in[0]->shape[in[0]->ndim - 1] * (int64_t)from;
+    if (bytes % (int64_t)to)
+        return nx_fail("[view] When viewing as a larger dtype, the size in bytes of the last axis must "
+                       "be a multiple of the requested type size.");
+    if (bytes / (int64_t)to > INT32_MAX)
+        return nx_fail("[view] the last axis would be longer than %d", INT32_MAX);
+    out[0].shape[in[0]->ndim - 1] = (int)(bytes / (int64_t)to);
+    return true;
+}
+
+/* A view where the last axis is dense; else the kernel copies. */
+static bool view(nx_node *n)
+{
+    const nx_array *in = n->in[0];
+    nx_array *out = &n->out[0];
+    int64_t from = (int64_t)nx_dtype_size((nx_dtype)in->dtype);
+    int64_t to = (int64_t)nx_dtype_size((nx_dtype)out->dtype), strides[NX_MAX_NDIM];
+    int last = in->ndim - 1;
+    memcpy(strides, in->strides, (size_t)in->ndim * sizeof *strides);
+    if (from != to) {
+        if (in->shape[last] != 1 && strides[last] != 1)
+            return false;
+        for (int i = 0; i < last; i++) {
+            if (strides[i] * from % to && in->shape[i] != 1)
+                return false;
+            strides[i] = strides[i] * from / to;
+        }
+        strides[last] = 1;
+    }
+    if ((uintptr_t)in->data % (uintptr_t)to)
+        return false;
+    nx_array_set_view(out, in, strides, 0);
+    return true;
+}
+
+static const nx_field view_fields[] = {{"dtype", NX_FIELD_DTYPE, offsetof(nx_view_params, dtype)}};
+
+const nx_prim nx_prim_View = {
+    .name = "View",
+    .id = NX_PRIM_View,
+    .flags = NX_PRIM_VIEW,
+    .params_size = sizeof(nx_view_params),
+    .fields = view_fields,
+    .n_fields = 1,
+    .row_inputs = 1,
+    .infer = infer_view,
+    .view = view,
+};
+
+nx_array *nx_view_as(nx_array *a, nx_dtype dtype, nx_stream *s)
+{
+    nx_view_params p = {dtype};
+    return !a || a->dtype == dtype ? a : nx_op(&nx_prim_View, &p, &a, 1, s);
+}
+
+/* ---- fp8: one byte, sign, four bits of exponent, three of fraction --------------------------------- */
+
+static bool infer_to_fp8(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_spec_like(&out[0], in[0], NX_UINT8);
+    return true;
+}
+
+static bool infer_from_fp8(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_spec_like(&out[0], in[0], ((const nx_from_fp8_params *)params)->dtype);
+    return true;
+}
+
+static const nx_field fp8_fields[] = {{"dtype", NX_FIELD_DTYPE, offsetof(nx_from_fp8_params, dtype)}};
+
+const nx_prim nx_prim_ToFP8 = {
+    .name = "ToFP8", .id = NX_PRIM_ToFP8, .flags = NX_PRIM_ELEMENTWISE, .infer = infer_to_fp8};
+const nx_prim nx_prim_FromFP8 = {
+    .name = "FromFP8",
+    .id = NX_PRIM_FromFP8,
+    .flags = NX_PRIM_ELEMENTWISE,
+    .params_size = sizeof(nx_from_fp8_params),
+    .fields = fp8_fields,
+    .n_fields = 1,
+    .infer = infer_from_fp8,
+};
+
+nx_array *nx_to_fp8(nx_array *a, nx_stream *s)
+{
+    if (a && !nx_dtype_in((nx_dtype)a->dtype, NX_FLOATS))
+        return nx_fail_null("[to_fp8] Only real floating types are supported but the type is %s.",
+                            nx_dtype_name((nx_dtype)a->dtype));
+    return nx_op(&nx_prim_ToFP8, NULL, &a, 1, s);
+}
+
+nx_array *nx_from_fp8(nx_array *a, nx_dtype dtype, nx_stream *s)
+{
+    if (a && a->dtype != NX_UINT8)
+        return nx_fail_null("[from_fp8] Input must have type uint8 but the type is %s.",
+                            nx_dtype_name((nx_dtype)a->dtype));
+    if (!nx_dtype_in(dtype, NX_FLOATS))
+        return nx_fail_null("[from_fp8] Only real floating types are supported but the type is %s.",
+                            nx_dtype_name(dtype));
+    nx_from_fp8_params p = {dtype == NX_FLOAT64 ? NX_FLOAT32 : dtype};
+    return nx_astype(nx_op(&nx_prim_FromFP8, &p, &a, 1, s), dtype, s);
+}
+
+/* ---- StopGradient --------------------------------------------------------------------------------- */
+
+static bool infer_same(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_spec_like(&out[0], in[0], (nx_dtype)in[0]->dtype);
+    return true;
+}
+
+static bool view_same(nx_node *n)
+{
+    nx_array_set_view(&n->out[0], n->in[0], n->in[0]->strides, 0);
+    return true;
+}
+
+const nx_prim nx_prim_StopGradient = {
+    .name = "StopGradient",
+    .id = NX_PRIM_StopGradient,
+    .flags = NX_PRIM_VIEW | NX_PRIM_NO_GRAD,
+    .infer = infer_same,
+    .view = view_same,
+};
+
+nx_array *nx_stop_gradient(nx_array *a, nx_stream *s)
+{
+    return nx_op(&nx_prim_StopGradient, NULL, &a, 1, s);
+}
+
+/* ---- number of elements ---------------------------------------------------------------------------- */
+
+nx_array *nx_number_of_elements(nx_array *a, const int *axes, int n, bool inverted, nx_dtype dtype,
+                                nx_stream *s)
+{
+    nx_dims fixed;
+    if (!a || !nx_axes_fix("number_of_elements", axes, n, a->ndim, &fixed))
+        return NULL;
+    double count = 1;
+    for (int i = 0; i < n; i++)
+        count *= a->shape[fixed.v[i]];
+    return nx_scalar(inverted ? 1 / count : count, dtype);
+}
