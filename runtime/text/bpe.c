@@ -8,7 +8,8 @@
 #include "runtime/text/uniclass.h"
 
 enum {
-    SHORT_WORD = 40, /* symbols up to which scanning all pairs beats the queue */
+    SHORT_WORD = 40,        /* symbols up to which scanning all pairs beats the queue */
+    KEPT_SYMBOLS = 1 << 14, /* room that is kept between texts */
 };
 
 static const uint32_t NO_RANK = UINT32_MAX;
@@ -447,6 +448,14 @@ bpe_work *bpe_work_new(void)
     bpe_work *w = nx_calloc(1, sizeof *w);
     bpe_cache_init(&w->cache);
     return w;
+}
+
+void bpe_work_trim(bpe_work *w)
+{
+    if (w->symbols.cap > KEPT_SYMBOLS)
+        nx_vec_clear(&w->symbols);
+    if (w->heap.cap > KEPT_SYMBOLS)
+        nx_vec_clear(&w->heap);
 }
 
 void bpe_work_free(bpe_work *w)

@@ -58,6 +58,7 @@ void bpe_clear(bpe *b);
 typedef struct bpe_work bpe_work;
 bpe_work *bpe_work_new(void);
 void bpe_work_free(bpe_work *w);
+void bpe_work_trim(bpe_work *w); /* gives back what a long piece made large */
 
 /* Appends the ids of one piece (of valid UTF-8). */
 void bpe_encode(const bpe *b, bpe_work *w, const char *s, size_t n, tok_ids *out);

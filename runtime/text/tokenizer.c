@@ -42,6 +42,8 @@ static void scratch_give(tokenizer *t, tok_scratch *s)
     trim(&s->norm[1]);
     if (s->unigram.cap > (1 << 16))
         nx_vec_clear(&s->unigram);
+    if (s->bpe)
+        bpe_work_trim(s->bpe);
     pthread_mutex_lock(&t->lock);
     s->next = t->idle;
     t->idle = s;
