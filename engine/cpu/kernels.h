@@ -92,5 +92,10 @@ size_t NX_FN(rope_workspace)(const nx_call *c);
 
 /* random_tmpl.c: row-major */
 void NX_FN(random_bits)(const nx_call *c);
+/* quant_tmpl.c: (w) row-major -> words, scales, biases; (words, scales, biases) row-major; (x float32,
+ * words, scales, biases) of any strides -> float32, with (x indices, w indices) as uint32 or without */
+void NX_FN(quantize)(const nx_call *c);
+void NX_FN(dequantize)(const nx_call *c);
+void NX_FN(quantized_matmul)(const nx_call *c);
 
 #endif

@@ -194,5 +194,10 @@ typedef struct {
     nx_dims shape;
     int width; /* bytes: 1, 2, 4 */
 } nx_random_bits_params;
+/* quant.c */
+typedef struct {
+    int group_size, bits;
+    bool transpose;
+} nx_quant_params;
 
 #endif
