@@ -161,5 +161,5 @@ void NX_FN(arg_reduce)(const nx_call *c)
     int64_t inner = j.kept.strides[0][j.kept.ndim - 1];
     bool columns = j.kept.size > 1 && j.step != 1 && (inner < 0 ? -inner : inner) < (j.step < 0 ? -j.step : j.step);
     int64_t grain = nx_grain(j.n * j.size, NX_PIECE_BYTES);
-    nx_parallel(j.kept.size, columns && grain < 32 ? 32 : grain, columns ? columns_piece : rows_piece, &j);
+    nx_parallel(j.kept.size, columns && grain < 128 ? 128 : grain, columns ? columns_piece : rows_piece, &j);
 }

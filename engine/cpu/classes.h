@@ -113,7 +113,7 @@ static inline void nx_store_f16(int64_t n, const void *from, void *to, int64_t s
     const float *x = from;
     nx_f16 *y = to;
     if (step == 1)
-        nx_floats_to_f16(y, x, (int)n);
+        nx_tile_to_f16(n, x, y);
     else
         for (int64_t i = 0; i < n; i++)
             y[i * step].bits = nx_half_from_float(x[i]);

@@ -8,53 +8,25 @@
 #include <string.h>
 
 #include "engine/core/dtype.h"
+#include "engine/cpu/half_tile.h"
+#include "engine/cpu/tile.h"
 #include "engine/cpu/types.h"
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
-/* Iterations of the next loop do not depend on each other, even where pointers are equal. */
-#if defined(__clang__)
-#define NX_IVDEP _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define NX_IVDEP _Pragma("GCC ivdep")
-#endif
 
 enum { NX_RUN = 512 }; /* elements */
 
 static inline void nx_floats_from_f16(float *to, const nx_f16 *from, int64_t step, int n)
 {
-    int i = 0;
-#if defined(__F16C__)
     if (step == 1)
-        for (; i + 8 <= n; i += 8)
-            _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(from + i))));
-#else
-    if (step == 1)
-        for (; i < n; i++)
-            to[i] = nx_half_to_float(from[i].bits);
-#endif
-    for (; i < n; i++)
-        to[i] = nx_half_to_float(from[i * step].bits);
-}
-
-static inline void nx_floats_to_f16(nx_f16 *to, const float *from, int n)
-{
-    int i = 0;
-#if defined(__F16C__)
-    for (; i + 8 <= n; i += 8)
-        _mm_storeu_si128((void *)(to + i),
-                         _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT));
-#endif
-    for (; i < n; i++)
-        to[i].bits = nx_half_from_float(from[i]);
+        nx_tile_from_f16(n, from, to);
+    else
+        for (int i = 0; i < n; i++)
+            to[i] = nx_half_to_float(from[i * step].bits);
 }
 
 static inline void nx_floats_from_bf16(float *to, const nx_bf16 *from, int64_t step, int n)
 {
     if (step == 1)
-        for (int i = 0; i < n; i++)
-            to[i] = nx_bf16_to_float(from[i].bits);
+        nx_tile_from_bf16(n, from, to);
     else
         for (int i = 0; i < n; i++)
             to[i] = nx_bf16_to_float(from[i * step].bits);
@@ -89,11 +61,9 @@ static inline void nx_floats_store(void *to, nx_dtype t, const float *from, int 
     if (t == NX_FLOAT32) {
         memcpy(to, from, (size_t)n * sizeof *from);
     } else if (t == NX_FLOAT16) {
-        nx_floats_to_f16(to, from, n);
+        nx_tile_to_f16(n, from, to);
     } else if (t == NX_BFLOAT16) {
-        nx_bf16 *y = to;
-        for (int i = 0; i < n; i++)
-            y[i].bits = nx_bf16_from_float(from[i]);
+        nx_tile_to_bf16(n, from, to);
     } else {
         double *y = to;
         for (int i = 0; i < n; i++)

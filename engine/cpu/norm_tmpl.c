@@ -7,10 +7,10 @@
  */
 #include <math.h>
 
-#include "engine/cpu/expf.h"
-#include "engine/cpu/kernels.h"
-#include "engine/cpu/pool.h"
 #include "engine/cpu/floats.h"
+#include "engine/cpu/kernels.h"
+#include "engine/cpu/kmath_float.h"
+#include "engine/cpu/pool.h"
 #include "engine/ops/params.h"
 
 enum { LANES = 32 };
@@ -54,9 +54,9 @@ static float squares_of(const float *x, int n, float mean)
     int i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < LANES; l++)
-            lane[l] = NX_FMA(x[i + l] - mean, x[i + l] - mean, lane[l]);
+            lane[l] = K_FMA(x[i + l] - mean, x[i + l] - mean, lane[l]);
     for (int l = 0; i + l < n; l++)
-        lane[l] = NX_FMA(x[i + l] - mean, x[i + l] - mean, lane[l]);
+        lane[l] = K_FMA(x[i + l] - mean, x[i + l] - mean, lane[l]);
     return add_lanes(lane);
 }
 
@@ -100,20 +100,20 @@ static double row_squares(const job *j, const char *row, float mean)
 static void write_tile(const job *j, const float *x, float *y, int64_t i, int m, float mean, float scale)
 {
     float buffer[NX_RUN];
-    NX_IVDEP
+    NX_INDEPENDENT
     for (int k = 0; k < m; k++)
         y[k] = (x[k] - mean) * scale;
     nx_floats_round(y, j->dtype, m);
     if (j->weight.data) {
         const float *w = tile_at(j, j->weight.data, j->weight.strides[0], i, m, buffer);
-        NX_IVDEP
+        NX_INDEPENDENT
         for (int k = 0; k < m; k++)
             y[k] *= w[k];
         nx_floats_round(y, j->bias.data ? j->dtype : NX_FLOAT32, m);
     }
     if (j->bias.data) {
         const float *b = tile_at(j, j->bias.data, j->bias.strides[0], i, m, buffer);
-        NX_IVDEP
+        NX_INDEPENDENT
         for (int k = 0; k < m; k++)
             y[k] += b[k];
     }

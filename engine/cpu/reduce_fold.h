@@ -23,8 +23,8 @@ enum {
     CMPLX(creal(a) * creal(b) - cimag(a) * cimag(b), creal(a) * cimag(b) + cimag(a) * creal(b))
 #define IMAX(a, b) ((a) > (b) ? (a) : (b))
 #define IMIN(a, b) ((a) < (b) ? (a) : (b))
-#define FMAX(a, b) (((a) > (b)) | ((a) != (a)) ? (a) : (b)) /* NaN from either side stays */
-#define FMIN(a, b) (((a) < (b)) | ((a) != (a)) ? (a) : (b))
+#define FMAX(a, b) ((((a) > (b)) | ((a) != (a))) ? (a) : (b)) /* NaN from either side stays */
+#define FMIN(a, b) ((((a) < (b)) | ((a) != (a))) ? (a) : (b))
 
 /* Complex numbers are ordered by real, then imaginary part; a NaN anywhere makes a NaN. */
 static inline bool c64_is_nan(nx_c64 a)

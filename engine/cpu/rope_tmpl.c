@@ -8,7 +8,7 @@
  */
 #include <math.h>
 
-#include "engine/cpu/expf.h"
+#include "engine/cpu/angle.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/pool.h"
 #include "engine/cpu/floats.h"
@@ -52,7 +52,7 @@ static void table_piece(void *ctx, int64_t begin, int64_t end)
         int64_t position = offset_of(j, line / j->positions) + line % j->positions;
         float p = (float)position * j->params->scale;
         float *c = j->cosines + line * j->half, *s = j->sines + line * j->half;
-        NX_IVDEP
+        NX_INDEPENDENT
         for (int64_t i = 0; i < j->half; i++) {
             nx_sincosf((double)(p * j->frequencies[i]), &s[i], &c[i]);
             s[i] *= sign;
@@ -64,7 +64,7 @@ static void table_piece(void *ctx, int64_t begin, int64_t end)
 static void turn(int64_t n, const float *x, const float *y, int64_t step, float *u, float *v,
                  int64_t to_step, const float *c, const float *s)
 {
-    NX_IVDEP
+    NX_INDEPENDENT
     for (int64_t i = 0; i < n; i++) {
         float a = x[i * step], b = y[i * step];
         u[i * to_step] = a * c[i] - b * s[i];
@@ -75,7 +75,7 @@ static void turn(int64_t n, const float *x, const float *y, int64_t step, float 
 static void turn_halves(int64_t n, const float *x, const float *y, float *u, float *v, const float *c,
                         const float *s)
 {
-    NX_IVDEP
+    NX_INDEPENDENT
     for (int64_t i = 0; i < n; i++) {
         float a = x[i], b = y[i];
         u[i] = a * c[i] - b * s[i];

@@ -262,6 +262,6 @@ void NX_FN(scan)(const nx_call *c)
     bool columns = j.others.size > 1 && magnitude(j.to_step) != 1 &&
                    magnitude(j.others.strides[1][j.others.ndim - 1]) < magnitude(j.to_step);
     int64_t grain = nx_grain(j.n * (j.size + j.to_size), NX_PIECE_BYTES);
-    nx_parallel(j.others.size, columns && grain < 32 ? 32 : grain, columns ? columns_piece : rows_piece,
+    nx_parallel(j.others.size, columns && grain < 128 ? 128 : grain, columns ? columns_piece : rows_piece,
                 &j);
 }

@@ -8,10 +8,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/cpu/expf.h"
-#include "engine/cpu/kernels.h"
-#include "engine/cpu/pool.h"
 #include "engine/cpu/floats.h"
+#include "engine/cpu/kernels.h"
+#include "engine/cpu/kmath_float.h"
+#include "engine/cpu/pool.h"
 
 enum { LANES = 16 };
 
@@ -44,9 +44,9 @@ static float max_of(const float *x, int n, float top)
 static double exp_of(const float *x, float *y, int n, float top)
 {
     float lane[LANES] = {0}, sum = 0;
-    NX_IVDEP
+    NX_INDEPENDENT
     for (int i = 0; i < n; i++)
-        y[i] = nx_expf(x[i] - top);
+        y[i] = k_exp_f32(x[i] - top);
     int i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < LANES; l++)

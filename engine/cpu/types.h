@@ -21,6 +21,11 @@ typedef struct {
 } nx_bf16;
 typedef float _Complex nx_c64;
 
+#if !defined(CMPLXF) /* glibc has them for gcc alone */
+#define CMPLX(re, im)  __builtin_complex((double)(re), (double)(im))
+#define CMPLXF(re, im) __builtin_complex((float)(re), (float)(im))
+#endif
+
 /* X(name of enum value without NX_, C type, short name) for each dtype, in enum order. */
 #define NX_TYPES_REAL_NATIVE(X) \
     X(BOOL, bool, b)            \
