@@ -6,7 +6,9 @@
 #define NX_CPU_KMATH_FLOAT_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "engine/core/half.h"
 
@@ -56,26 +58,259 @@ static inline float k_exp_f32(float x)
     return x != x ? x : y;
 }
 
-#define k_log_f32 logf
-#define k_log2_f32 log2f
-#define k_log10_f32 log10f
-#define k_log1p_f32 log1pf
-#define k_expm1_f32 expm1f
-#define k_sin_f32 sinf
-#define k_cos_f32 cosf
+/* ---- logarithms --------------------------------------------------------------------------------- */
+
+typedef struct {
+    float k, f; /* x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2) */
+} k_split;
+
+static inline k_split k_split_f32(float x)
+{
+    bool subnormal = x < 0x1p-126f;
+    uint32_t u = nx_bits_of_float(subnormal ? x * 0x1p23f : x) - 0x3F3504F3;
+    float k = (float)((int32_t)u >> 23);
+    float m = nx_float_of_bits((u & 0x7FFFFF) + 0x3F3504F3);
+    return (k_split){subnormal ? k - 23 : k, m - 1};
+}
+
+/* ln(1 + f) + tail by the series of atanh(s), s = f / (2 + f). */
+static inline float k_log_of_split(k_split x, float tail)
+{
+    float f = x.f, s = f / (2 + f), z = s * s, square = 0.5f * f * f;
+    float r = 2.0f / 11;
+    r = K_FMA(r, z, 2.0f / 9);
+    r = K_FMA(r, z, 2.0f / 7);
+    r = K_FMA(r, z, 2.0f / 5);
+    r = K_FMA(r, z, 2.0f / 3) * z;
+    float low = s * (square + r) + (x.k * 9.0580006145e-6f + tail);
+    return x.k * 6.9313812256e-1f + (f - (square - low));
+}
+
+/* What every logarithm is at the edges: y for ordinary x. */
+static inline float k_log_edges(float x, float y)
+{
+    y = x == INFINITY ? x : y;
+    y = x == 0 ? -INFINITY : y;
+    return x >= 0 ? y : NAN;
+}
+
+static inline float k_log_f32(float x)
+{
+    return k_log_edges(x, k_log_of_split(k_split_f32(x), 0));
+}
+
+static inline float k_log2_f32(float x)
+{
+    k_split p = k_split_f32(x);
+    double whole = p.k;
+    p.k = 0;
+    return k_log_edges(x, (float)(whole + k_log_of_split(p, 0) * 1.4426950408889634));
+}
+
+static inline float k_log10_f32(float x)
+{
+    k_split p = k_split_f32(x);
+    double whole = p.k * 0.30102999566398120;
+    p.k = 0;
+    return k_log_edges(x, (float)(whole + k_log_of_split(p, 0) * 0.43429448190325183));
+}
+
+/* ln(u) with u = 1 + x rounded, and what rounding lost. */
+static inline float k_log1p_f32(float x)
+{
+    float u = 1 + x, lost = x - (u - 1);
+    float y = k_log_edges(u, k_log_of_split(k_split_f32(u), u < INFINITY ? lost / u : 0));
+    return x == 0 ? x : y;
+}
+
+/* ---- expm1 and the hyperbolic functions ----------------------------------------------------------- */
+
+/* 2^n (e^r - 1) + 2^n - 1, with 2^n in two factors. */
+static inline float k_expm1_f32(float x)
+{
+    float clamped = x > 89.0f ? 89.0f : x < -30.0f ? -30.0f : x;
+    float n = (K_FMA(clamped, 1.44269504f, K_MAGIC)) - K_MAGIC;
+    float r = K_FMA(n, -0.693145752f, clamped);
+    r = K_FMA(n, -1.42860677e-6f, r);
+    float half = (K_FMA(n, 0.5f, K_MAGIC)) - K_MAGIC;
+    float a = k_pow2i(half), b = k_pow2i(n - half), one = k_pow2i(half - n); /* 1 / b */
+    float p = 1.0f / 5040;
+    p = K_FMA(p, r, 1.0f / 720);
+    p = K_FMA(p, r, 1.0f / 120);
+    p = K_FMA(p, r, 1.0f / 24);
+    p = K_FMA(p, r, 1.0f / 6);
+    p = K_FMA(p, r, 0.5f);
+    p = K_FMA(p * r, r, r);
+    float y = K_FMA(a, p, a - one) * b;
+    return x == 0 || x != x ? x : y;
+}
+
+static inline float k_tanh_f32(float x)
+{
+    float a = fabsf(x), e = k_expm1_f32(2 * (a < 10.0f ? a : 10.0f));
+    return x != x ? x : copysignf(e / (e + 2), x);
+}
+
+/* Above 88 in two factors: e^a alone would be infinite too early. */
+static inline float k_sinh_f32(float x)
+{
+    float a = fabsf(x), e = k_expm1_f32(a), h = k_exp_f32(0.5f * a);
+    float y = a < 88.0f ? 0.5f * (e + e / (e + 1)) : 0.5f * h * h;
+    return copysignf(y, x);
+}
+
+static inline float k_cosh_f32(float x)
+{
+    float a = fabsf(x), e = k_exp_f32(a), h = k_exp_f32(0.5f * a);
+    return a < 88.0f ? 0.5f * e + 0.5f / e : 0.5f * h * h;
+}
+
+/* ---- trigonometry ------------------------------------------------------------------------------- */
+
+/* Up to this size of x the reduction below is exact enough; tiles with larger ones (tile_tmpl.c) go
+ * to the C library. */
+#define K_ANGLE_LIMIT 1e6f
+
+typedef struct {
+    float r;    /* x - quarter pi/2, |r| <= pi/4 */
+    int32_t quarter;
+} k_angle;
+
+static inline k_angle k_reduce(float x)
+{
+    double magic = 6755399441055744.0, n = (x * 0.63661977236758134 + magic) - magic;
+    /* pi/2 in a part of 33 bits, whose products with n are exact, and the rest */
+    double r = (x - n * 0x1.921fb544p+0) - n * 6.0771005065061922e-11;
+    return (k_angle){(float)r, (int32_t)n};
+}
+
+static inline float k_sin_reduced(float r, float z)
+{
+    float p = 1.0f / 362880;
+    p = K_FMA(p, z, -1.0f / 5040);
+    p = K_FMA(p, z, 1.0f / 120);
+    p = K_FMA(p, z, -1.0f / 6);
+    return K_FMA(p * z, r, r);
+}
+
+static inline float k_cos_reduced(float z)
+{
+    float p = -1.0f / 3628800;
+    p = K_FMA(p, z, 1.0f / 40320);
+    p = K_FMA(p, z, -1.0f / 720);
+    p = K_FMA(p, z, 1.0f / 24);
+    float h = 0.5f * z, w = 1 - h; /* what 1 - h lost comes back */
+    return w + (((1 - w) - h) + p * z * z);
+}
+
+/* sin(x + turn pi/2) */
+static inline float k_wave(float x, int32_t turn)
+{
+    k_angle a = k_reduce(x);
+    float z = a.r * a.r, s = k_sin_reduced(a.r, z), c = k_cos_reduced(z);
+    int32_t q = a.quarter + turn;
+    float y = q & 1 ? c : s;
+    return q & 2 ? -y : y;
+}
+
+static inline float k_sin_f32(float x)
+{
+    return x == 0 ? x : k_wave(x, 0);
+}
+
+static inline float k_cos_f32(float x)
+{
+    return k_wave(x, 1);
+}
+
 #define k_tan_f32 tanf
 #define k_asin_f32 asinf
 #define k_acos_f32 acosf
 #define k_atan_f32 atanf
-#define k_sinh_f32 sinhf
-#define k_cosh_f32 coshf
-#define k_tanh_f32 tanhf
 #define k_asinh_f32 asinhf
 #define k_acosh_f32 acoshf
 #define k_atanh_f32 atanhf
-#define k_erf_f32 erff
-#define k_pow_f32 powf
 #define k_atan2_f32 atan2f
+
+/* ---- error function ------------------------------------------------------------------------------- */
+
+/* Below 0.9 the series; above, 1 - e^(-a²) q with q a polynomial in 1 / (a + 2). */
+static inline float k_erf_f32(float x)
+{
+    float a = fabsf(x), z = a * a, c = a < 4.1f ? a : 4.1f;
+    float p = 1.1283791671f / (21 * 3628800.0f);
+    p = K_FMA(p, z, -1.1283791671f / (19 * 362880.0f));
+    p = K_FMA(p, z, 1.1283791671f / (17 * 40320.0f));
+    p = K_FMA(p, z, -1.1283791671f / (15 * 5040.0f));
+    p = K_FMA(p, z, 1.1283791671f / (13 * 720.0f));
+    p = K_FMA(p, z, -1.1283791671f / (11 * 120.0f));
+    p = K_FMA(p, z, 1.1283791671f / (9 * 24.0f));
+    p = K_FMA(p, z, -1.1283791671f / (7 * 6.0f));
+    p = K_FMA(p, z, 1.1283791671f / (5 * 2.0f));
+    p = K_FMA(p, z, -1.1283791671f / 3);
+    float near = K_FMA(p * z, a, 1.2837916710e-1f * a) + a; /* 2/sqrt(pi) = 1 + 0.128… */
+    float t = 1 / (c + 2), q = -3.5013468f;
+    q = K_FMA(q, t, -1.6896336f);
+    q = K_FMA(q, t, 6.3518729f);
+    q = K_FMA(q, t, 0.8520503f);
+    q = K_FMA(q, t, 1.3146949f);
+    q = K_FMA(q, t, 0.54816169f);
+    q = K_FMA(q, t, 0.00056639139f);
+    float far = 1 - k_exp_f32(-c * c) * q;
+    return x != x ? x : copysignf(a < 0.9f ? near : far, x);
+}
+
+/* ---- power: in double, so that y log2(x) keeps its digits ------------------------------------------ */
+
+static inline double k_log2_wide(float x) /* 0 < x < infinity */
+{
+    k_split p = k_split_f32(x);
+    double f = p.f, s = f / (2 + f), z = s * s, r = 2.0 / 15;
+    r = r * z + 2.0 / 13;
+    r = r * z + 2.0 / 11;
+    r = r * z + 2.0 / 9;
+    r = r * z + 2.0 / 7;
+    r = r * z + 2.0 / 5;
+    r = r * z + 2.0 / 3;
+    return p.k + (2 * s + s * z * r) * 1.4426950408889634;
+}
+
+static inline double k_exp2_wide(double t) /* |t| <= 1000 */
+{
+    double n = (t + 6755399441055744.0) - 6755399441055744.0, r = (t - n) * 0.69314718055994531;
+    double p = 1.0 / 362880;
+    p = p * r + 1.0 / 40320;
+    p = p * r + 1.0 / 5040;
+    p = p * r + 1.0 / 720;
+    p = p * r + 1.0 / 120;
+    p = p * r + 1.0 / 24;
+    p = p * r + 1.0 / 6;
+    p = p * r + 0.5;
+    p = p * r * r + r + 1;
+    uint64_t u = (uint64_t)((int64_t)(int32_t)n + 1023) << 52;
+    double scale;
+    memcpy(&scale, &u, 8);
+    return p * scale;
+}
+
+static inline float k_pow_f32(float x, float y)
+{
+    float a = fabsf(x);
+    double l = k_log2_wide(a);
+    l = a == 0 ? -(double)INFINITY : a == INFINITY ? (double)INFINITY : l;
+    double t = y * l;
+    t = t > 1000 ? 1000 : t < -1000 ? -1000 : t;
+    float r = (float)k_exp2_wide(t == t ? t : 0);
+    r = t == t && x == x ? r : NAN;
+    float big = fabsf(y) >= 0x1p24f ? 0 : y; /* those are even, or infinite */
+    bool whole = k_rint_f32(big) == big, odd = whole && k_rint_f32(0.5f * big) != 0.5f * big;
+    r = x < 0 && x > -INFINITY && !whole ? NAN : r;
+    r = odd ? copysignf(r, x) : r;
+    r = a == 1 && fabsf(y) == INFINITY ? 1 : r;
+    return y == 0 || x == 1 ? 1 : r;
+}
+
+/* ---- others ------------------------------------------------------------------------------------- */
 
 static inline float k_mod_f32(float x, float y)
 {
@@ -92,7 +327,7 @@ static inline float k_sigmoid_f32(float x)
 static inline float k_logaddexp_f32(float x, float y)
 {
     float high = x > y || x != x ? x : y, low = x < y || x != x ? x : y;
-    return low == -INFINITY || high == INFINITY ? high : high + log1pf(k_exp_f32(low - high));
+    return low == -INFINITY || high == INFINITY ? high : high + k_log1p_f32(k_exp_f32(low - high));
 }
 
 /* The inverse error function by M. Giles' two polynomials in w = -ln(1 - x²); `rest` is 1 - |x|. */

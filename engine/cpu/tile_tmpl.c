@@ -116,9 +116,42 @@ static const nx_tile_fn table[NX_TILE_COUNT][NX_DTYPE_COUNT] = {
 #include "engine/ops/elementwise.def"
 };
 
+/* Angles too large for the reduction of kmath_float.h. */
+static bool any_large(int64_t n, const float *x)
+{
+    int large = 0;
+    for (int64_t i = 0; i < n; i++)
+        large |= fabsf(x[i]) > K_ANGLE_LIMIT;
+    return large;
+}
+
+#define WITH_LARGE(name, library)                                                   \
+    static void name##_any(int64_t n, const void *const *in, void *out)             \
+    {                                                                               \
+        const float *x = in[0];                                                     \
+        float *o = out;                                                             \
+        for (; n > 0; n -= NX_TILE, x += NX_TILE, o += NX_TILE) {                   \
+            int64_t some = n < NX_TILE ? n : NX_TILE;                               \
+            if (!any_large(some, x)) {                                              \
+                name##_f32(some, (const void *[]){x}, o);                           \
+                continue;                                                           \
+            }                                                                       \
+            for (int64_t i = 0; i < some; i++)                                      \
+                o[i] = library(x[i]);                                               \
+        }                                                                           \
+    }
+WITH_LARGE(Sin, sinf)
+WITH_LARGE(Cos, cosf)
+
 nx_tile_fn NX_FN(tile_function)(nx_tile_id id, nx_dtype dtype)
 {
     static const nx_tile_fn selects[9] = {
         [1] = select_uint8_t, [2] = select_uint16_t, [4] = select_uint32_t, [8] = select_uint64_t};
+    if (dtype != NX_FLOAT64 && nx_dtype_in(dtype, NX_FLOATS)) {
+        if (id == NX_TILE_Sin)
+            return Sin_any;
+        if (id == NX_TILE_Cos)
+            return Cos_any;
+    }
     return id == NX_TILE_Select ? selects[nx_dtype_size(dtype)] : table[id][dtype];
 }
