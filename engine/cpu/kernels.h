@@ -92,10 +92,12 @@ size_t NX_FN(rope_workspace)(const nx_call *c);
 
 /* random_tmpl.c: row-major */
 void NX_FN(random_bits)(const nx_call *c);
-/* quant_tmpl.c: (w) row-major -> words, scales, biases; (words, scales, biases) row-major; (x float32,
- * words, scales, biases) of any strides -> float32, with (x indices, w indices) as uint32 or without */
+/* quantize_tmpl.c: numbers to codes, scales, biases; or back */
 void NX_FN(quantize)(const nx_call *c);
-void NX_FN(dequantize)(const nx_call *c);
+
+/* quantized_tmpl.c: in: x, w, scales, biases if affine, then indices; all row-major */
+size_t NX_FN(quantized_matmul_workspace)(const nx_call *c);
 void NX_FN(quantized_matmul)(const nx_call *c);
+void NX_FN(gather_qmm)(const nx_call *c);
 
 #endif

@@ -63,7 +63,6 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_Partition] = {NX_FN(partition), NX_FN(partition_workspace)},
     [NX_PRIM_ArgPartition] = {NX_FN(arg_partition), NX_FN(arg_partition_workspace)},
     [NX_PRIM_Quantize] = {NX_FN(quantize), NULL},
-    [NX_PRIM_Dequantize] = {NX_FN(dequantize), NULL},
-    [NX_PRIM_QuantizedMatmul] = {NX_FN(quantized_matmul), NULL},
-    [NX_PRIM_GatherQMM] = {NX_FN(quantized_matmul), NULL},
+    [NX_PRIM_QuantizedMatmul] = {NX_FN(quantized_matmul), NX_FN(quantized_matmul_workspace)},
+    [NX_PRIM_GatherQMM] = {NX_FN(gather_qmm), NX_FN(quantized_matmul_workspace)},
 };

@@ -195,9 +195,19 @@ typedef struct {
     int width; /* bytes: 1, 2, 4 */
 } nx_random_bits_params;
 /* quant.c */
+typedef enum { NX_QUANT_AFFINE, NX_QUANT_MXFP4, NX_QUANT_MXFP8, NX_QUANT_NVFP4 } nx_quant_mode;
 typedef struct {
     int group_size, bits;
+    nx_quant_mode mode;
+    bool dequantize;
+    nx_dtype dtype; /* of a dequantized result */
+} nx_quantize_params;
+typedef struct {
+    int group_size, bits;
+    nx_quant_mode mode;
     bool transpose;
-} nx_quant_params;
+    bool left_sorted, right_sorted; /* GatherQMM */
+    nx_dtype dtype;
+} nx_qmm_params;
 
 #endif

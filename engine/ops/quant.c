@@ -1,4 +1,7 @@
-/* quant.c: Quantize, Dequantize, QuantizedMatmul, GatherQMM (the format: quant.h). */
+/*
+ * quant.c: Quantize (both ways), QuantizedMatmul, GatherQMM, and qqmm made of them: matrices of 2 to
+ * 8 bit codes in groups along the last dimension, with a scale (and a bias) a group.
+ */
 #include "engine/ops/quant.h"
 
 #include <string.h>
@@ -6,254 +9,340 @@
 #include "base/error.h"
 #include "engine/core/prim.h"
 #include "engine/ops/broadcast.h"
-#include "engine/ops/creation.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/matmul.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
 #include "engine/ops/shape.h"
 
-static const nx_field fields[] = {
-    {"group_size", NX_FIELD_INT, offsetof(nx_quant_params, group_size)},
-    {"bits", NX_FIELD_INT, offsetof(nx_quant_params, bits)},
-    {"transpose", NX_FIELD_BOOL, offsetof(nx_quant_params, transpose)},
-};
+#define SHAPE(a) nx_shape_text((a)->shape, (a)->ndim)
 
-/* ---- primitives -------------------------------------------------------------------------------- */
+/* ---- modes -------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    int group_size, bits;
+} modes[] = {
+    [NX_QUANT_AFFINE] = {"affine", 64, 4},
+    [NX_QUANT_MXFP4] = {"mxfp4", 32, 4},
+    [NX_QUANT_MXFP8] = {"mxfp8", 32, 8},
+    [NX_QUANT_NVFP4] = {"nvfp4", 16, 4},
+};
+enum { MODES = sizeof modes / sizeof *modes };
+
+typedef struct {
+    nx_quant_mode mode;
+    int group_size, bits;
+} coding;
+
+static bool coding_check_affine(const char *op, const coding *c)
+{
+    if (c->group_size != 32 && c->group_size != 64 && c->group_size != 128)
+        return nx_fail("[%s] The requested group size %d is not supported. The supported group sizes "
+                       "are 32, 64, and 128.", op, c->group_size);
+    if (c->bits < 2 || c->bits > 8 || c->bits == 7)
+        return nx_fail("[%s] The requested number of bits %d is not supported. The supported bits are "
+                       "2, 3, 4, 5, 6 and 8.", op, c->bits);
+    return true;
+}
+
+static bool coding_of(const char *op, const char *mode, int group_size, int bits, coding *c)
+{
+    int m = 0;
+    while (m < MODES && (!mode || strcmp(modes[m].name, mode) != 0))
+        m++;
+    if (m == MODES)
+        return nx_fail("[%s] Invalid quantization mode '%s'.", op, mode ? mode : "");
+    *c = (coding){(nx_quant_mode)m, group_size ? group_size : modes[m].group_size,
+                  bits ? bits : modes[m].bits};
+    if (m == NX_QUANT_AFFINE)
+        return coding_check_affine(op, c);
+    if (c->group_size != modes[m].group_size)
+        return nx_fail("[%s] %s quantization requires group size %d but got %d.", op, mode,
+                       modes[m].group_size, c->group_size);
+    if (c->bits != modes[m].bits)
+        return nx_fail("[%s] %s quantization requires bits to be %d but got %d.", op, mode,
+                       modes[m].bits, c->bits);
+    return true;
+}
+
+static bool is_number_type(nx_dtype t)
+{
+    return t == NX_FLOAT32 || t == NX_FLOAT16 || t == NX_BFLOAT16;
+}
+
+static bool no_global_scale(const char *op, const nx_array *global_scale)
+{
+    return !global_scale || nx_fail("[%s] a global scale is for the GPU's nvfp4 products alone", op);
+}
+
+/* ---- Quantize ----------------------------------------------------------------------------------- */
 
 static bool infer_quantize(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
 {
-    const nx_quant_params *p = params;
-    const nx_array *w = in[0];
-    int last = w->ndim - 1;
-    nx_spec_like(&out[0], w, NX_UINT32);
-    out[0].shape[last] = (int)((int64_t)w->shape[last] * p->bits / 32);
-    for (int i = 1; i < 3; i++) {
-        nx_spec_like(&out[i], w, (nx_dtype)w->dtype);
-        out[i].shape[last] = w->shape[last] / p->group_size;
+    const nx_quantize_params *p = params;
+    const nx_array *a = in[0];
+    int last = a->ndim - 1;
+    if (p->dequantize) {
+        nx_spec_like(&out[0], a, p->dtype);
+        out[0].shape[last] = (int)((int64_t)a->shape[last] * 32 / p->bits);
+        return true;
+    }
+    for (int i = 0; i < n_out; i++) {
+        bool codes = i == 0, affine = p->mode == NX_QUANT_AFFINE;
+        nx_spec_like(&out[i], a, codes ? NX_UINT32 : affine ? (nx_dtype)a->dtype : NX_UINT8);
+        out[i].shape[last] = codes ? (int)((int64_t)a->shape[last] * p->bits / 32)
+                                   : a->shape[last] / p->group_size;
     }
     return true;
 }
 
+static const nx_field quantize_fields[] = {
+    {"group_size", NX_FIELD_INT, offsetof(nx_quantize_params, group_size)},
+    {"bits", NX_FIELD_INT, offsetof(nx_quantize_params, bits)},
+    {"mode", NX_FIELD_ENUM, offsetof(nx_quantize_params, mode)},
+    {"dequantize", NX_FIELD_BOOL, offsetof(nx_quantize_params, dequantize)},
+    {"dtype", NX_FIELD_DTYPE, offsetof(nx_quantize_params, dtype)},
+};
+
 const nx_prim nx_prim_Quantize = {
     .name = "Quantize",
     .id = NX_PRIM_Quantize,
-    .flags = NX_PRIM_NO_GRAD,
-    .params_size = sizeof(nx_quant_params),
-    .fields = fields,
-    .n_fields = 2,
-    .row_inputs = 1,
+    .row_inputs = 7,
+    .params_size = sizeof(nx_quantize_params),
+    .fields = quantize_fields,
+    .n_fields = 5,
     .infer = infer_quantize,
 };
 
-static bool infer_dequantize(nx_array *const *in, int n_in, const void *params, nx_spec *out,
-                             int n_out)
+int nx_quantize(nx_array *w, int group_size, int bits, const char *mode, nx_array *global_scale,
+                nx_stream *s, nx_array *out[3])
 {
-    const nx_quant_params *p = params;
-    const nx_array *scales = in[1];
-    nx_spec_like(&out[0], scales, (nx_dtype)scales->dtype);
-    out[0].shape[scales->ndim - 1] *= p->group_size;
+    const char *op = "quantize";
+    coding c;
+    if (!w || !coding_of(op, mode, group_size, bits, &c) || !no_global_scale(op, global_scale))
+        return 0;
+    if (!is_number_type((nx_dtype)w->dtype))
+        return nx_fail("[%s] Only real floating types can be quantized but w has type %s.", op,
+                       nx_dtype_name((nx_dtype)w->dtype));
+    if (w->ndim < 2)
+        return nx_fail("[%s] The matrix to be quantized must have at least 2 dimension but it has "
+                       "only %d.", op, w->ndim);
+    if (w->shape[w->ndim - 1] % c.group_size)
+        return nx_fail("[%s] The last dimension of the matrix needs to be divisible by the "
+                       "quantization group size %d. However the provided  matrix has shape %s", op,
+                       c.group_size, SHAPE(w));
+    nx_quantize_params p = {c.group_size, c.bits, c.mode, false, (nx_dtype)w->dtype};
+    int n = c.mode == NX_QUANT_AFFINE ? 3 : 2;
+    return nx_op_n(&nx_prim_Quantize, &p, &w, 1, s, out, n) ? n : 0;
+}
+
+/* Codes, scales and biases belong together. `values` gets the length of a row of numbers. */
+static bool parts_check(const char *op, const coding *c, const nx_array *w, const nx_array *scales,
+                        const nx_array *biases, int64_t *values)
+{
+    bool affine = c->mode == NX_QUANT_AFFINE;
+    if (affine && !biases)
+        return nx_fail("[%s] Biases must be provided for affine quantization.", op);
+    if (!affine && biases)
+        return nx_fail("[%s] Biases must be null for quantization mode '%s'.", op,
+                       modes[c->mode].name);
+    if (w->dtype != NX_UINT32)
+        return nx_fail("[%s] The weight matrix should be uint32 but received %s", op,
+                       nx_dtype_name((nx_dtype)w->dtype));
+    if (!affine && scales->dtype != NX_UINT8)
+        return nx_fail("[%s] Scale type must be uint8 but received type %s.", op,
+                       nx_dtype_name((nx_dtype)scales->dtype));
+    if (affine && (!is_number_type((nx_dtype)scales->dtype) || !is_number_type((nx_dtype)biases->dtype)))
+        return nx_fail("[%s] Scales and biases must be floating, not %s and %s.", op,
+                       nx_dtype_name((nx_dtype)scales->dtype), nx_dtype_name((nx_dtype)biases->dtype));
+    if (biases && !nx_shape_equal(scales->shape, scales->ndim, biases->shape, biases->ndim))
+        return nx_fail("[%s] Scales and biases should have the same shape. Received scales with shape "
+                       "%s and biases with %s", op, SHAPE(scales), SHAPE(biases));
+    int last = w->ndim - 1;
+    bool fits = w->ndim >= 2 && w->ndim == scales->ndim;
+    for (int i = 0; fits && i < last; i++)
+        fits = w->shape[i] == scales->shape[i];
+    *values = fits ? (int64_t)w->shape[last] * 32 / c->bits : 0;
+    if (!fits || *values != (int64_t)scales->shape[last] * c->group_size || *values > INT32_MAX)
+        return nx_fail("[%s] The shapes of the weight and scales are incompatible based on bits and "
+                       "group_size. w.shape() == %s and scales.shape() == %s with group_size=%d and "
+                       "bits=%d", op, SHAPE(w), SHAPE(scales), c->group_size, c->bits);
     return true;
 }
 
-const nx_prim nx_prim_Dequantize = {
-    .name = "Dequantize",
-    .id = NX_PRIM_Dequantize,
-    .params_size = sizeof(nx_quant_params),
-    .fields = fields,
-    .n_fields = 2,
-    .row_inputs = 1 | 2 | 4,
-    .infer = infer_dequantize,
-};
-
-/* Columns of the matrix that w stands for in a product. */
-static int columns(const nx_array *w, const nx_array *scales, const nx_quant_params *p)
+nx_array *nx_dequantize(nx_array *w, nx_array *scales, nx_array *biases, int group_size, int bits,
+                        const char *mode, nx_array *global_scale, const nx_dtype *dtype, nx_stream *s)
 {
-    return p->transpose ? w->shape[w->ndim - 2] : scales->shape[scales->ndim - 1] * p->group_size;
+    const char *op = "dequantize";
+    coding c;
+    int64_t values;
+    if (!w || !scales || !coding_of(op, mode, group_size, bits, &c) ||
+        !no_global_scale(op, global_scale) || !parts_check(op, &c, w, scales, biases, &values))
+        return NULL;
+    nx_dtype t = dtype                       ? *dtype
+                 : c.mode == NX_QUANT_AFFINE ? (nx_dtype)scales->dtype
+                                             : NX_BFLOAT16;
+    if (!nx_dtype_in(t, NX_FLOATS))
+        return nx_fail_null("[%s] Only real floating types are supported but output dtype == %s.", op,
+                            nx_dtype_name(t));
+    nx_quantize_params p = {c.group_size, c.bits, c.mode, true, t == NX_FLOAT64 ? NX_FLOAT32 : t};
+    nx_array *in[3] = {w, scales, biases};
+    return nx_astype(nx_op(&nx_prim_Quantize, &p, in, biases ? 3 : 2, s), t, s);
 }
 
-/* Inputs x, w, scales, biases; for GatherQMM the two index arrays as well. */
+/* ---- products ----------------------------------------------------------------------------------- */
+
+static int64_t columns_of(const nx_qmm_params *p, const nx_array *w)
+{
+    return p->transpose ? w->shape[w->ndim - 2] : (int64_t)w->shape[w->ndim - 1] * 32 / p->bits;
+}
+
 static bool infer_product(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
 {
-    const nx_array *x = in[0], *batch = n_in == 6 ? in[4] : x;
-    int leading = n_in == 6 ? batch->ndim : x->ndim - 2;
-    nx_spec_set(&out[0], batch->shape, leading, NX_FLOAT32);
-    out[0].ndim = leading + 2;
-    out[0].shape[leading] = x->shape[x->ndim - 2];
-    out[0].shape[leading + 1] = columns(in[1], in[2], params);
+    const nx_qmm_params *p = params;
+    const nx_array *x = in[0], *w = in[1];
+    nx_dims lead;
+    if (!nx_broadcast_dims(x->shape, x->ndim - 2, w->shape, w->ndim - 2, &lead))
+        return false;
+    nx_spec_set(&out[0], lead.v, lead.n, p->dtype);
+    out[0].shape[out[0].ndim++] = x->shape[x->ndim - 2];
+    out[0].shape[out[0].ndim++] = (int)columns_of(p, w);
     return true;
 }
+
+static bool infer_gather(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    const nx_qmm_params *p = params;
+    nx_spec_like(&out[0], in[n_in - 1], p->dtype);
+    out[0].shape[out[0].ndim++] = in[0]->shape[in[0]->ndim - 2];
+    out[0].shape[out[0].ndim++] = (int)columns_of(p, in[1]);
+    return true;
+}
+
+static const nx_field product_fields[] = {
+    {"group_size", NX_FIELD_INT, offsetof(nx_qmm_params, group_size)},
+    {"bits", NX_FIELD_INT, offsetof(nx_qmm_params, bits)},
+    {"mode", NX_FIELD_ENUM, offsetof(nx_qmm_params, mode)},
+    {"transpose", NX_FIELD_BOOL, offsetof(nx_qmm_params, transpose)},
+    {"left_sorted", NX_FIELD_BOOL, offsetof(nx_qmm_params, left_sorted)},
+    {"right_sorted", NX_FIELD_BOOL, offsetof(nx_qmm_params, right_sorted)},
+};
 
 const nx_prim nx_prim_QuantizedMatmul = {
     .name = "QuantizedMatmul",
     .id = NX_PRIM_QuantizedMatmul,
-    .params_size = sizeof(nx_quant_params),
-    .fields = fields,
-    .n_fields = 3,
+    .row_inputs = 15,
+    .params_size = sizeof(nx_qmm_params),
+    .fields = product_fields,
+    .n_fields = 4,
     .infer = infer_product,
 };
 
 const nx_prim nx_prim_GatherQMM = {
     .name = "GatherQMM",
     .id = NX_PRIM_GatherQMM,
-    .params_size = sizeof(nx_quant_params),
-    .fields = fields,
-    .n_fields = 3,
-    .row_inputs = 1 << 4 | 1 << 5,
-    .infer = infer_product,
+    .row_inputs = 63,
+    .params_size = sizeof(nx_qmm_params),
+    .fields = product_fields,
+    .n_fields = 6,
+    .infer = infer_gather,
 };
 
-/* ---- builders ---------------------------------------------------------------------------------- */
-
-static bool quantization_check(const char *op, const nx_quantization *q, nx_quant_params *p)
+/* Checks all, fills the parameters in, and casts *x. */
+static bool product_check(const char *op, nx_array **x, const nx_array *w, const nx_array *scales,
+                          const nx_array *biases, const coding *c, bool transpose, nx_qmm_params *p,
+                          nx_stream *s)
 {
-    if (strcmp(q->mode, "affine") != 0)
-        return nx_fail("[%s] quantization mode '%s' is unknown, there is 'affine'", op, q->mode);
-    if (q->group_size != 32 && q->group_size != 64 && q->group_size != 128)
-        return nx_fail("[%s] groups have 32, 64 or 128 elements, not %d", op, q->group_size);
-    if (q->bits < 2 || q->bits > 8 || q->bits == 7)
-        return nx_fail("[%s] elements have 2, 3, 4, 5, 6 or 8 bits, not %d", op, q->bits);
-    *p = (nx_quant_params){.group_size = q->group_size, .bits = q->bits};
-    return true;
-}
-
-static bool small_float(nx_dtype t)
-{
-    return t == NX_FLOAT32 || t == NX_FLOAT16 || t == NX_BFLOAT16;
-}
-
-/* Do words, scales and biases fit each other? */
-static bool matrix_check(const char *op, const nx_array *w, const nx_array *scales,
-                         const nx_array *biases, const nx_quant_params *p)
-{
-    if (w->dtype != NX_UINT32)
-        return nx_fail("[%s] quantized elements are packed in uint32, not %s", op,
-                       nx_dtype_name((nx_dtype)w->dtype));
-    if (!biases)
-        return nx_fail("[%s] affine quantization has biases, give them", op);
-    if (!small_float((nx_dtype)scales->dtype) || !small_float((nx_dtype)biases->dtype))
-        return nx_fail("[%s] scales and biases are float32, float16 or bfloat16, not %s and %s", op,
-                       nx_dtype_name((nx_dtype)scales->dtype), nx_dtype_name((nx_dtype)biases->dtype));
-    int last = w->ndim - 1;
-    if (w->ndim < 2 || !nx_shape_equal(scales->shape, scales->ndim, biases->shape, biases->ndim) ||
-        scales->ndim != w->ndim || !nx_shape_equal(w->shape, last, scales->shape, last) ||
-        (int64_t)w->shape[last] * 32 !=
-            (int64_t)scales->shape[last] * p->group_size * p->bits)
-        return nx_fail("[%s] words of shape %s, scales %s and biases %s are no matrix in groups of %d "
-                       "with %d bits", op, nx_shape_text(w->shape, w->ndim),
-                       nx_shape_text(scales->shape, scales->ndim),
-                       nx_shape_text(biases->shape, biases->ndim), p->group_size, p->bits);
-    return true;
-}
-
-bool nx_quantize(nx_array *w, const nx_quantization *q, nx_stream *s, nx_array **out)
-{
-    nx_quant_params p;
-    if (!w || !quantization_check("quantize", q, &p))
+    int64_t values;
+    if (!parts_check(op, c, w, scales, biases, &values))
         return false;
-    if (!small_float((nx_dtype)w->dtype))
-        return nx_fail("[quantize] a matrix is float32, float16 or bfloat16, not %s",
-                       nx_dtype_name((nx_dtype)w->dtype));
-    if (w->ndim < 2)
-        return nx_fail("[quantize] a matrix has two dimensions or more, not %d", w->ndim);
-    if (w->shape[w->ndim - 1] % p.group_size)
-        return nx_fail("[quantize] the last dimension of shape %s is no multiple of the group size %d",
-                       nx_shape_text(w->shape, w->ndim), p.group_size);
-    return nx_op_n(&nx_prim_Quantize, &p, &w, 1, s, out, 3);
-}
-
-nx_array *nx_dequantize(nx_array *w, nx_array *scales, nx_array *biases, const nx_quantization *q,
-                        nx_stream *s)
-{
-    nx_quant_params p;
-    if (!w || !scales || !quantization_check("dequantize", q, &p) ||
-        !matrix_check("dequantize", w, scales, biases, &p))
-        return NULL;
-    nx_array *in[3] = {w, scales, nx_astype(biases, (nx_dtype)scales->dtype, s)};
-    return nx_op(&nx_prim_Dequantize, &p, in, 3, s);
-}
-
-/* Checks of a product; the type of its result into *type. */
-static bool product_check(const char *op, const nx_array *x, const nx_array *w,
-                          const nx_array *scales, const nx_array *biases, const nx_quantization *q,
-                          bool transpose, nx_quant_params *p, nx_dtype *type)
-{
-    if (!quantization_check(op, q, p) || !matrix_check(op, w, scales, biases, p))
-        return false;
-    p->transpose = transpose;
-    int depth = transpose ? scales->shape[scales->ndim - 1] * p->group_size : w->shape[w->ndim - 2];
-    if (x->ndim < 1 || x->shape[x->ndim - 1] != depth)
-        return nx_fail("[%s] the last dimension of shape %s does not meet a quantized matrix of depth "
-                       "%d", op, nx_shape_text(x->shape, x->ndim), depth);
-    *type = nx_promote((nx_dtype)x->dtype, (nx_dtype)scales->dtype);
-    return small_float(*type) || nx_fail("[%s] products are float32, float16 or bfloat16, not %s", op,
-                                         nx_dtype_name(*type));
-}
-
-/* x [..., M, K] as one matrix, for a single w. */
-static nx_array *fold_rows(nx_array *x, nx_stream *s)
-{
-    return x->ndim == 2 ? x : nx_reshape(x, (int[2]){-1, x->shape[x->ndim - 1]}, 2, s);
+    *p = (nx_qmm_params){.group_size = c->group_size, .bits = c->bits, .mode = c->mode,
+                         .transpose = transpose};
+    if ((*x)->ndim < 1)
+        return nx_fail("[%s] Got 0 dimension input. Inputs must have at least one dimension.", op);
+    int64_t inner = transpose ? values : w->shape[w->ndim - 2];
+    if ((*x)->shape[(*x)->ndim - 1] != inner)
+        return nx_fail("[%s] Last dimension of first input with shape (..., %d) does not match the "
+                       "expanded quantized matrix (%lld, %lld) computed from shape %s with "
+                       "group_size=%d, bits=%d and transpose=%s", op, (*x)->shape[(*x)->ndim - 1],
+                       (long long)inner, (long long)columns_of(p, w), SHAPE(w), c->group_size, c->bits,
+                       transpose ? "true" : "false");
+    p->dtype = (nx_dtype)(*x)->dtype;
+    if (c->mode == NX_QUANT_AFFINE)
+        p->dtype = nx_promote(nx_promote(p->dtype, (nx_dtype)scales->dtype), (nx_dtype)biases->dtype);
+    if (!is_number_type(p->dtype))
+        return nx_fail("[%s] Only real floating types are supported but x has type %s.", op,
+                       nx_dtype_name((nx_dtype)(*x)->dtype));
+    *x = nx_astype(*x, p->dtype, s);
+    return *x;
 }
 
 nx_array *nx_quantized_matmul(nx_array *x, nx_array *w, nx_array *scales, nx_array *biases,
-                              bool transpose, const nx_quantization *q, nx_stream *s)
+                              bool transpose, int group_size, int bits, const char *mode, nx_stream *s)
 {
-    nx_quant_params p;
-    nx_dtype type;
-    if (!x || !w || !scales ||
-        !product_check("quantized_matmul", x, w, scales, biases, q, transpose, &p, &type))
+    const char *op = "quantized_matmul";
+    coding c;
+    nx_qmm_params p;
+    if (!x || !w || !scales || !coding_of(op, mode, group_size, bits, &c) ||
+        !product_check(op, &x, w, scales, biases, &c, transpose, &p, s))
         return NULL;
-    nx_dims shape;
-    nx_array *in[4] = {nx_astype(x, NX_FLOAT32, s), w, scales, biases};
-    if (w->ndim == 2 && x->size) {
-        shape.n = x->ndim;
-        memcpy(shape.v, x->shape, (size_t)x->ndim * sizeof *x->shape);
-        shape.v[shape.n - 1] = columns(w, scales, &p);
-        in[0] = fold_rows(in[0], s);
-        nx_array *y = nx_op(&nx_prim_QuantizedMatmul, &p, in, 4, s);
-        return y ? nx_astype(nx_reshape(y, shape.v, shape.n, s), type, s) : NULL;
-    }
     bool row = x->ndim == 1;
     if (row)
-        in[0] = nx_expand_dims(in[0], 0, s);
-    if (!nx_broadcast_leading(in, 4, 2, s))
-        return NULL;
-    nx_array *y = nx_astype(nx_op(&nx_prim_QuantizedMatmul, &p, in, 4, s), type, s);
-    return row ? nx_squeeze_axis(y, -2, s) : y;
-}
-
-/* Each matrix in turn, by number, in the shape of a's leading dimensions. */
-static nx_array *in_turn(const nx_array *a, nx_stream *s)
-{
-    int64_t n = nx_shape_size(a->shape, a->ndim - 2);
-    return nx_reshape(nx_arange(0, (double)n, 1, NX_UINT32, s), a->shape, a->ndim - 2, s);
+        x = nx_expand_dims(x, 0, s);
+    nx_array *in[4] = {x, w, scales, biases};
+    nx_array *out = nx_op(&nx_prim_QuantizedMatmul, &p, in, biases ? 4 : 3, s);
+    return row && out ? nx_squeeze_axis(out, -2, s) : out;
 }
 
 nx_array *nx_gather_qmm(nx_array *x, nx_array *w, nx_array *scales, nx_array *biases,
-                        nx_array *lhs_indices, nx_array *rhs_indices, bool transpose,
-                        const nx_quantization *q, nx_stream *s)
+                        nx_array *lhs_indices, nx_array *rhs_indices, bool transpose, int group_size,
+                        int bits, const char *mode, bool sorted, nx_stream *s)
 {
-    nx_quant_params p;
-    nx_dtype type;
-    if (!x || !w || !scales ||
-        !product_check("gather_qmm", x, w, scales, biases, q, transpose, &p, &type))
+    const char *op = "gather_qmm";
+    coding c;
+    nx_qmm_params p;
+    if (!lhs_indices && !rhs_indices)
+        return nx_quantized_matmul(x, w, scales, biases, transpose, group_size, bits, mode, s);
+    if (!x || !w || !scales || !coding_of(op, mode, group_size, bits, &c) ||
+        !product_check(op, &x, w, scales, biases, &c, transpose, &p, s))
         return NULL;
-    if (x->ndim < 2)
-        return nx_fail_null("[gather_qmm] x has two dimensions or more, not %d", x->ndim);
-    nx_array *index[2] = {lhs_indices ? lhs_indices : in_turn(x, s),
-                          rhs_indices ? rhs_indices : in_turn(w, s)};
-    for (int i = 0; i < 2; i++) {
-        if (!index[i])
-            return NULL;
-        if (!nx_dtype_in((nx_dtype)index[i]->dtype, NX_INTEGERS))
-            return nx_fail_null("[gather_qmm] indices are integers, not %s",
-                                nx_dtype_name((nx_dtype)index[i]->dtype));
-        index[i] = nx_astype(index[i], NX_UINT32, s);
-    }
-    if (!nx_broadcast_arrays(index, 2, s))
+    if (x->ndim == 1)
+        x = nx_expand_dims(x, 0, s);
+    p.left_sorted = sorted && !rhs_indices;
+    p.right_sorted = sorted && !lhs_indices;
+    if (!x || !nx_matrix_indices(op, x, w, &lhs_indices, &rhs_indices, s))
         return NULL;
-    if (index[0]->ndim + 2 > NX_MAX_NDIM)
-        return nx_fail_null("[gather_qmm] %d dimensions are too many", index[0]->ndim + 2);
-    nx_array *in[6] = {nx_astype(x, NX_FLOAT32, s), w, scales, biases, index[0], index[1]};
-    return nx_astype(nx_op(&nx_prim_GatherQMM, &p, in, 6, s), type, s);
+    nx_array *in[6] = {x, w, scales};
+    int n = 3;
+    if (biases)
+        in[n++] = biases;
+    in[n++] = lhs_indices;
+    in[n++] = rhs_indices;
+    return nx_op(&nx_prim_GatherQMM, &p, in, n, s);
+}
+
+nx_array *nx_qqmm(nx_array *x, nx_array *w, nx_array *w_scales, int group_size, int bits,
+                  const char *mode, nx_array *global_scale_x, nx_array *global_scale_w, nx_stream *s)
+{
+    const char *op = "qqmm";
+    coding c;
+    nx_array *xq[3], *wq[3] = {w, w_scales};
+    if (!x || !w || !coding_of(op, mode, group_size, bits, &c) ||
+        !no_global_scale(op, global_scale_x) || !no_global_scale(op, global_scale_w))
+        return NULL;
+    if (c.mode != NX_QUANT_NVFP4 && c.mode != NX_QUANT_MXFP8)
+        return nx_fail_null("[%s] Only 'nvfp4' and 'mxfp8' quantization modes are supported but '%s' "
+                            "was provided.", op, modes[c.mode].name);
+    if (!w_scales && !nx_quantize(w, group_size, bits, mode, NULL, s, wq))
+        return NULL;
+    bool row = x->ndim == 1;
+    nx_dtype t = (nx_dtype)x->dtype;
+    if (row)
+        x = nx_expand_dims(x, 0, s);
+    if (!x || !nx_quantize(x, group_size, bits, mode, NULL, s, xq))
+        return NULL;
+    x = nx_dequantize(xq[0], xq[1], NULL, group_size, bits, mode, NULL, &t, s);
+    nx_array *out = nx_quantized_matmul(x, wq[0], wq[1], NULL, true, group_size, bits, mode, s);
+    return row && out ? nx_squeeze_axis(out, -2, s) : out;
 }

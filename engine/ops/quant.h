@@ -1,30 +1,29 @@
 /*
- * quant.h: builders over matrices in MLX's affine quantization. A row's elements are cut into groups
- * of 32, 64 or 128; element q of 2, 3, 4, 5, 6 or 8 bits stands for scale * q + bias of its group.
- * A row's elements are packed one after the other, lowest bits first, into uint32 words.
+ * quant.h: builders of quantization in MLX's packings. mode is "affine", "mxfp4", "mxfp8" or "nvfp4";
+ * group_size and bits of 0 are the mode's own. Results belong to the build scope; biases, indices
+ * and global scales may be NULL.
  */
 #ifndef NX_OPS_QUANT_H
 #define NX_OPS_QUANT_H
 
 #include "engine/core/array.h"
 
-/* How a matrix is quantized; mode "affine". */
-typedef struct {
-    int group_size, bits;
-    const char *mode;
-} nx_quantization;
-
-/* w [..., N, K] gives out[3]: words [..., N, K * bits / 32], scales and biases [..., N, K / group]. */
-bool nx_quantize(nx_array *w, const nx_quantization *q, nx_stream *s, nx_array **out);
-/* The values, of the scales' type. */
-nx_array *nx_dequantize(nx_array *w, nx_array *scales, nx_array *biases, const nx_quantization *q,
-                        nx_stream *s);
-/* x w, or x w^T with transpose; leading dimensions broadcast. */
+/* w [..., R, K] into out: packed uint32, scales, and biases if affine. The number of them; 0 after
+ * nx_fail. */
+int nx_quantize(nx_array *w, int group_size, int bits, const char *mode, nx_array *global_scale,
+                nx_stream *s, nx_array *out[3]);
+/* dtype: the result's; NULL: that of the scales, bfloat16 for floating codes. */
+nx_array *nx_dequantize(nx_array *w, nx_array *scales, nx_array *biases, int group_size, int bits,
+                        const char *mode, nx_array *global_scale, const nx_dtype *dtype, nx_stream *s);
+/* x times the quantized matrix, or with transpose its transpose. */
 nx_array *nx_quantized_matmul(nx_array *x, nx_array *w, nx_array *scales, nx_array *biases,
-                              bool transpose, const nx_quantization *q, nx_stream *s);
-/* Of the matrices of x and w that the indices name (NULL: each in turn). */
+                              bool transpose, int group_size, int bits, const char *mode,
+                              nx_stream *s);
 nx_array *nx_gather_qmm(nx_array *x, nx_array *w, nx_array *scales, nx_array *biases,
-                        nx_array *lhs_indices, nx_array *rhs_indices, bool transpose,
-                        const nx_quantization *q, nx_stream *s);
+                        nx_array *lhs_indices, nx_array *rhs_indices, bool transpose, int group_size,
+                        int bits, const char *mode, bool sorted, nx_stream *s);
+/* x is rounded as w is quantized; w_scales NULL: w holds numbers and is quantized too. */
+nx_array *nx_qqmm(nx_array *x, nx_array *w, nx_array *w_scales, int group_size, int bits,
+                  const char *mode, nx_array *global_scale_x, nx_array *global_scale_w, nx_stream *s);
 
 #endif

@@ -1,0 +1,277 @@
+/*
+ * bench_kernels.c: times kernels alone, without graph or program around them.
+ *
+ *     bench_kernels [gguf|float|attention|memory|pool ...]      NEXUS_ISA and NEXUS_THREADS apply
+ *
+ * gguf: the products of SmolLM2-135M, prefill of 512 and decode; float: square matrices; attention:
+ * SmolLM2's, prefill and decode; memory: the machine's read bandwidth; pool: cost of a parallel region.
+ * Each figure is the best of several runs.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "base/ggml_types.h"
+#include "base/os.h"
+#include "engine/cpu/isa.h"
+#include "engine/cpu/pool.h"
+#include "engine/ops/params.h"
+#include "engine/ops/prims.h"
+
+enum { REPACKED = 0x10000 };
+
+typedef struct {
+    nx_view v;
+    int shape[4];
+    int64_t strides[4];
+} tensor;
+
+static uint32_t seed = 1;
+
+static void *memory(size_t bytes)
+{
+    char *p = aligned_alloc(64, (bytes + 127) & ~(size_t)63);
+    if (!p)
+        nx_die_nomem(bytes);
+    return p;
+}
+
+static void tensor_new(tensor *t, nx_dtype dtype, int ndim, const int *shape)
+{
+    for (int i = 0; i < ndim; i++)
+        t->shape[i] = shape[i];
+    nx_strides_row(shape, ndim, t->strides);
+    size_t n = (size_t)nx_shape_size(shape, ndim);
+    t->v = (nx_view){memory(n * nx_dtype_size(dtype)), dtype, ndim, t->shape, t->strides};
+    for (size_t i = 0; i < n; i++) {
+        seed = seed * 1664525 + 1013904223;
+        if (dtype == NX_FLOAT32)
+            ((float *)t->v.data)[i] = (float)(int32_t)seed * 0x1p-31f;
+        else if (dtype == NX_UINT8)
+            ((uint8_t *)t->v.data)[i] = seed >> 24;
+        else
+            ((uint16_t *)t->v.data)[i] = (uint16_t)((dtype == NX_FLOAT16 ? 0x3000 : 0x3E00) | (seed >> 16 & 0x81FF));
+    }
+}
+
+/* Time of the process where one thread works: other programs then do not disturb much. */
+static uint64_t now(void)
+{
+    struct timespec t;
+    if (nx_pool_threads() > 1)
+        return nx_os_monotonic_ns();
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void *workspace;
+static size_t workspace_size;
+
+static void run(int prim, nx_call *c)
+{
+    const nx_kernel_entry *k = &nx_cpu_kernels()[prim];
+    size_t need = k->workspace ? k->workspace(c) : 0;
+    if (need > workspace_size) {
+        free(workspace);
+        workspace = memory(workspace_size = need);
+    }
+    c->workspace = workspace;
+    k->run(c);
+}
+
+/* A GGUF matrix with small scales, repacked where asked. */
+static void gguf_new(tensor *w, int type, int n, int k, bool repack)
+{
+    const nx_ggml_type *t = nx_ggml_type_find((uint32_t)type);
+    int row = k / (int)t->block_elements * (int)t->block_bytes;
+    tensor_new(w, NX_UINT8, 2, (int[]){n, row});
+    for (int64_t i = 0; i < (int64_t)n * row; i += t->block_bytes)
+        memcpy((char *)w->v.data + i, (uint16_t[2]){0x1C00, 0x9C00}, type == NX_GGML_Q8_0 ? 2 : 4);
+    if (!repack)
+        return;
+    tensor to;
+    tensor_new(&to, NX_UINT8, 2, w->shape);
+    nx_gguf_params p = {.type = type, .columns = k};
+    nx_call c = {.params = &p, .n_in = 1, .n_out = 1, .in = &w->v, .out = &to.v};
+    run(NX_PRIM_GgufRepack, &c);
+    free(w->v.data);
+    w->v.data = to.v.data;
+}
+
+static double seconds_of(int prim, nx_call *c, int runs)
+{
+    double best = 1e9;
+    for (int r = 0; r < runs; r++) {
+        uint64_t t = now();
+        run(prim, c);
+        double s = (double)(now() - t) * 1e-9;
+        best = s < best ? s : best;
+    }
+    return best;
+}
+
+static void bench_gguf(void)
+{
+    static const struct {
+        const char *name;
+        int n, k, type, count; /* in the model */
+    } shapes[] = {
+        {"q", 576, 576, NX_GGML_Q4_1, 30},        {"k", 192, 576, NX_GGML_Q4_1, 30},
+        {"v", 192, 576, NX_GGML_Q4_1, 30},        {"o", 576, 576, NX_GGML_Q4_1, 30},
+        {"gate", 1536, 576, NX_GGML_Q4_1, 30},    {"up", 1536, 576, NX_GGML_Q4_1, 30},
+        {"down", 576, 1536, NX_GGML_Q4_1, 30},    {"head", 49152, 576, NX_GGML_Q8_0, 1},
+    };
+    enum { SHAPES = sizeof shapes / sizeof *shapes };
+    for (int m = 1; m <= 512; m = m == 1 ? 2 : m == 2 ? 8 : m * 8) {
+        double total = 0, flop = 0, bytes = 0;
+        tensor x[2], out;
+        tensor_new(&x[0], NX_FLOAT32, 2, (int[]){m, 576});
+        tensor_new(&x[1], NX_FLOAT32, 2, (int[]){m, 1536});
+        printf("m %3d:", m);
+        for (int i = 0; i < SHAPES; i++) {
+            if (i == SHAPES - 1 && m > 8)
+                continue; /* one row needs the head in a prefill */
+            int n = shapes[i].n, k = shapes[i].k, count = m > 8 ? 4 : shapes[i].count;
+            tensor *w = calloc((size_t)count, sizeof *w);
+            tensor_new(&out, NX_FLOAT32, 2, (int[]){m, n});
+            nx_gguf_params p = {.type = shapes[i].type | REPACKED, .columns = k};
+            for (int j = 0; j < count; j++)
+                gguf_new(&w[j], shapes[i].type, n, k, true);
+            double best = 1e9;
+            for (int r = 0; r < 7; r++) {
+                uint64_t t = now();
+                for (int j = 0; j < count; j++) { /* other weights each time, as in the model */
+                    nx_view in[2] = {x[k == 1536].v, w[j].v};
+                    nx_call c = {.params = &p, .n_in = 2, .n_out = 1, .in = in, .out = &out.v};
+                    run(NX_PRIM_GgufMatmul, &c);
+                }
+                double s = (double)(now() - t) * 1e-9 / count;
+                best = s < best ? s : best;
+            }
+            printf(" %s %.1f us", shapes[i].name, best * 1e6);
+            total += best * shapes[i].count;
+            flop += 2.0 * n * k * m * shapes[i].count;
+            bytes += (double)w[0].shape[0] * w[0].shape[1] * shapes[i].count;
+            for (int j = 0; j < count; j++)
+                free(w[j].v.data);
+            free(w);
+            free(out.v.data);
+        }
+        printf("\n       model: %.2f ms, %.0f tokens/s, %.0f GFLOP/s, %.1f GB/s\n", total * 1e3,
+               m / total, flop / total * 1e-9, bytes / total * 1e-9);
+        free(x[0].v.data);
+        free(x[1].v.data);
+    }
+}
+
+static void bench_float(void)
+{
+    static const nx_dtype types[] = {NX_FLOAT32, NX_BFLOAT16};
+    for (int t = 0; t < 2; t++)
+        for (int n = 256; n <= 2048; n *= 2)
+            for (int turned = 0; turned < 2; turned++)
+                for (int m = 1; m <= n; m = m == 1 ? n : n + 1) {
+                    tensor a, b, out;
+                    tensor_new(&a, types[t], 2, (int[]){m, n});
+                    tensor_new(&b, types[t], 2, (int[]){n, n});
+                    tensor_new(&out, types[t], 2, (int[]){m, n});
+                    if (turned) {
+                        b.strides[0] = 1;
+                        b.strides[1] = n;
+                    }
+                    nx_view in[2] = {a.v, b.v};
+                    nx_call c = {.n_in = 2, .n_out = 1, .in = in, .out = &out.v};
+                    double s = seconds_of(NX_PRIM_Matmul, &c, m == 1 ? 50 : 5);
+                    printf("%s %dx%dx%d%s: %.3f ms, %.1f GFLOP/s\n", nx_dtype_name(types[t]), m, n, n,
+                           turned ? " transposed" : "", s * 1e3, 2e-9 * m * n * n / s);
+                    free(a.v.data), free(b.v.data), free(out.v.data);
+                }
+}
+
+static void bench_attention(void)
+{
+    for (int l = 512; l; l = l == 512 ? 1 : 0)
+        for (int s = l == 512 ? 512 : 128; s <= 8192; s *= 8) {
+            tensor q, k, v, out;
+            tensor_new(&q, NX_FLOAT32, 4, (int[]){1, 9, l, 64});
+            tensor_new(&k, NX_FLOAT16, 4, (int[]){1, 3, s, 64});
+            tensor_new(&v, NX_FLOAT16, 4, (int[]){1, 3, s, 64});
+            tensor_new(&out, NX_FLOAT32, 4, (int[]){1, 9, l, 64});
+            nx_attention_params p = {.scale = 0.125f, .causal = true};
+            nx_view in[3] = {q.v, k.v, v.v};
+            nx_call c = {.params = &p, .n_in = 3, .n_out = 1, .in = in, .out = &out.v};
+            double t = seconds_of(NX_PRIM_ScaledDotProductAttention, &c, l == 1 ? 50 : 5);
+            printf("attention %d queries, %d keys: %.3f ms a layer, %.1f ms in 30; cache %.1f GB/s\n", l,
+                   s, t * 1e3, t * 30e3, 2.0 * 3 * s * 64 * 2 / t * 1e-9);
+            free(q.v.data), free(k.v.data), free(v.v.data), free(out.v.data);
+        }
+}
+
+static uint64_t *big;
+static _Atomic uint64_t sink;
+
+static void read_piece(void *ctx, int64_t begin, int64_t end)
+{
+    (void)ctx;
+    uint64_t s[8] = {0};
+    for (int64_t i = begin * 8; i < end * 8; i += 8)
+        for (int j = 0; j < 8; j++)
+            s[j] += big[i + j];
+    sink += s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
+}
+
+static void bench_memory(void)
+{
+    for (int mb = 1; mb <= 1024; mb *= 4) {
+        int64_t lines = (int64_t)mb << 14;
+        big = memory((size_t)lines * 64);
+        memset(big, 1, (size_t)lines * 64);
+        double best = 1e9;
+        for (int r = 0; r < 10; r++) {
+            uint64_t t = now();
+            nx_parallel(lines, 4096, read_piece, NULL);
+            double s = (double)(now() - t) * 1e-9;
+            best = s < best ? s : best;
+        }
+        printf("read %d MB: %.1f GB/s\n", mb, (double)lines * 64e-9 / best);
+        free(big);
+    }
+}
+
+static void nothing(void *ctx, int64_t begin, int64_t end)
+{
+    (void)ctx, (void)begin, (void)end;
+}
+
+static void bench_pool(void)
+{
+    double best = 1e9;
+    for (int r = 0; r < 20; r++) {
+        uint64_t t = now();
+        for (int i = 0; i < 1000; i++)
+            nx_parallel(2, 1, nothing, NULL);
+        double us = (double)(now() - t) * 1e-6;
+        best = us < best ? us : best;
+    }
+    printf("a parallel region: %.2f us\n", best);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } all[] = {{"gguf", bench_gguf}, {"float", bench_float}, {"attention", bench_attention},
+               {"memory", bench_memory}, {"pool", bench_pool}};
+    printf("%s, %d threads\n", nx_cpu_isa_name(), nx_pool_threads());
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        bool wanted = argc == 1;
+        for (int a = 1; a < argc; a++)
+            wanted |= strcmp(argv[a], all[i].name) == 0;
+        if (wanted)
+            all[i].run();
+    }
+    return 0;
+}
