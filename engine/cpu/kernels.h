@@ -32,6 +32,10 @@ void NX_FN(scatter)(const nx_call *c);
 void NX_FN(scatter_axis)(const nx_call *c);
 void NX_FN(masked_scatter)(const nx_call *c); /* (a, mask, values): values row-major */
 
+/* conv_tmpl.c: (input, weight row-major) */
+void NX_FN(conv)(const nx_call *c);
+size_t NX_FN(conv_workspace)(const nx_call *c);
+
 /* hadamard_tmpl.c: row-major */
 void NX_FN(hadamard)(const nx_call *c);
 size_t NX_FN(hadamard_workspace)(const nx_call *c);

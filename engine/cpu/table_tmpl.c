@@ -40,6 +40,7 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_FromFP8] = {NX_FN(from_fp8), NULL},
     [NX_PRIM_RandomBits] = {NX_FN(random_bits), NULL},
     [NX_PRIM_MaskedScatter] = {NX_FN(masked_scatter), NULL},
+    [NX_PRIM_Convolution] = {NX_FN(conv), NX_FN(conv_workspace)},
     [NX_PRIM_Hadamard] = {NX_FN(hadamard), NX_FN(hadamard_workspace)},
 
     [NX_PRIM_Matmul] = {NX_FN(matmul), NX_FN(matmul_workspace)},

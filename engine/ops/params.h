@@ -72,6 +72,13 @@ typedef struct {
     nx_dims axes, size;
 } nx_slice_dynamic_params;
 
+/* conv.c: one number a spatial dimension */
+typedef struct {
+    nx_dims stride, padding_low, padding_high, kernel_dilation, input_dilation;
+    int groups;
+    bool flip;
+} nx_conv_params;
+
 /* hadamard.c */
 typedef struct {
     float scale;

@@ -1,0 +1,122 @@
+/*
+ * conv_body.h: the convolution of one accumulator type: conv_tmpl.c takes it in with ACC (the type),
+ * VEC (a vector of LANES of them) and F(name) (names of their own).
+ *
+ * The weights are packed by columns of LANES output channels. For each block of output places, what
+ * the kernel meets there is gathered [places, some of k] and multiplied; sums go over k (the taps,
+ * then the channels) in order, whatever the block.
+ */
+
+/* Row p of `patch`: elements from..to-1 of what the kernel meets at output place `at`. */
+static void F(gather)(const conv_job *j, int group, int64_t at, int64_t from, int64_t to, ACC *patch)
+{
+    int64_t place[4]; /* in the input, spread and padded, of tap 0; [3]: batch */
+    for (int d = 2; d >= 0; d--) {
+        place[d] = at % j->out[d] * j->stride[d] - j->low[d];
+        at /= j->out[d];
+    }
+    place[3] = at;
+    for (int64_t k = from; k < to;) {
+        int64_t tap = k / j->channels, c = k % j->channels;
+        int64_t n = j->channels - c < to - k ? j->channels - c : to - k;
+        int64_t offset;
+        if (!tap_offset(j, place, tap, &offset))
+            memset(patch, 0, (size_t)n * sizeof *patch);
+        else
+            F(load)(j->x, offset + (group * j->channels + c) * j->channel_step, j->channel_step, n,
+                    patch);
+        patch += n;
+        k += n;
+    }
+}
+
+/* rows (at most 4) x LANES of the result, which `sums` holds row_step apart, and n more of k. */
+static void F(multiply)(const ACC *patch, int64_t n, const ACC *weights, ACC *sums, int64_t row_step,
+                        int rows, int64_t columns)
+{
+    VEC sum[4] = {0};
+    ACC *lanes[4] = {(ACC *)&sum[0], (ACC *)&sum[1], (ACC *)&sum[2], (ACC *)&sum[3]};
+    for (int r = 0; r < rows; r++)
+        memcpy(lanes[r], sums + r * row_step, (size_t)columns * sizeof(ACC));
+    VEC s0 = sum[0], s1 = sum[1], s2 = sum[2], s3 = sum[3];
+    for (int64_t k = 0; k < n; k++) {
+        VEC w;
+        memcpy(&w, weights + k * LANES, sizeof w);
+        s0 += patch[k] * w;
+        s1 += patch[CHUNK + k] * w;
+        s2 += patch[2 * CHUNK + k] * w;
+        s3 += patch[3 * CHUNK + k] * w;
+    }
+    sum[0] = s0, sum[1] = s1, sum[2] = s2, sum[3] = s3;
+    for (int r = 0; r < rows; r++)
+        memcpy(sums + r * row_step, lanes[r], (size_t)columns * sizeof(ACC));
+}
+
+/* Output places at..at+rows-1 of one group, all channels. */
+static void F(block)(const conv_job *j, int group, int64_t at, int rows)
+{
+    ACC patch[4 * CHUNK];
+    int64_t per_group = j->features / j->groups;
+    ACC *sums = (ACC *)j->sums + at * j->features + group * per_group;
+    const ACC *packed = (const ACC *)j->packed + group * j->group_packed;
+    if (rows < 4)
+        memset(patch, 0, sizeof patch);
+    for (int r = 0; r < rows; r++)
+        memset(sums + r * j->features, 0, (size_t)per_group * sizeof(ACC));
+    for (int64_t from = 0; from < j->k; from += CHUNK) {
+        int64_t n = j->k - from < CHUNK ? j->k - from : CHUNK;
+        for (int r = 0; r < rows; r++)
+            F(gather)(j, group, at + r, from, from + n, patch + r * CHUNK);
+        for (int64_t o = 0; o < per_group; o += LANES) {
+            int64_t columns = per_group - o < LANES ? per_group - o : LANES;
+            F(multiply)(patch, n, packed + o * j->k + from * LANES, sums + o, j->features, rows,
+                        columns);
+        }
+    }
+}
+
+static void F(piece)(void *ctx, int64_t begin, int64_t end)
+{
+    const conv_job *j = ctx;
+    for (int64_t b = begin; b < end; b++) {
+        int64_t at = b * 4;
+        int rows = j->places - at < 4 ? (int)(j->places - at) : 4;
+        for (int g = 0; g < j->groups; g++)
+            F(block)(j, g, at, rows);
+        if (j->y->dtype == NX_FLOAT16 || j->y->dtype == NX_BFLOAT16)
+            F(store)(j->y, at * j->features, rows * j->features,
+                     (const ACC *)j->sums + at * j->features);
+    }
+}
+
+/* Columns begin..end-1 of LANES output channels each, over all groups. */
+static void F(pack)(void *ctx, int64_t begin, int64_t end)
+{
+    const conv_job *j = ctx;
+    int64_t per_group = j->features / j->groups, columns = (per_group + LANES - 1) / LANES;
+    for (int64_t b = begin; b < end; b++) {
+        int64_t group = b / columns, first = b % columns * LANES;
+        ACC *to = (ACC *)j->packed + group * j->group_packed + first * j->k;
+        memset(to, 0, (size_t)(LANES * j->k) * sizeof *to);
+        for (int64_t lane = 0; lane < LANES && first + lane < per_group; lane++) {
+            int64_t row = group * per_group + first + lane;
+            for (int64_t tap = 0; tap < j->taps; tap++) {
+                int64_t from = j->flip ? j->taps - 1 - tap : tap;
+                for (int64_t c = 0; c < j->channels; c++) {
+                    ACC v;
+                    F(load)(j->w, row * j->k + from * j->channels + c, 1, 1, &v);
+                    to[(tap * j->channels + c) * LANES + lane] = v;
+                }
+            }
+        }
+    }
+}
+
+static void F(run)(conv_job *j)
+{
+    int64_t per_group = j->features / j->groups, columns = (per_group + LANES - 1) / LANES;
+    int64_t work = 4 * j->k * j->features / j->groups;
+    nx_parallel(columns * j->groups, nx_grain(LANES * j->k * (int64_t)sizeof(ACC), NX_PIECE_BYTES),
+                F(pack), j);
+    nx_parallel((j->places + 3) / 4, nx_grain(work, NX_PIECE_BYTES), F(piece), j);
+}

@@ -1,0 +1,161 @@
+/* conv.c: Convolution, in any number of dimensions up to three, also transposed. */
+#include "engine/ops/conv.h"
+
+#include "engine/core/prim.h"
+#include "engine/ops/axes.h"
+#include "engine/ops/elementwise.h"
+#include "engine/ops/params.h"
+#include "engine/ops/prims.h"
+
+static bool check_shapes(const nx_array *x, const nx_array *w, int groups)
+{
+    if (x->ndim < 3 || x->ndim > 5)
+        return nx_fail("[conv] an input of shape %s is not [N, 1 to 3 spatial dimensions, C]",
+                       nx_shape_text(x->shape, x->ndim));
+    if (w->ndim != x->ndim)
+        return nx_fail("[conv] a weight of shape %s does not fit an input of %d dimensions",
+                       nx_shape_text(w->shape, w->ndim), x->ndim);
+    int64_t channels = (int64_t)w->shape[w->ndim - 1] * groups;
+    if (groups < 1 || w->shape[0] % groups || channels != x->shape[x->ndim - 1])
+        return nx_fail("[conv] %d groups, a weight of shape %s and an input of shape %s do not fit",
+                       groups, nx_shape_text(w->shape, w->ndim), nx_shape_text(x->shape, x->ndim));
+    return true;
+}
+
+/* Places the kernel can take along one spatial dimension. */
+static bool out_length(const nx_conv_params *p, int d, int input, int kernel, int *out)
+{
+    int64_t wide = 1 + (int64_t)p->input_dilation.v[d] * (input - 1);
+    int64_t reach = 1 + (int64_t)p->kernel_dilation.v[d] * (kernel - 1);
+    if (kernel < 1)
+        return nx_fail("[conv] the kernel is empty");
+    wide += (int64_t)p->padding_low.v[d] + p->padding_high.v[d];
+    if (wide < reach)
+        return nx_fail("[conv] spatial dimension %d has %lld elements with padding, fewer than the "
+                       "kernel's %lld",
+                       d, (long long)wide, (long long)reach);
+    int64_t n = (wide - reach) / p->stride.v[d] + 1;
+    *out = (int)n;
+    return n <= INT32_MAX ||
+           nx_fail("[conv] a dimension of %lld elements is too large", (long long)n);
+}
+
+static bool infer_conv(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    const nx_conv_params *p = params;
+    const nx_array *x = in[0], *w = in[1];
+    nx_spec_like(out, x, (nx_dtype)x->dtype);
+    for (int d = 0; d < x->ndim - 2; d++)
+        if (!out_length(p, d, x->shape[d + 1], w->shape[d + 1], &out->shape[d + 1]))
+            return false;
+    out->shape[out->ndim - 1] = w->shape[0];
+    return nx_shape_fits("conv", out->shape, out->ndim);
+}
+
+static const nx_field conv_fields[] = {
+    {"kernel_strides", NX_FIELD_DIMS, offsetof(nx_conv_params, stride)},
+    {"padding_lo", NX_FIELD_DIMS, offsetof(nx_conv_params, padding_low)},
+    {"padding_hi", NX_FIELD_DIMS, offsetof(nx_conv_params, padding_high)},
+    {"kernel_dilation", NX_FIELD_DIMS, offsetof(nx_conv_params, kernel_dilation)},
+    {"input_dilation", NX_FIELD_DIMS, offsetof(nx_conv_params, input_dilation)},
+    {"groups", NX_FIELD_INT, offsetof(nx_conv_params, groups)},
+    {"flip", NX_FIELD_BOOL, offsetof(nx_conv_params, flip)},
+};
+
+const nx_prim nx_prim_Convolution = {
+    .name = "Convolution",
+    .id = NX_PRIM_Convolution,
+    .params_size = sizeof(nx_conv_params),
+    .fields = conv_fields,
+    .n_fields = 7,
+    .row_inputs = 1 << 1,
+    .infer = infer_conv,
+};
+
+/* `given` for all spatial dimensions, each at least `least`. */
+static bool spread(const char *what, const int *given, int n, int otherwise, int least, int ndim,
+                   nx_dims *out)
+{
+    if (n > 1 && n != ndim)
+        return nx_fail("[conv] %d numbers of %s do not fit %d spatial dimensions", n, what, ndim);
+    out->n = ndim;
+    for (int i = 0; i < ndim; i++) {
+        out->v[i] = n == 0 ? otherwise : given[n == 1 ? 0 : i];
+        if (out->v[i] < least)
+            return nx_fail("[conv] a %s of %d is not possible", what, out->v[i]);
+    }
+    return true;
+}
+
+nx_array *nx_conv(nx_array *input, nx_array *weight, const nx_conv_options *o, nx_stream *s)
+{
+    nx_conv_params p = {.groups = o->groups, .flip = o->flip};
+    if (!input || !weight || !check_shapes(input, weight, o->groups))
+        return NULL;
+    int ndim = input->ndim - 2;
+    nx_dtype dtype = nx_promote((nx_dtype)input->dtype, (nx_dtype)weight->dtype);
+    if (!nx_dtype_in((nx_dtype)input->dtype, NX_FLOATS) || !nx_dtype_in(dtype, NX_FLOATS))
+        return nx_fail_null("[conv] only floating types are possible, not %s and %s",
+                            nx_dtype_name((nx_dtype)input->dtype),
+                            nx_dtype_name((nx_dtype)weight->dtype));
+    if (!spread("stride", o->stride, o->n_stride, 1, 1, ndim, &p.stride) ||
+        !spread("padding", o->padding_low, o->n_low, 0, INT32_MIN, ndim, &p.padding_low) ||
+        !spread("padding", o->padding_high, o->n_high, 0, INT32_MIN, ndim, &p.padding_high) ||
+        !spread("kernel dilation", o->kernel_dilation, o->n_kernel, 1, 1, ndim,
+                &p.kernel_dilation) ||
+        !spread("input dilation", o->input_dilation, o->n_input, 1, 1, ndim, &p.input_dilation))
+        return NULL;
+    nx_array *in[2] = {nx_astype(input, dtype, s), nx_astype(weight, dtype, s)};
+    return nx_op(&nx_prim_Convolution, &p, in, 2, s);
+}
+
+static bool check_ndim(const nx_array *input, int ndim)
+{
+    return input->ndim == ndim + 2 ||
+           nx_fail("[conv%dd] an input of shape %s is not [N, %d spatial "
+                   "dimensions, C]",
+                   ndim, nx_shape_text(input->shape, input->ndim), ndim);
+}
+
+nx_array *nx_conv_nd(nx_array *input, nx_array *weight, int ndim, const int *stride,
+                     const int *padding, const int *dilation, int groups, nx_stream *s)
+{
+    nx_conv_options o = {.stride = stride,
+                         .padding_low = padding,
+                         .padding_high = padding,
+                         .kernel_dilation = dilation,
+                         .n_stride = ndim,
+                         .n_low = ndim,
+                         .n_high = ndim,
+                         .n_kernel = ndim,
+                         .groups = groups};
+    return input && check_ndim(input, ndim) ? nx_conv(input, weight, &o, s) : NULL;
+}
+
+nx_array *nx_conv_transpose(nx_array *input, nx_array *weight, int ndim, const int *stride,
+                            const int *padding, const int *dilation, const int *output_padding,
+                            int groups, nx_stream *s)
+{
+    int low[3], high[3];
+    if (!input || !weight || !check_ndim(input, ndim) || !check_shapes(input, weight, groups))
+        return NULL;
+    for (int i = 0; i < ndim; i++) {
+        int64_t reach = (int64_t)dilation[i] * (weight->shape[i + 1] - 1);
+        int64_t before = reach - padding[i], after = before + output_padding[i];
+        low[i] = (int)before;
+        high[i] = (int)after;
+        if (low[i] != before || high[i] != after)
+            return nx_fail_null("[conv_transpose] a padding of %d is too large", padding[i]);
+    }
+    nx_conv_options o = {.padding_low = low,
+                         .padding_high = high,
+                         .kernel_dilation = dilation,
+                         .input_dilation = stride,
+                         .n_low = ndim,
+                         .n_high = ndim,
+                         .n_kernel = ndim,
+                         .n_input = ndim,
+                         .groups = groups,
+                         .flip = true};
+    return nx_conv(input, weight, &o, s);
+}
