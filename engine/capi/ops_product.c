@@ -20,6 +20,12 @@ int mlx_tensordot_axis(mlx_array *res, const mlx_array a, const mlx_array b, int
     NX_GIVE(nx_tensordot_axis(NX_ARRAY(a), NX_ARRAY(b), axis, NX_STREAM(s)));
 }
 
+int mlx_einsum(mlx_array *res, const char *subscripts, const mlx_vector_array operands,
+               const mlx_stream s)
+{
+    NX_GIVE(nx_einsum(NX_POINTER(subscripts), NX_ARRAY_LIST(operands), NX_STREAM(s)));
+}
+
 int mlx_hadamard_transform(mlx_array *res, const mlx_array a, mlx_optional_float scale,
                            const mlx_stream s)
 {

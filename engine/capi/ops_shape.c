@@ -217,6 +217,12 @@ int mlx_diagonal(mlx_array *res, const mlx_array a, int offset, int axis1, int a
     NX_GIVE(nx_diagonal(NX_ARRAY(a), offset, axis1, axis2, NX_STREAM(s)));
 }
 
+int mlx_trace(mlx_array *res, const mlx_array a, int offset, int axis1, int axis2, mlx_dtype dtype,
+              const mlx_stream s)
+{
+    NX_GIVE(nx_trace(NX_ARRAY(a), offset, axis1, axis2, NX_DTYPE(dtype), NX_STREAM(s)));
+}
+
 /* ---- slices ---------------------------------------------------------------------------------- */
 
 int mlx_slice(mlx_array *res, const mlx_array a, const int *start, size_t start_num,

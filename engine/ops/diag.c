@@ -5,6 +5,7 @@
 #include "engine/ops/broadcast.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/index.h"
+#include "engine/ops/reduce.h"
 #include "engine/ops/shape.h"
 
 /* from, from + 1, ... as a constant. */
@@ -46,6 +47,13 @@ nx_array *nx_diagonal(nx_array *a, int offset, int axis1, int axis2, nx_stream *
     nx_array *out = nx_gather(a, indices, 2, axes, 2, sizes, a->ndim, s);
     out = nx_squeeze_axes(out, (int[]){axis1 + 1, axis2 + 1}, 2, s);
     return nx_moveaxis(out, 0, -1, s);
+}
+
+/* The sum of the diagonal as `dtype`, in the type sums of that have. */
+nx_array *nx_trace(nx_array *a, int offset, int axis1, int axis2, nx_dtype dtype, nx_stream *s)
+{
+    nx_array *diagonal = nx_diagonal(a, offset, axis1, axis2, s);
+    return diagonal ? nx_sum(nx_astype(diagonal, dtype, s), (int[]){-1}, 1, false, s) : NULL;
 }
 
 nx_array *nx_diag(nx_array *a, int k, nx_stream *s)

@@ -16,6 +16,10 @@ nx_array *nx_inner(nx_array *a, nx_array *b, nx_stream *s); /* over the last axi
 nx_array *nx_outer(nx_array *a, nx_array *b, nx_stream *s); /* of both flattened */
 nx_array *nx_kron(nx_array *a, nx_array *b, nx_stream *s);
 
+/* einsum.c. "ij,jk->ik"; "..." stands for dimensions that broadcast; without "->" the letters that
+ * appear once are the result, in alphabetical order. */
+nx_array *nx_einsum(const char *subscripts, nx_array *const *operands, int n, nx_stream *s);
+
 /* hadamard.c: over the last axis, in float16, bfloat16 or float32. scale NaN: 1 / sqrt(n). */
 nx_array *nx_hadamard_transform(nx_array *a, float scale, nx_stream *s);
 

@@ -230,6 +230,15 @@ def test_diagonals():
     check_error("diagonal", (3,), args=(0, 0, 1))
 
 
+def test_trace():
+    for dtype in ("int8", "bool", "float16", "float32", "uint32"):
+        check("trace", (3, 4, 5), args=(1, 0, 2, dtype), dtypes=["float32", "int8", "bool"], low=0,
+              ref=lambda x: mx.trace(x, 1, 0, 2, getattr(mx, "bool_" if dtype == "bool" else dtype)))
+    check("trace", (0, 3), args=(0, 0, 1, "float32"), ref=mx.trace)
+    check_error("trace", (3,), args=(0, 0, 1, "float32"), ref=mx.trace)
+    check_error("trace", (3, 3), args=(0, 0, 0, "float32"), ref=lambda x: mx.trace(x, 0, 0, 0))
+
+
 def test_meshgrid():
     parts = [numbers((n,), "float32", seed=n) for n in (2, 3, 4)]
     for some in (parts, parts[:2], parts[:1]):
