@@ -25,6 +25,9 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_GatherAxis] = {NX_FN(gather_axis), NULL},
     [NX_PRIM_Scatter] = {NX_FN(scatter), NULL},
     [NX_PRIM_ScatterAxis] = {NX_FN(scatter_axis), NULL},
+    [NX_PRIM_MaskedScatter] = {NX_FN(masked_scatter), NULL},
+    [NX_PRIM_Convolution] = {NX_FN(conv), NX_FN(conv_workspace)},
+    [NX_PRIM_Hadamard] = {NX_FN(hadamard), NX_FN(hadamard_workspace)},
 #define NX_ELEM1(name, ...) [NX_PRIM_##name] = {NX_FN(elementwise_##name), NULL},
 #define NX_ELEM2(name, ...) [NX_PRIM_##name] = {NX_FN(elementwise_##name), NULL},
 #include "engine/ops/elementwise.def"
@@ -39,9 +42,6 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_ToFP8] = {NX_FN(to_fp8), NULL},
     [NX_PRIM_FromFP8] = {NX_FN(from_fp8), NULL},
     [NX_PRIM_RandomBits] = {NX_FN(random_bits), NULL},
-    [NX_PRIM_MaskedScatter] = {NX_FN(masked_scatter), NULL},
-    [NX_PRIM_Convolution] = {NX_FN(conv), NX_FN(conv_workspace)},
-    [NX_PRIM_Hadamard] = {NX_FN(hadamard), NX_FN(hadamard_workspace)},
 
     [NX_PRIM_Matmul] = {NX_FN(matmul), NX_FN(matmul_workspace)},
     [NX_PRIM_AddMM] = {NX_FN(addmm), NX_FN(matmul_workspace)},
