@@ -6,9 +6,8 @@ import pytest
 import mlxc
 from oracle import check, check_error, compare, from_mx, numbers, to_mx
 
-# MLX computes float64 in float32; that ours does not is seen in test_double.
-ABSOLUTE = {"float32": 2e-5, "float64": 1e-4, "float16": 2e-2, "bfloat16": 2e-1}
-RELATIVE = {"float64": 1e-4}
+# float64 is in test_double: MLX computes it in float32, and stops the process where there are groups.
+ABSOLUTE = {"float32": 2e-5, "float16": 2e-2, "bfloat16": 2e-1}
 TYPES = list(ABSOLUTE)
 
 
@@ -40,14 +39,14 @@ def direct(x, w, stride, low, high, dilation, spread, groups, flip):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_conv(dtype):
     for args in [(1, 0, 1, 1), (2, 1, 1, 1), (1, 2, 3, 1), (3, 4, 2, 1)]:
-        check("conv1d", (2, 20, 5), (7, 3, 5), args=args, dtypes=[dtype], atol=ABSOLUTE, rtol=RELATIVE)
-    check("conv1d", (2, 20, 6), (4, 3, 3), args=(1, 1, 1, 2), dtypes=[dtype], atol=ABSOLUTE, rtol=RELATIVE)
-    check("conv1d", (2, 20, 6), (6, 3, 1), args=(1, 1, 1, 6), dtypes=[dtype], atol=ABSOLUTE, rtol=RELATIVE)
+        check("conv1d", (2, 20, 5), (7, 3, 5), args=args, dtypes=[dtype], atol=ABSOLUTE)
+    check("conv1d", (2, 20, 6), (4, 3, 3), args=(1, 1, 1, 2), dtypes=[dtype], atol=ABSOLUTE)
+    check("conv1d", (2, 20, 6), (6, 3, 1), args=(1, 1, 1, 6), dtypes=[dtype], atol=ABSOLUTE)
     for (s, p, d, g) in [((1, 1), (0, 0), (1, 1), 1), ((2, 1), (1, 0), (1, 2), 1), ((1, 1), (1, 1), (1, 1), 2)]:
-        check("conv2d", (2, 9, 11, 4), (6, 3, 3, 4 // g), args=(*s, *p, *d, g), dtypes=[dtype], atol=ABSOLUTE, rtol=RELATIVE,
+        check("conv2d", (2, 9, 11, 4), (6, 3, 3, 4 // g), args=(*s, *p, *d, g), dtypes=[dtype], atol=ABSOLUTE,
               ref=lambda x, w: mx.conv2d(x, w, s, p, d, g))
     check("conv3d", (2, 5, 6, 7, 3), (4, 2, 3, 2, 3), args=(1, 2, 1, 1, 0, 1, 1, 1, 2, 1), dtypes=[dtype],
-          atol=ABSOLUTE, rtol=RELATIVE, ref=lambda x, w: mx.conv3d(x, w, (1, 2, 1), (1, 0, 1), (1, 1, 2), 1))
+          atol=ABSOLUTE, ref=lambda x, w: mx.conv3d(x, w, (1, 2, 1), (1, 0, 1), (1, 1, 2), 1))
 
 
 def test_double():
