@@ -27,7 +27,8 @@ typedef struct {
     bool centred; /* layer norm */
 } job;
 
-static float add_lanes(float *lane)
+/* All loops over lanes have constant bounds, so that the lanes stay in registers. */
+static inline float add_lanes(float *lane)
 {
     for (int h = LANES / 2; h; h /= 2)
         for (int l = 0; l < h; l++)
@@ -35,28 +36,42 @@ static float add_lanes(float *lane)
     return lane[0];
 }
 
+/* The last n < LANES elements, filled up with `rest`. */
+static inline void fill_lanes(float *lane, const float *x, int n, float rest)
+{
+    for (int l = 0; l < LANES; l++)
+        lane[l] = rest;
+    memcpy(lane, x, (size_t)n * sizeof *lane);
+}
+
 static float sum_of(const float *x, int n)
 {
-    float lane[LANES] = {0};
-    int i = 0;
+    float lane[LANES] = {0}, last[LANES];
+    int64_t i = 0; /* of pointer width: an int that may wrap keeps loops from vectorising */
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < LANES; l++)
             lane[l] += x[i + l];
-    for (int l = 0; i + l < n; l++)
-        lane[l] += x[i + l];
+    if (i < n) {
+        fill_lanes(last, x + i, n - (int)i, 0);
+        for (int l = 0; l < LANES; l++)
+            lane[l] += last[l];
+    }
     return add_lanes(lane);
 }
 
 /* Of (x - mean)^2. */
 static float squares_of(const float *x, int n, float mean)
 {
-    float lane[LANES] = {0};
-    int i = 0;
+    float lane[LANES] = {0}, last[LANES];
+    int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < LANES; l++)
             lane[l] = K_FMA(x[i + l] - mean, x[i + l] - mean, lane[l]);
-    for (int l = 0; i + l < n; l++)
-        lane[l] = K_FMA(x[i + l] - mean, x[i + l] - mean, lane[l]);
+    if (i < n) {
+        fill_lanes(last, x + i, n - (int)i, mean);
+        for (int l = 0; l < LANES; l++)
+            lane[l] = K_FMA(last[l] - mean, last[l] - mean, lane[l]);
+    }
     return add_lanes(lane);
 }
 

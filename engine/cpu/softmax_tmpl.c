@@ -29,7 +29,7 @@ static float max_of(const float *x, int n, float top)
     float lane[LANES];
     for (int l = 0; l < LANES; l++)
         lane[l] = top;
-    int i = 0;
+    int64_t i = 0; /* of pointer width: an int that may wrap keeps loops from vectorising */
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < LANES; l++)
             lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
@@ -47,7 +47,7 @@ static double exp_of(const float *x, float *y, int n, float top)
     NX_INDEPENDENT
     for (int i = 0; i < n; i++)
         y[i] = k_exp_f32(x[i] - top);
-    int i = 0;
+    int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < LANES; l++)
             lane[l] += y[i + l];
