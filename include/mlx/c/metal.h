@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 int mlx_metal_is_available(bool *res);
-/* Records the GPU's work to the file at path. */
+/* Records the GPU's work to the file at path; where there is no Metal, nothing happens. */
 int mlx_metal_start_capture(const char *path);
 int mlx_metal_stop_capture(void);
 
