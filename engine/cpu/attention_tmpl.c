@@ -184,18 +184,39 @@ static void load_q(tile *t, int64_t d0, int64_t n)
     }
 }
 
-/* Keys key.. (n of them), dimensions d0.. (nd), as panel[d][64]. */
+/* Four rows of nd numbers as columns: to[d][64]. */
+static void put_columns(const float (*row)[DEPTH], int64_t nd, float *to)
+{
+    int64_t d = 0;
+#if defined(__x86_64__)
+    for (; d + 4 <= nd; d += 4) {
+        __m128 a = _mm_loadu_ps(row[0] + d), b = _mm_loadu_ps(row[1] + d);
+        __m128 c = _mm_loadu_ps(row[2] + d), e = _mm_loadu_ps(row[3] + d);
+        _MM_TRANSPOSE4_PS(a, b, c, e);
+        _mm_storeu_ps(to + d * KEYS, a);
+        _mm_storeu_ps(to + (d + 1) * KEYS, b);
+        _mm_storeu_ps(to + (d + 2) * KEYS, c);
+        _mm_storeu_ps(to + (d + 3) * KEYS, e);
+    }
+#endif
+    for (; d < nd; d++)
+        for (int i = 0; i < 4; i++)
+            to[d * KEYS + i] = row[i][d];
+}
+
+/* Keys key.. (n of them), dimensions d0.. (nd), as panel[d][64]; zeros after the last key. */
 static void load_k(tile *t, int64_t key, int n, int64_t d0, int64_t nd)
 {
     const nx_view *k = t->j->k;
     int64_t at = t->b * k->strides[0] + t->kv * k->strides[1] + d0 * k->strides[3];
-    float row[DEPTH];
-    if (n < KEYS)
-        memset(t->panel, 0, sizeof t->panel);
-    for (int i = 0; i < n; i++) {
-        floats_at(k, at + (key + i) * k->strides[2], k->strides[3], nd, row);
-        for (int64_t d = 0; d < nd; d++)
-            t->panel[d * KEYS + i] = row[d];
+    float row[4][DEPTH];
+    for (int i = 0; i < KEYS; i += 4) {
+        for (int r = 0; r < 4; r++)
+            if (i + r < n)
+                floats_at(k, at + (key + i + r) * k->strides[2], k->strides[3], nd, row[r]);
+            else
+                memset(row[r], 0, sizeof row[r]);
+        put_columns(row, nd, t->panel + i);
     }
 }
 
@@ -262,9 +283,13 @@ static float soften(tile *t, int i, int64_t key, int n)
         s[c] = -INFINITY;
     for (int c = end; c < KEYS; c++)
         s[c] = -INFINITY;
-    float top = t->max[i];
-    for (int c = 0; c < KEYS; c++)
-        top = s[c] > top ? s[c] : top;
+    float top = t->max[i], tops[16];
+    memcpy(tops, s, sizeof tops);
+    for (int c = 16; c < KEYS; c += 16)
+        for (int e = 0; e < 16; e++)
+            tops[e] = s[c + e] > tops[e] ? s[c + e] : tops[e];
+    for (int e = 0; e < 16; e++)
+        top = tops[e] > top ? tops[e] : top;
     if (top == -INFINITY && begin < end) /* all hidden so far, or not a number */
         for (int c = begin; c < end; c++)
             top = s[c] != s[c] ? 0 : top;
