@@ -1,0 +1,188 @@
+/*
+ * nexus.h: libnexus, a language model in your process.
+ *
+ *     nexus_model *m;
+ *     nexus_session *s;
+ *     if (nexus_model_load("smollm2-135m-instruct", NULL, &m) || nexus_session_new(m, NULL, &s))
+ *         fprintf(stderr, "%s\n", nexus_error_message());
+ *     nexus_message ask[] = {{"user", "What is the capital of France?"}};
+ *     nexus_chat(s, ask, 1, NULL, print_piece, stdout, NULL);
+ *     nexus_session_free(s);
+ *     nexus_model_free(m);
+ *
+ * Status. Every function that can fail returns a nexus_status; 0 is good. The sentence that says
+ * what is wrong and what to do is nexus_error_message(), of the calling thread's last failure.
+ * Outputs are untouched on failure.
+ *
+ * Ownership. nexus_X_free frees what nexus_X_new or nexus_X_load made; NULL is fine. Text and id
+ * lists that a function hands out are freed with nexus_free. Parameters are borrowed for the call.
+ *
+ * Threads. The library owns one thread that drives the engine. Any function may be called from any
+ * thread. Callbacks come on the thread that called the function they were given to, never on the
+ * library's, while the next token is already being computed. A session runs one generation at a
+ * time: a second call waits. nexus_session_cancel may be called at any moment, also from a signal
+ * handler.
+ */
+#ifndef NEXUS_NEXUS_H
+#define NEXUS_NEXUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+typedef enum {
+    NEXUS_OK = 0,
+    NEXUS_ERROR = 1,           /* anything without a number of its own */
+    NEXUS_ERROR_ARGUMENT = 2,  /* the call's own arguments make no sense */
+    NEXUS_ERROR_NOT_FOUND = 3, /* no such file, folder or stored model */
+    NEXUS_ERROR_FORMAT = 4,    /* the file is not what it says, or broken */
+    NEXUS_ERROR_UNSUPPORTED = 5, /* a good file of a kind this version does not run */
+    NEXUS_ERROR_MEMORY = 6,    /* not enough memory */
+    NEXUS_ERROR_CONTEXT = 7,   /* the prompt is longer than the context */
+    NEXUS_ERROR_CANCELLED = 8,
+} nexus_status;
+
+const char *nexus_error_message(void);
+const char *nexus_version(void);
+void nexus_free(void *p);
+
+/* ---- models ---------------------------------------------------------------------------------- */
+
+typedef struct nexus_model nexus_model;
+
+/* Progress of a load, 0 to 1; return false to stop it. On the calling thread. */
+typedef bool (*nexus_progress_fn)(double fraction, void *user);
+
+typedef struct {
+    nexus_progress_fn progress; /* may be NULL */
+    void *user;
+    int threads; /* for all models of the process; 0: as many as the process may use */
+} nexus_load_options;
+
+/* `name` is a GGUF file, a folder (MLX or Hugging Face), or a name in the store
+ * (${XDG_DATA_HOME:-~/.local/share}/nexus/models). Weights are mapped, not read: loading takes
+ * milliseconds, and pages come with their first use. options may be NULL. */
+nexus_status nexus_model_load(const char *name, const nexus_load_options *options,
+                              nexus_model **out);
+void nexus_model_free(nexus_model *m);
+
+typedef struct {
+    char name[256];
+    char path[1024];
+    char format[16];       /* "gguf", "mlx", "huggingface" */
+    char family[64];       /* "llama" */
+    char quantization[64]; /* "Q4_1", "4-bit affine, group 64", "bfloat16" */
+    uint64_t parameters;   /* weights, a tied one once */
+    double bits_per_weight; /* stored bits, scales included, per parameter */
+    uint64_t bytes;        /* of the files */
+    int max_context;       /* tokens the model was made for */
+    int context;           /* the context memory_bytes is for */
+    uint64_t memory_bytes; /* to run at that context: weights, cache, activations, engine */
+} nexus_model_info;
+
+/* What a file or folder holds, without loading it; ctx 0: 4096 or the model's most, if less. */
+nexus_status nexus_inspect(const char *name, int ctx, nexus_model_info *out);
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+/* UTF-8 text to token ids. Invalid bytes become U+FFFD and are counted in *replaced (may be NULL).
+ * parse_special: texts of special tokens become those tokens. add_special: the tokens the model
+ * wants at the start (and end) are added. */
+nexus_status nexus_tokenize(nexus_model *m, const char *text, size_t length, bool add_special,
+                            bool parse_special, int32_t **ids, size_t *count, size_t *replaced);
+/* Token ids to UTF-8 text; special tokens are left out unless wanted. NUL-terminated. */
+nexus_status nexus_detokenize(nexus_model *m, const int32_t *ids, size_t count, bool special,
+                              char **text, size_t *length);
+
+typedef struct {
+    const char *role; /* "system", "user", "assistant" */
+    const char *content;
+} nexus_message;
+
+/* The prompt the model's own chat template makes of a conversation, ending where the assistant is
+ * to speak. */
+nexus_status nexus_render(nexus_model *m, const nexus_message *messages, size_t count,
+                          char **prompt);
+
+/* ---- generation ------------------------------------------------------------------------------ */
+
+/* A conversation's state: the model's memory (KV cache) of the tokens so far. What a new prompt
+ * shares with them at the start is not computed again. */
+typedef struct nexus_session nexus_session;
+
+typedef struct {
+    int context;            /* most tokens in all; 0: 4096, or the model's most if less */
+    const char *cache_type; /* "f16" (default), "bf16", "f32" */
+} nexus_session_options;
+
+nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *options,
+                               nexus_session **out);
+void nexus_session_free(nexus_session *s);
+/* Stops the running generation soon; it ends with stop_reason "cancelled". Safe in handlers. */
+void nexus_session_cancel(nexus_session *s);
+
+typedef struct {
+    int max_tokens;       /* 0: until the model stops or the context is full */
+    float temperature;    /* 0: always the likeliest token */
+    int top_k;            /* keep the k likeliest; 0: all */
+    float top_p;          /* keep the likeliest that together have this probability; 1: all */
+    float min_p;          /* drop what is less likely than this share of the likeliest; 0: none */
+    float repeat_penalty; /* divides the logits of tokens in the last 64; 1: none */
+    uint64_t seed;        /* of the sampler; 0: a new one each time */
+    const char *const *stop; /* texts that end the answer and are not part of it */
+    size_t stop_count;
+    bool logprobs;        /* fill nexus_piece.logprob (costs a pass over the vocabulary) */
+    bool ignore_eos;      /* do not stop at end-of-turn tokens (for measurements) */
+    nexus_progress_fn prefill; /* how far the prompt is read; may be NULL; gets `user` of the call */
+} nexus_generate_options;
+
+/* The defaults: 0.7 temperature, top_k 0, top_p 0.95, min_p 0, no penalty. */
+nexus_generate_options nexus_generate_defaults(void);
+
+typedef struct {
+    const char *text; /* whole UTF-8 characters; may be empty */
+    size_t length;
+    int32_t id;     /* the token that was generated; -1 for a rest without one at the end */
+    float logprob;  /* natural log of its probability before sampling filters; 0 unless asked */
+} nexus_piece;
+
+/* One token arrived. Return false to stop. */
+typedef bool (*nexus_piece_fn)(const nexus_piece *piece, void *user);
+
+typedef struct {
+    size_t prompt_tokens;
+    size_t cached_tokens; /* of the prompt, not computed again */
+    size_t generated_tokens;
+    double prefill_seconds;
+    double decode_seconds;
+    double time_to_first_token_seconds;
+    uint64_t peak_memory_bytes; /* most memory of the process so far, mapped weights included */
+    char stop_reason[16];       /* "eos", "stop", "length", "context", "cancelled" */
+} nexus_stats;
+
+/* Continues token ids. options NULL: the defaults; piece NULL: only statistics. A cancelled
+ * generation returns NEXUS_OK with that stop_reason. */
+nexus_status nexus_generate(nexus_session *s, const int32_t *prompt, size_t count,
+                            const nexus_generate_options *options, nexus_piece_fn piece, void *user,
+                            nexus_stats *stats);
+/* The same for a text that is continued as it stands, and for a conversation. */
+nexus_status nexus_complete(nexus_session *s, const char *text,
+                            const nexus_generate_options *options, nexus_piece_fn piece, void *user,
+                            nexus_stats *stats);
+nexus_status nexus_chat(nexus_session *s, const nexus_message *messages, size_t count,
+                        const nexus_generate_options *options, nexus_piece_fn piece, void *user,
+                        nexus_stats *stats);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

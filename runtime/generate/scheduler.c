@@ -1,0 +1,180 @@
+#include "runtime/generate/scheduler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+struct scheduler {
+    model *model;
+    nn nn;
+    NX_VEC(sequence *) active;
+    NX_VEC(sequence *) batch; /* of this step, in the order of its segments */
+};
+
+scheduler *scheduler_new(model *m)
+{
+    scheduler *s = nx_calloc(1, sizeof *s);
+    s->model = m;
+    nn_init(&s->nn);
+    return s;
+}
+
+void scheduler_free(scheduler *s)
+{
+    if (!s)
+        return;
+    nn_clear(&s->nn);
+    nx_vec_clear(&s->active);
+    nx_vec_clear(&s->batch);
+    free(s);
+}
+
+void scheduler_add(scheduler *s, sequence *q)
+{
+    NX_BUG_IF((size_t)q->cache->length >= q->tokens->n);
+    q->prompt_end = q->tokens->n;
+    q->ended = q->failed = false;
+    nx_vec_push(&s->active, q);
+}
+
+static void end(sequence *q)
+{
+    q->ended = true;
+}
+
+static void fail(sequence *q)
+{
+    snprintf(q->message, sizeof q->message, "%s", nx_error_message());
+    q->failed = q->ended = true;
+}
+
+/* Removes what has ended, keeping the order. After on_end a sequence may be gone. */
+static void sweep(scheduler *s)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < s->active.n; i++) {
+        sequence *q = s->active.at[i];
+        if (q->cancel && atomic_load(q->cancel))
+            end(q);
+        if (!q->ended)
+            s->active.at[kept++] = q;
+        else if (q->on_end)
+            q->on_end(q);
+    }
+    s->active.n = kept;
+}
+
+/* How many tokens of q enter this step, with `budget` prompt tokens left for the whole batch. */
+static int share(const sequence *q, int budget)
+{
+    size_t waiting = q->tokens->n - (size_t)q->cache->length;
+    if (waiting == 1)
+        return 1; /* a decoding sequence always moves on */
+    return waiting < (size_t)budget ? (int)waiting : budget;
+}
+
+/* Lays the tokens of the step end to end. A long prompt for which no budget is left waits. */
+static void fill_batch(scheduler *s, nn_segment *segments, int32_t **ids, nn_batch *b)
+{
+    int budget = SCHEDULER_CHUNK, total = 0, n = 0;
+    s->batch.n = 0;
+    *ids = nx_malloc((SCHEDULER_CHUNK + s->active.n) * sizeof **ids);
+    for (size_t i = 0; i < s->active.n; i++) {
+        sequence *q = s->active.at[i];
+        int count = share(q, budget);
+        size_t from = (size_t)q->cache->length;
+        if (count == 0)
+            continue;
+        nx_vec_push(&s->batch, q);
+        memcpy(*ids + total, q->tokens->at + from, (size_t)count * sizeof **ids);
+        segments[n++] = (nn_segment){total, count, q->cache, from + (size_t)count == q->tokens->n};
+        total += count;
+        budget -= count > 1 ? count : 0;
+    }
+    b->segments = segments;
+    b->n_segments = n;
+    b->n_tokens = total;
+}
+
+/* Evaluates the caches, where no logits were asked for: a piece of a prompt. */
+static bool eval_caches(const nn_batch *b)
+{
+    mlx_vector_array all = mlx_vector_array_new();
+    for (int i = 0; i < b->n_segments; i++)
+        for (int l = 0; l < b->segments[i].cache->n_layers; l++) {
+            mlx_vector_array_append_value(all, b->segments[i].cache->layers[l].k);
+            mlx_vector_array_append_value(all, b->segments[i].cache->layers[l].v);
+        }
+    bool ok = mlx_eval(all) == 0;
+    mlx_vector_array_free(all);
+    return ok;
+}
+
+static void choose(scheduler *s, sequence *q, const float *logits)
+{
+    int vocab = s->model->vocab_size;
+    int32_t id = sampler_next(q->sampler, logits, q->tokens->at, q->tokens->n);
+    if (id < 0) {
+        fail(q);
+        return;
+    }
+    float logprob = q->logprobs ? sampler_logprob(logits, vocab, id) : 0;
+    nx_vec_push(q->tokens, id);
+    if (!q->on_token(q, id, logprob))
+        end(q);
+}
+
+/* Caches move on; each sequence with logits chooses; the others report their prompt's progress. */
+static void deliver(scheduler *s, const nn_batch *b, const float *logits)
+{
+    int row = 0;
+    for (int i = 0; i < b->n_segments; i++) {
+        sequence *q = s->batch.at[i];
+        nn_cache_advance(q->cache, b->segments[i].count);
+        if (q->on_prefill && (size_t)q->cache->length <= q->prompt_end)
+            q->on_prefill(q, (size_t)q->cache->length, q->prompt_end);
+        if (b->segments[i].wants_logits)
+            choose(s, q, logits + (size_t)row++ * (size_t)s->model->vocab_size);
+    }
+}
+
+/* One pass: the logits into *out (empty where no segment wants any). The scope lets go of its
+ * temporaries before they are evaluated, so that each lives only as long as the graph needs it. */
+static bool run(scheduler *s, nn_batch *b, const int32_t *ids, mlx_array *out)
+{
+    nn *c = &s->nn;
+    b->tokens = nn_own(c, 0, mlx_array_new_data(ids, &b->n_tokens, 1, MLX_INT32));
+    mlx_array y = s->model->arch->forward(c, s->model, b);
+    if (y.ctx)
+        y = nn_astype(c, y, MLX_FLOAT32);
+    bool built = !c->failed && (!y.ctx || mlx_array_set(out, y) == 0);
+    nn_reset(c);
+    if (!built)
+        return false;
+    return out->ctx ? mlx_array_eval(*out) == 0 : eval_caches(b);
+}
+
+bool scheduler_step(scheduler *s)
+{
+    sweep(s);
+    if (s->active.n == 0)
+        return false;
+    nn_segment *segments = nx_malloc(s->active.n * sizeof *segments);
+    int32_t *ids;
+    nn_batch b = {0};
+    fill_batch(s, segments, &ids, &b);
+    mlx_array logits = {0};
+    if (run(s, &b, ids, &logits)) {
+        deliver(s, &b, logits.ctx ? mlx_array_data_float32(logits) : NULL);
+    } else {
+        for (size_t i = 0; i < s->batch.n; i++)
+            fail(s->batch.at[i]);
+    }
+    mlx_array_free(logits);
+    free(segments);
+    free(ids);
+    sweep(s);
+    return s->active.n > 0;
+}

@@ -1,0 +1,681 @@
+/*
+ * nexus.c: libnexus's C interface: handles, threads and status codes around the parts.
+ *
+ * The engine thread (nn/engine.h) loads models and runs the scheduler; a generation hands its tokens
+ * over in a queue, from which the calling thread takes them, makes text and calls back.
+ */
+#include "nexus/nexus.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "base/utf8.h"
+#include "runtime/catalog/package.h"
+#include "runtime/generate/scheduler.h"
+#include "runtime/generate/stopper.h"
+#include "runtime/nn/engine.h"
+#include "runtime/text/chat_template.h"
+#include "runtime/text/detok.h"
+#include "runtime/text/tokenizer.h"
+
+struct nexus_model {
+    _Atomic int refs; /* the handle, and each session */
+    package package;
+    model *model;
+    tokenizer *tokenizer;
+    chat_template *chat;
+    scheduler *scheduler; /* engine thread only */
+    bool driving;         /* engine thread only: a step is queued */
+};
+
+struct nexus_session {
+    nexus_model *model;
+    nn_cache cache;
+    token_vec tokens; /* what the cache holds, and perhaps one more */
+    int context;
+    pthread_mutex_t use; /* one generation at a time */
+    atomic_bool cancel;
+};
+
+const char *nexus_error_message(void)
+{
+    return nx_error_message();
+}
+
+const char *nexus_version(void)
+{
+    return NEXUS_VERSION;
+}
+
+void nexus_free(void *p)
+{
+    free(p);
+}
+
+/* ---- models ----------------------------------------------------------------------------------- */
+
+/* The jinja source of a folder: chat_template.jinja, or tokenizer_config.json's entry. */
+static char *folder_template(const package *p)
+{
+    nx_str path = {0}, text = {0};
+    nx_str_printf(&path, "%s/chat_template.jinja", p->path);
+    if (nx_os_is_file(nx_str_cstr(&path)) &&
+        nx_os_read_file(nx_str_cstr(&path), &text, 16 << 20)) {
+        nx_str_clear(&path);
+        return nx_str_take(&text);
+    }
+    nx_str_truncate(&path, 0);
+    nx_str_printf(&path, "%s/tokenizer_config.json", p->path);
+    json_t *config = nx_os_is_file(nx_str_cstr(&path)) ? nx_json_load_file(nx_str_cstr(&path)) : NULL;
+    const json_t *t = nx_json_get(config, "chat_template");
+    const char *source = json_string_value(t);
+    size_t i;
+    json_t *entry;
+    if (json_is_array(t)) /* several by name: the one called default */
+        json_array_foreach(t, i, entry)
+            if (strcmp(nx_json_get_str(entry, "name", ""), "default") == 0)
+                source = nx_json_get_str(entry, "template", NULL);
+    char *copy = source ? nx_strdup(source) : NULL;
+    json_decref(config);
+    nx_str_clear(&path);
+    nx_str_clear(&text);
+    return copy;
+}
+
+static char *template_source(const package *p)
+{
+    if (!p->is_gguf)
+        return folder_template(p);
+    nx_slice s = nx_gguf_get_str(p->source.ggufs.at[0], "tokenizer.chat_template");
+    return s.data ? nx_strndup(s.data, s.len) : NULL;
+}
+
+static char *token_text(const tokenizer *t, int32_t id)
+{
+    nx_slice s = id < 0 ? (nx_slice){"", 0} : tok_token(t, id);
+    return nx_strndup(s.data ? s.data : "", s.len);
+}
+
+static bool load_text(nexus_model *m)
+{
+    const package *p = &m->package;
+    m->tokenizer = p->is_gguf ? tok_from_gguf(p->source.ggufs.at[0]) : tok_from_json(p->path);
+    if (!m->tokenizer)
+        return false;
+    char *source = template_source(p);
+    char *bos = token_text(m->tokenizer, tok_bos(m->tokenizer));
+    char *eos = token_text(m->tokenizer, tok_eos(m->tokenizer));
+    m->chat = chat_template_new(source, bos, eos);
+    free(source);
+    free(bos);
+    free(eos);
+    if (m->chat && chat_template_is_fallback(m->chat))
+        nx_info("%s brings no chat template: ChatML is used", p->name);
+    return m->chat != NULL;
+}
+
+typedef struct {
+    nexus_model *m;
+    int threads;
+    nexus_status status;
+} load_job;
+
+static bool load_weights(void *arg)
+{
+    load_job *j = arg;
+    nexus_model *m = j->m;
+    const nexus_engine *ext = engine_extensions();
+    if (ext && j->threads > 0)
+        ext->set_threads(j->threads);
+    if (!model_load_weights(m->model, &m->package.source, m->package.quant, m->package.is_gguf)) {
+        j->status = NEXUS_ERROR_FORMAT;
+        return false;
+    }
+    m->scheduler = scheduler_new(m->model);
+    return true;
+}
+
+static bool free_on_engine(void *arg)
+{
+    nexus_model *m = arg;
+    scheduler_free(m->scheduler);
+    model_free(m->model);
+    return true;
+}
+
+static void model_unref(nexus_model *m)
+{
+    if (atomic_fetch_sub(&m->refs, 1) != 1)
+        return;
+    engine_run(free_on_engine, m);
+    tok_free(m->tokenizer);
+    chat_template_free(m->chat);
+    package_clear(&m->package);
+    free(m);
+}
+
+static bool report(const nexus_load_options *o, double fraction)
+{
+    return !o || !o->progress || o->progress(fraction, o->user);
+}
+
+static nexus_status load_parts(nexus_model *m, const char *name, const nexus_load_options *o)
+{
+    nexus_status status = package_open(&m->package, name);
+    if (status)
+        return status;
+    if (!report(o, 0.1))
+        return NEXUS_ERROR_CANCELLED;
+    m->model = model_configure(&m->package.config);
+    if (!m->model) {
+        nx_fail_in("[%s]", m->package.path);
+        return model_arch_find(m->package.arch) ? NEXUS_ERROR_FORMAT : NEXUS_ERROR_UNSUPPORTED;
+    }
+    if (!load_text(m)) {
+        nx_fail_in("[%s]", m->package.path);
+        return NEXUS_ERROR_FORMAT;
+    }
+    if (!report(o, 0.5))
+        return NEXUS_ERROR_CANCELLED;
+    load_job job = {.m = m, .threads = o ? o->threads : 0};
+    if (!engine_run(load_weights, &job))
+        return job.status ? job.status : NEXUS_ERROR;
+    return report(o, 1) ? NEXUS_OK : NEXUS_ERROR_CANCELLED;
+}
+
+nexus_status nexus_model_load(const char *name, const nexus_load_options *options,
+                              nexus_model **out)
+{
+    nexus_model *m = nx_calloc(1, sizeof *m);
+    atomic_init(&m->refs, 1);
+    nexus_status status = load_parts(m, name, options);
+    if (status) {
+        char message[1024];
+        snprintf(message, sizeof message, "%s", nx_error_message());
+        model_unref(m);
+        nx_fail("%s", status == NEXUS_ERROR_CANCELLED ? "loading was stopped" : message);
+        return status;
+    }
+    *out = m;
+    return NEXUS_OK;
+}
+
+void nexus_model_free(nexus_model *m)
+{
+    if (m)
+        model_unref(m);
+}
+
+nexus_status nexus_inspect(const char *name, int ctx, nexus_model_info *out)
+{
+    package p;
+    nexus_status status = package_open(&p, name);
+    if (status)
+        return status;
+    model *m = model_configure(&p.config);
+    if (m)
+        status = package_describe(&p, m, ctx, out);
+    else
+        status = model_arch_find(p.arch) ? NEXUS_ERROR_FORMAT : NEXUS_ERROR_UNSUPPORTED;
+    if (status)
+        nx_fail_in("[%s]", p.path);
+    model_free(m);
+    package_clear(&p);
+    return status;
+}
+
+/* ---- text ------------------------------------------------------------------------------------- */
+
+nexus_status nexus_tokenize(nexus_model *m, const char *text, size_t length, bool add_special,
+                            bool parse_special, int32_t **ids, size_t *count, size_t *replaced)
+{
+    tok_ids out = {0};
+    unsigned flags = (add_special ? TOK_ADD_SPECIAL : 0) | (parse_special ? TOK_PARSE_SPECIAL : 0);
+    if (!tok_encode(m->tokenizer, text, length, flags, &out, replaced)) {
+        nx_vec_clear(&out);
+        return NEXUS_ERROR;
+    }
+    *ids = out.at ? out.at : nx_malloc(sizeof **ids);
+    *count = out.n;
+    return NEXUS_OK;
+}
+
+nexus_status nexus_detokenize(nexus_model *m, const int32_t *ids, size_t count, bool special,
+                              char **text, size_t *length)
+{
+    nx_str out = {0};
+    if (!tok_decode(m->tokenizer, ids, count, special, &out)) {
+        nx_str_clear(&out);
+        return NEXUS_ERROR_ARGUMENT;
+    }
+    *length = out.len;
+    *text = nx_str_take(&out);
+    return NEXUS_OK;
+}
+
+nexus_status nexus_render(nexus_model *m, const nexus_message *messages, size_t count,
+                          char **prompt)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_t *content = json_string(messages[i].content);
+        if (!content) { /* invalid UTF-8 */
+            nx_str clean = {0};
+            nx_utf8_replace(&clean, messages[i].content, strlen(messages[i].content));
+            content = json_string(nx_str_cstr(&clean));
+            nx_str_clear(&clean);
+        }
+        json_t *message = json_pack("{s:s, s:o}", "role", messages[i].role, "content", content);
+        json_array_append_new(list, message);
+    }
+    nx_str out = {0};
+    chat_request request = {.messages = list, .add_generation_prompt = true};
+    bool ok = chat_template_render(m->chat, &request, &out);
+    json_decref(list);
+    if (ok)
+        *prompt = nx_str_take(&out);
+    nx_str_clear(&out);
+    return ok ? NEXUS_OK : NEXUS_ERROR;
+}
+
+/* ---- sessions --------------------------------------------------------------------------------- */
+
+nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *options,
+                               nexus_session **out)
+{
+    mlx_dtype type;
+    if (!nn_cache_type(options ? options->cache_type : NULL, &type))
+        return NEXUS_ERROR_ARGUMENT;
+    int wanted = options ? options->context : 0;
+    if (wanted < 0 || wanted > m->model->max_context) {
+        nx_fail("a context of %d tokens is not possible: the model was made for at most %d", wanted,
+                m->model->max_context);
+        return NEXUS_ERROR_ARGUMENT;
+    }
+    nexus_session *s = nx_calloc(1, sizeof *s);
+    s->model = m;
+    s->context = package_context(m->model, wanted);
+    atomic_fetch_add(&m->refs, 1);
+    pthread_mutex_init(&s->use, NULL);
+    nn_cache_init(&s->cache, m->model->n_layers, m->model->n_kv_heads, m->model->head_dim, type,
+                  s->context);
+    *out = s;
+    return NEXUS_OK;
+}
+
+static bool clear_cache(void *arg)
+{
+    nn_cache_clear(arg);
+    return true;
+}
+
+void nexus_session_free(nexus_session *s)
+{
+    if (!s)
+        return;
+    pthread_mutex_lock(&s->use); /* a running generation ends first */
+    pthread_mutex_unlock(&s->use);
+    engine_run(clear_cache, &s->cache);
+    nx_vec_clear(&s->tokens);
+    pthread_mutex_destroy(&s->use);
+    model_unref(s->model);
+    free(s);
+}
+
+void nexus_session_cancel(nexus_session *s)
+{
+    atomic_store(&s->cancel, true);
+}
+
+/* ---- generation ------------------------------------------------------------------------------- */
+
+nexus_generate_options nexus_generate_defaults(void)
+{
+    return (nexus_generate_options){.temperature = 0.7f, .top_p = 0.95f, .repeat_penalty = 1};
+}
+
+typedef struct {
+    int32_t id;
+    float logprob;
+} token_item;
+
+/* One nexus_generate: written by the engine thread, read by the calling thread. */
+typedef struct {
+    nexus_session *session;
+    const nexus_generate_options *options;
+    sequence sequence;
+    sampler *sampler;
+    pthread_mutex_t lock;
+    pthread_cond_t arrived;
+    NX_VEC(token_item) items;
+    size_t taken;
+    size_t prefilled, reported; /* prompt tokens read, and told to the caller */
+    bool ended;
+    double started, first_token; /* seconds; first_token 0: none yet */
+    const char *stop_reason;
+} generation;
+
+/* Engine thread. End-of-turn tokens are counted as generated, and end the text before them. */
+static bool token_arrived(sequence *q, int32_t id, float logprob)
+{
+    generation *g = q->user;
+    size_t n = q->tokens->n - q->prompt_end;
+    bool more = false;
+    if (!g->options->ignore_eos && tok_is_eog(g->session->model->tokenizer, id))
+        g->stop_reason = "eos";
+    else if (g->options->max_tokens > 0 && n >= (size_t)g->options->max_tokens)
+        g->stop_reason = "length";
+    else if (q->tokens->n >= (size_t)g->session->context)
+        g->stop_reason = "context";
+    else
+        more = true;
+    pthread_mutex_lock(&g->lock);
+    if (g->first_token == 0)
+        g->first_token = nx_os_seconds();
+    nx_vec_push(&g->items, (token_item){id, logprob});
+    pthread_cond_signal(&g->arrived);
+    pthread_mutex_unlock(&g->lock);
+    return more;
+}
+
+/* Engine thread. */
+static void prompt_moved(sequence *q, size_t done, size_t total)
+{
+    generation *g = q->user;
+    pthread_mutex_lock(&g->lock);
+    g->prefilled = done;
+    pthread_cond_signal(&g->arrived);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void drive(void *arg);
+
+static void drive_again(nexus_model *m, bool more)
+{
+    m->driving = more;
+    if (more)
+        engine_post(drive, m);
+}
+
+/* Tells the callers whose sequences have ended. */
+static void end_generation(generation *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->ended = true;
+    pthread_cond_signal(&g->arrived);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void drive(void *arg)
+{
+    nexus_model *m = arg;
+    drive_again(m, scheduler_step(m->scheduler));
+}
+
+static void sequence_ended(sequence *q)
+{
+    end_generation(q->user);
+}
+
+static void start_generation(void *arg)
+{
+    generation *g = arg;
+    nexus_model *m = g->session->model;
+    scheduler_add(m->scheduler, &g->sequence);
+    if (!m->driving)
+        drive_again(m, true);
+}
+
+/* Keeps what the new prompt shares with the old tokens; at least one token is left to compute. */
+static void reuse_prefix(nexus_session *s, const int32_t *prompt, size_t count, size_t *cached)
+{
+    size_t most = (size_t)s->cache.length < count - 1 ? (size_t)s->cache.length : count - 1, n = 0;
+    while (n < most && s->tokens.at[n] == prompt[n])
+        n++;
+    nn_cache_truncate(&s->cache, (int)n);
+    s->tokens.n = 0;
+    nx_vec_reserve(&s->tokens, count);
+    memcpy(s->tokens.at, prompt, count * sizeof *prompt);
+    s->tokens.n = count;
+    *cached = n;
+}
+
+/* The calling thread's side: text, stop strings, callbacks. */
+typedef struct {
+    generation *g;
+    detok detok;
+    stopper stopper;
+    nx_str text, out;
+    nexus_piece_fn piece;
+    void *user;
+    size_t accepted; /* tokens that are part of the answer */
+    bool stopped;    /* by a stop string or the callback */
+    double last;     /* when the last token was taken */
+} reader;
+
+static bool hand_out(reader *r, int32_t id, float logprob)
+{
+    nexus_piece p = {nx_str_cstr(&r->out), r->out.len, id, logprob};
+    bool go_on = !r->piece || r->piece(&p, r->user);
+    nx_str_truncate(&r->out, 0);
+    return go_on;
+}
+
+static void read_token(reader *r, token_item item)
+{
+    generation *g = r->g;
+    r->accepted++;
+    r->last = nx_os_seconds();
+    nx_str_truncate(&r->text, 0);
+    if (!detok_push(&r->detok, item.id, &r->text))
+        nx_str_truncate(&r->text, 0); /* an id without text: a padding row of the vocabulary */
+    bool stop = stopper_push(&r->stopper, nx_str_cstr(&r->text), r->text.len, &r->out);
+    if (stop)
+        g->stop_reason = "stop";
+    if (!hand_out(r, item.id, item.logprob) && !stop) {
+        stop = true;
+        g->stop_reason = "cancelled";
+    }
+    if (stop) {
+        r->stopped = true;
+        atomic_store(&g->session->cancel, true);
+    }
+}
+
+/* With the lock held, which is let go while the caller is told. */
+static void read_progress(reader *r)
+{
+    generation *g = r->g;
+    double fraction = (double)g->prefilled / (double)g->sequence.prompt_end;
+    g->reported = g->prefilled;
+    pthread_mutex_unlock(&g->lock);
+    if (g->options->prefill && !g->options->prefill(fraction, r->user))
+        atomic_store(&g->session->cancel, true);
+    pthread_mutex_lock(&g->lock);
+}
+
+/* Takes tokens until the sequence has ended. After a stop, what still comes is dropped. */
+static void read_all(reader *r)
+{
+    generation *g = r->g;
+    pthread_mutex_lock(&g->lock);
+    for (;;) {
+        while (g->taken == g->items.n && !g->ended && g->reported == g->prefilled)
+            pthread_cond_wait(&g->arrived, &g->lock);
+        if (g->reported != g->prefilled) {
+            read_progress(r);
+            continue;
+        }
+        if (g->taken == g->items.n)
+            break;
+        token_item item = g->items.at[g->taken++];
+        pthread_mutex_unlock(&g->lock);
+        if (!r->stopped)
+            read_token(r, item);
+        pthread_mutex_lock(&g->lock);
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void read_rest(reader *r)
+{
+    if (r->stopped)
+        return;
+    nx_str_truncate(&r->text, 0);
+    detok_flush(&r->detok, &r->text);
+    if (r->text.len && stopper_push(&r->stopper, nx_str_cstr(&r->text), r->text.len, &r->out))
+        r->g->stop_reason = "stop";
+    stopper_flush(&r->stopper, &r->out);
+    if (r->out.len)
+        hand_out(r, -1, 0);
+}
+
+static void fill_stats(const generation *g, const reader *r, size_t cached, nexus_stats *out)
+{
+    const sequence *q = &g->sequence;
+    *out = (nexus_stats){.prompt_tokens = q->prompt_end, .cached_tokens = cached,
+                         .generated_tokens = r->accepted, .peak_memory_bytes = nx_os_rss_peak()};
+    if (g->first_token > 0) {
+        out->prefill_seconds = out->time_to_first_token_seconds = g->first_token - g->started;
+        out->decode_seconds = r->last > g->first_token ? r->last - g->first_token : 0;
+    }
+    snprintf(out->stop_reason, sizeof out->stop_reason, "%s",
+             g->stop_reason ? g->stop_reason : "cancelled");
+}
+
+static nexus_status run_generation(generation *g, size_t cached, nexus_piece_fn piece, void *user,
+                                   nexus_stats *stats)
+{
+    nexus_session *s = g->session;
+    reader r = {.g = g, .piece = piece, .user = user};
+    detok_init(&r.detok, s->model->tokenizer, false);
+    stopper_init(&r.stopper, g->options->stop, g->options->stop_count);
+    g->started = nx_os_seconds();
+    engine_post(start_generation, g);
+    read_all(&r);
+    nexus_status status = NEXUS_OK;
+    if (g->sequence.failed) {
+        nx_fail("%s", g->sequence.message);
+        status = strstr(g->sequence.message, "[malloc]") ? NEXUS_ERROR_MEMORY : NEXUS_ERROR;
+        nn_cache_truncate(&s->cache, 0);
+    } else {
+        read_rest(&r);
+        /* Tokens after a stop string are not part of the conversation. */
+        s->tokens.n = g->sequence.prompt_end + r.accepted;
+        if ((size_t)s->cache.length > s->tokens.n)
+            nn_cache_truncate(&s->cache, (int)s->tokens.n);
+        if (stats)
+            fill_stats(g, &r, cached, stats);
+    }
+    detok_clear(&r.detok);
+    stopper_clear(&r.stopper);
+    nx_str_clear(&r.text);
+    nx_str_clear(&r.out);
+    return status;
+}
+
+static nexus_status check_prompt(const nexus_session *s, const int32_t *prompt, size_t count)
+{
+    if (count == 0) {
+        nx_fail("the prompt is empty: there is nothing to continue");
+        return NEXUS_ERROR_ARGUMENT;
+    }
+    if (count >= (size_t)s->context) {
+        nx_fail("the prompt has %zu tokens, which does not fit a context of %d with room for an "
+                "answer: shorten it%s", count, s->context,
+                s->context < s->model->model->max_context ? " or ask for a larger context" : "");
+        return NEXUS_ERROR_CONTEXT;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (prompt[i] < 0 || prompt[i] >= s->model->model->vocab_size) {
+            nx_fail("token id %d is not in the model's vocabulary of %d", prompt[i],
+                    s->model->model->vocab_size);
+            return NEXUS_ERROR_ARGUMENT;
+        }
+    return NEXUS_OK;
+}
+
+static uint64_t fresh_seed(void)
+{
+    static _Atomic uint64_t turn;
+    return nx_os_monotonic_ns() ^ (uint64_t)nx_os_wall_ms() << 20 ^ atomic_fetch_add(&turn, 1) << 48;
+}
+
+static sampler *make_sampler(const nexus_session *s, const nexus_generate_options *o)
+{
+    sampler_options so = {o->temperature, o->top_k, o->top_p, o->min_p, o->repeat_penalty,
+                          o->seed ? o->seed : fresh_seed()};
+    return sampler_new(&so, s->model->model->vocab_size);
+}
+
+nexus_status nexus_generate(nexus_session *s, const int32_t *prompt, size_t count,
+                            const nexus_generate_options *options, nexus_piece_fn piece, void *user,
+                            nexus_stats *stats)
+{
+    nexus_generate_options defaults = nexus_generate_defaults();
+    generation g = {.session = s, .options = options ? options : &defaults};
+    pthread_mutex_lock(&s->use);
+    nexus_status status = check_prompt(s, prompt, count);
+    if (!status && !(g.sampler = make_sampler(s, g.options)))
+        status = NEXUS_ERROR_ARGUMENT;
+    if (!status) {
+        size_t cached;
+        atomic_store(&s->cancel, false);
+        reuse_prefix(s, prompt, count, &cached);
+        g.sequence = (sequence){.cache = &s->cache, .tokens = &s->tokens, .sampler = g.sampler,
+                                .logprobs = g.options->logprobs, .cancel = &s->cancel,
+                                .on_token = token_arrived,
+                                .on_prefill = prompt_moved, .on_end = sequence_ended, .user = &g};
+        pthread_mutex_init(&g.lock, NULL);
+        pthread_cond_init(&g.arrived, NULL);
+        status = run_generation(&g, cached, piece, user, stats);
+        pthread_cond_destroy(&g.arrived);
+        pthread_mutex_destroy(&g.lock);
+        nx_vec_clear(&g.items);
+    }
+    sampler_free(g.sampler);
+    pthread_mutex_unlock(&s->use);
+    return status;
+}
+
+static nexus_status generate_from_text(nexus_session *s, const char *text, bool add_special,
+                                       const nexus_generate_options *options, nexus_piece_fn piece,
+                                       void *user, nexus_stats *stats)
+{
+    int32_t *ids;
+    size_t count, replaced = 0;
+    nexus_status status =
+        nexus_tokenize(s->model, text, strlen(text), add_special, true, &ids, &count, &replaced);
+    if (status)
+        return status;
+    status = nexus_generate(s, ids, count, options, piece, user, stats);
+    free(ids);
+    return status;
+}
+
+nexus_status nexus_complete(nexus_session *s, const char *text,
+                            const nexus_generate_options *options, nexus_piece_fn piece, void *user,
+                            nexus_stats *stats)
+{
+    return generate_from_text(s, text, true, options, piece, user, stats);
+}
+
+nexus_status nexus_chat(nexus_session *s, const nexus_message *messages, size_t count,
+                        const nexus_generate_options *options, nexus_piece_fn piece, void *user,
+                        nexus_stats *stats)
+{
+    char *prompt;
+    nexus_status status = nexus_render(s->model, messages, count, &prompt);
+    if (status)
+        return status;
+    /* The template writes the special tokens itself. */
+    status = generate_from_text(s, prompt, false, options, piece, user, stats);
+    free(prompt);
+    return status;
+}
