@@ -1,0 +1,43 @@
+/*
+ * cli.h: what the verbs of the program share. A verb is one file and one row in main.c.
+ */
+#ifndef NX_CLI_CLI_H
+#define NX_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "nexus/nexus.h"
+
+enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+/* Verbs: argv[0] is the verb; the result is the exit code. */
+int cli_run(int argc, char **argv);
+int cli_info(int argc, char **argv);
+int cli_bench(int argc, char **argv);
+
+/* "nexus: " and the library's message on stderr; EXIT_FAILED, or EXIT_USAGE for wrong arguments. */
+int cli_fail(nexus_status status);
+
+/* Loads with a progress line on a terminal (only when it takes over a second) and Ctrl-C. */
+nexus_status cli_load(const char *name, int threads, nexus_model **out);
+
+/* A progress line on stderr, "reading the prompt  42%", when it lasts over a second and stderr is a
+ * terminal. */
+typedef struct {
+    const char *what;
+    double started;
+    bool shown;
+} cli_progress;
+void cli_progress_start(cli_progress *p, const char *what);
+void cli_progress_show(cli_progress *p, double fraction);
+void cli_progress_end(cli_progress *p); /* wipes the line */
+
+/* Ctrl-C: cancels this session (NULL: none yet). A second one ends the program at once. */
+void cli_interrupt_watch(nexus_session *s);
+bool cli_interrupted(void);
+
+/* "98.4 MB", "1.24 GB" */
+const char *cli_bytes(unsigned long long n, char *out, size_t size);
+
+#endif

@@ -1,0 +1,229 @@
+/* run.c: nexus run MODEL [PROMPT]: one answer, streamed. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "base/utf8.h"
+#include "cli/args.h"
+#include "cli/cli.h"
+
+typedef struct {
+    const char *system;
+    int max_tokens, top_k, ctx, threads;
+    double temp, top_p, min_p, repeat_penalty;
+    uint64_t seed;
+    const char *cache_type;
+    arg_texts stop;
+    bool raw, json, verbose;
+} run_options;
+
+/* What arrives while the answer is made. */
+typedef struct {
+    bool json, failed;
+    nx_str text;
+    json_t *ids, *logprobs;
+    cli_progress progress;
+    char last; /* byte written */
+} answer;
+
+static bool take_piece(const nexus_piece *p, void *user)
+{
+    answer *a = user;
+    cli_progress_end(&a->progress);
+    if (a->json) {
+        nx_str_add(&a->text, p->text, p->length);
+        if (p->id >= 0) {
+            json_array_append_new(a->ids, json_integer(p->id));
+            json_array_append_new(a->logprobs, json_real(p->logprob));
+        }
+        return true;
+    }
+    if (p->length == 0)
+        return true;
+    a->last = p->text[p->length - 1];
+    a->failed = fwrite(p->text, 1, p->length, stdout) != p->length || fflush(stdout) != 0;
+    return !a->failed;
+}
+
+static bool show_prefill(double fraction, void *user)
+{
+    cli_progress_show(&((answer *)user)->progress, fraction);
+    return true;
+}
+
+static void print_json(answer *a, const nexus_stats *s)
+{
+    json_t *o = json_pack(
+        "{s:s%, s:o, s:o, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:s}", "text", nx_str_cstr(&a->text),
+        a->text.len, "ids", json_incref(a->ids), "logprobs", json_incref(a->logprobs),
+        "prompt_tokens", (json_int_t)s->prompt_tokens, "cached_tokens", (json_int_t)s->cached_tokens,
+        "generated_tokens", (json_int_t)s->generated_tokens, "prefill_seconds", s->prefill_seconds,
+        "decode_seconds", s->decode_seconds, "time_to_first_token_seconds",
+        s->time_to_first_token_seconds, "peak_memory_bytes", (json_int_t)s->peak_memory_bytes,
+        "stop_reason", s->stop_reason);
+    char *text = json_dumps(o, JSON_REAL_PRECISION(9));
+    a->failed = printf("%s\n", text) < 0 || fflush(stdout) != 0;
+    free(text);
+    json_decref(o);
+}
+
+static void print_stats(const nexus_stats *s)
+{
+    char memory[32];
+    double prefill = s->prefill_seconds, decode = s->decode_seconds;
+    size_t computed = s->prompt_tokens - s->cached_tokens;
+    fprintf(stderr, "prompt    %zu tokens, %.1f tokens/s\n", s->prompt_tokens,
+            prefill > 0 ? (double)computed / prefill : 0);
+    fprintf(stderr, "answer    %zu tokens, %.1f tokens/s\n", s->generated_tokens,
+            decode > 0 ? (double)(s->generated_tokens - 1) / decode : 0);
+    fprintf(stderr, "first     after %.3f s\n", s->time_to_first_token_seconds);
+    fprintf(stderr, "memory    %s at most\n",
+            cli_bytes(s->peak_memory_bytes, memory, sizeof memory));
+    fprintf(stderr, "stopped   %s\n", s->stop_reason);
+}
+
+/* The prompt from the argument or from a pipe, as valid UTF-8. False after a message. */
+static bool read_prompt(const char *argument, nx_str *out)
+{
+    nx_str bytes = {0};
+    if (argument) {
+        nx_str_puts(&bytes, argument);
+    } else {
+        char block[65536];
+        for (size_t n; (n = fread(block, 1, sizeof block, stdin)) > 0;)
+            nx_str_add(&bytes, block, n);
+        while (bytes.len && (bytes.data[bytes.len - 1] == '\n' || bytes.data[bytes.len - 1] == '\r'))
+            nx_str_truncate(&bytes, bytes.len - 1); /* the line's end is not part of the prompt */
+    }
+    for (size_t i = 0; i < bytes.len; i++)
+        if (bytes.data[i] == '\0')
+            bytes.data[i] = (char)0xFF; /* no text holds NUL: it counts as an invalid byte */
+    size_t replaced = nx_utf8_replace(out, nx_str_cstr(&bytes), bytes.len);
+    nx_str_clear(&bytes);
+    if (replaced)
+        fprintf(stderr, "nexus: the prompt is not valid UTF-8: %zu place%s replaced by U+FFFD\n",
+                replaced, replaced == 1 ? " was" : "s were");
+    return out->len > 0;
+}
+
+static nexus_status generate(nexus_session *s, const run_options *o, const char *prompt, answer *a,
+                             nexus_stats *stats)
+{
+    nexus_generate_options g = nexus_generate_defaults();
+    g.max_tokens = o->max_tokens;
+    g.temperature = (float)o->temp;
+    g.top_k = o->top_k;
+    g.top_p = (float)o->top_p;
+    g.min_p = (float)o->min_p;
+    g.repeat_penalty = (float)o->repeat_penalty;
+    g.seed = o->seed;
+    g.stop = o->stop.at;
+    g.stop_count = o->stop.n;
+    g.logprobs = o->json;
+    g.prefill = show_prefill;
+    if (o->raw)
+        return nexus_complete(s, prompt, &g, take_piece, a, stats);
+    nexus_message messages[2] = {{"system", o->system}, {"user", prompt}};
+    size_t skip = o->system ? 0 : 1; /* without one the template may bring its own */
+    return nexus_chat(s, messages + skip, 2 - skip, &g, take_piece, a, stats);
+}
+
+static int answer_prompt(nexus_model *m, const run_options *o, const char *prompt)
+{
+    nexus_session *s;
+    nexus_session_options so = {.context = o->ctx, .cache_type = o->cache_type};
+    nexus_status status = nexus_session_new(m, &so, &s);
+    if (status)
+        return cli_fail(status);
+    answer a = {.json = o->json, .ids = json_array(), .logprobs = json_array()};
+    nexus_stats stats = {0};
+    cli_interrupt_watch(s);
+    if (cli_interrupted())
+        nexus_session_cancel(s);
+    cli_progress_start(&a.progress, "reading the prompt");
+    status = cli_interrupted() ? NEXUS_ERROR_CANCELLED : generate(s, o, prompt, &a, &stats);
+    cli_interrupt_watch(NULL);
+    cli_progress_end(&a.progress);
+    if (!status && o->json)
+        print_json(&a, &stats);
+    else if (!o->json && a.last && a.last != '\n' && !a.failed)
+        a.failed = fputs("\n", stdout) < 0 || fflush(stdout) != 0;
+    int code = EXIT_GOOD;
+    if (cli_interrupted()) {
+        code = EXIT_INTERRUPTED;
+    } else if (status) {
+        code = cli_fail(status);
+    } else if (a.failed) {
+        fputs("nexus: the answer could not be written: standard output is closed or full\n", stderr);
+        code = EXIT_FAILED;
+    } else if (o->verbose) {
+        print_stats(&stats);
+    }
+    if (code == EXIT_GOOD && strcmp(stats.stop_reason, "context") == 0)
+        fprintf(stderr, "nexus: the context of %zu tokens is full: the answer ends here\n",
+                stats.prompt_tokens + stats.generated_tokens);
+    nx_str_clear(&a.text);
+    json_decref(a.ids);
+    json_decref(a.logprobs);
+    nexus_session_free(s);
+    return code;
+}
+
+int cli_run(int argc, char **argv)
+{
+    run_options o = {.temp = 0.7, .top_p = 0.95, .repeat_penalty = 1, .cache_type = "f16"};
+    const arg_option options[] = {
+        {"system", 's', ARG_TEXT, &o.system, false, "TEXT", "system message"},
+        {"max-tokens", 'n', ARG_INT, &o.max_tokens, true, "N", "at most N tokens (0: until done)"},
+        {"temp", 't', ARG_REAL, &o.temp, true, "T", "temperature (0.7); 0: always the likeliest"},
+        {"top-p", 0, ARG_REAL, &o.top_p, true, "P", "keep the likeliest that sum to P (0.95)"},
+        {"top-k", 0, ARG_INT, &o.top_k, true, "K", "keep the K likeliest (0: all)"},
+        {"min-p", 0, ARG_REAL, &o.min_p, true, "P", "drop what is under P of the likeliest (0)"},
+        {"repeat-penalty", 0, ARG_REAL, &o.repeat_penalty, true, "R", "against repetition (1: none)"},
+        {"stop", 0, ARG_TEXTS, &o.stop, false, "TEXT", "end the answer at TEXT (may be repeated)"},
+        {"seed", 0, ARG_SEED, &o.seed, true, "S", "same seed, same answer (0: a new one)"},
+        {"ctx", 'c', ARG_INT, &o.ctx, true, "N", "context in tokens (4096, or the model's most)"},
+        {"cache-type", 0, ARG_TEXT, &o.cache_type, true, "TYPE", "f16 (default), bf16 or f32"},
+        {"threads", 0, ARG_INT, &o.threads, true, "N", "threads (0: all processors)"},
+        {"raw", 0, ARG_FLAG, &o.raw, false, NULL, "continue the prompt as it stands, no template"},
+        {"json", 0, ARG_FLAG, &o.json, false, NULL, "one JSON object with text, ids and statistics"},
+        {"verbose", 'v', ARG_FLAG, &o.verbose, false, NULL, "statistics on stderr"},
+        {0},
+    };
+    const arg_command command = {
+        "nexus run MODEL [PROMPT] [options]",
+        "Answers PROMPT, or what a pipe brings, and streams the answer to stdout.\n"
+        "MODEL is a GGUF file, a folder (MLX or Hugging Face), or the name of a stored model.",
+        options, 2};
+    const char *operands[2];
+    int code = args_parse(&command, argc, argv, operands);
+    if (code != ARGS_OK)
+        return code;
+    if (!operands[0])
+        return args_usage_error(&command, "no model was named");
+    if (!operands[1] && isatty(STDIN_FILENO))
+        return args_usage_error(&command, "there is no prompt: give one, or pipe it in");
+    if (o.max_tokens < 0 || o.ctx < 0 || o.threads < 0)
+        return args_usage_error(&command, "--max-tokens, --ctx and --threads cannot be negative");
+    if (o.verbose)
+        nx_log_set(NX_LOG_INFO);
+    nx_str prompt = {0};
+    if (!read_prompt(operands[1], &prompt)) {
+        nx_str_clear(&prompt);
+        return args_usage_error(&command, "the prompt is empty");
+    }
+    nexus_model *m;
+    nexus_status status = cli_load(operands[0], o.threads, &m);
+    if (status) {
+        code = cli_interrupted() ? EXIT_INTERRUPTED : cli_fail(status);
+    } else {
+        code = answer_prompt(m, &o, nx_str_cstr(&prompt));
+        nexus_model_free(m);
+    }
+    nx_str_clear(&prompt);
+    return code;
+}
