@@ -1,0 +1,96 @@
+/* The thread pool: every index once, nested and concurrent calls, changing thread counts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <pthread.h>
+#include <cmocka.h>
+
+#include "engine/cpu/pool.h"
+
+enum { N = 100000 };
+
+static void mark(void *ctx, int64_t begin, int64_t end)
+{
+    _Atomic int *seen = ctx;
+    for (int64_t i = begin; i < end; i++)
+        atomic_fetch_add_explicit(&seen[i], 1, memory_order_relaxed);
+}
+
+static void check_once(int64_t n, int64_t grain)
+{
+    _Atomic int *seen = calloc(N, sizeof *seen);
+    nx_parallel(n, grain, mark, seen);
+    for (int64_t i = 0; i < N; i++)
+        assert_int_equal(atomic_load(&seen[i]), i < n);
+    free(seen);
+}
+
+static void every_index_once(void **state)
+{
+    int64_t sizes[] = {0, 1, 7, 1000, 99999, N}, grains[] = {1, 3, 64, 5000, 1 << 30};
+    for (int threads = 1; threads <= 9; threads += 4) {
+        nx_pool_set_threads(threads);
+        assert_int_equal(nx_pool_threads(), threads);
+        for (size_t i = 0; i < 6; i++)
+            for (size_t k = 0; k < 5; k++)
+                check_once(sizes[i], grains[k]);
+    }
+    nx_pool_set_threads(0);
+    assert_true(nx_pool_threads() >= 1);
+}
+
+static void inner(void *ctx, int64_t begin, int64_t end)
+{
+    for (int64_t i = begin; i < end; i++)
+        nx_parallel(100, 10, mark, (_Atomic int *)ctx + i * 100);
+}
+
+static void nested_calls_run_in_place(void **state)
+{
+    _Atomic int *seen = calloc(N, sizeof *seen);
+    nx_pool_set_threads(3);
+    nx_parallel(N / 100, 7, inner, seen);
+    for (int64_t i = 0; i < N; i++)
+        assert_int_equal(atomic_load(&seen[i]), 1);
+    nx_pool_set_threads(0);
+    free(seen);
+}
+
+static void *caller(void *arg)
+{
+    for (int i = 0; i < 200; i++)
+        nx_parallel(1000, 10, mark, arg);
+    return NULL;
+}
+
+static void callers_do_not_meet(void **state)
+{
+    enum { CALLERS = 4 };
+    pthread_t t[CALLERS];
+    _Atomic int *seen[CALLERS];
+    nx_pool_set_threads(4);
+    for (int i = 0; i < CALLERS; i++) {
+        seen[i] = calloc(1000, sizeof **seen);
+        pthread_create(&t[i], NULL, caller, seen[i]);
+    }
+    for (int i = 0; i < CALLERS; i++) {
+        pthread_join(t[i], NULL);
+        for (int k = 0; k < 1000; k++)
+            assert_int_equal(atomic_load(&seen[i][k]), 200);
+        free(seen[i]);
+    }
+    nx_pool_set_threads(0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_index_once),
+        cmocka_unit_test(nested_calls_run_in_place),
+        cmocka_unit_test(callers_do_not_meet),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

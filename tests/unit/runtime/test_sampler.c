@@ -1,0 +1,185 @@
+/* Sampling: greedy, filters, penalty, seeds, broken logits; stop strings in streamed text. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "runtime/generate/sampler.h"
+#include "runtime/generate/stopper.h"
+
+enum { VOCAB = 1000 };
+static float logits[VOCAB];
+
+static sampler_options plain(void)
+{
+    return (sampler_options){.temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = 7};
+}
+
+static void fill(void)
+{
+    for (int i = 0; i < VOCAB; i++)
+        logits[i] = sinf((float)i * 0.7f) * 2;
+    logits[5] = 6; /* p 0.43 or so: the rest is spread */
+    logits[9] = 5.5f;
+}
+
+static int32_t one(sampler_options o, const int32_t *recent, size_t n)
+{
+    sampler *s = sampler_new(&o, VOCAB);
+    int32_t id = sampler_next(s, logits, recent, n);
+    sampler_free(s);
+    return id;
+}
+
+static void greedy_takes_the_likeliest(void **state)
+{
+    fill();
+    sampler_options o = plain();
+    o.temperature = 0;
+    assert_int_equal(one(o, NULL, 0), 5);
+    o.repeat_penalty = 2;
+    assert_int_equal(one(o, (int32_t[]){5, 5, 5}, 3), 9); /* 6 / 2 < 5.5, once however often */
+}
+
+static void filters_keep_what_they_say(void **state)
+{
+    fill();
+    sampler_options top_k = plain(), top_p = plain(), min_p = plain();
+    top_k.top_k = 2;
+    top_p.top_p = 0.05f;
+    min_p.min_p = 0.5f; /* 5.5 is at 0.61 of the top, everything else under 0.02 */
+    int nines = 0;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        top_k.seed = top_p.seed = min_p.seed = seed;
+        int32_t a = one(top_k, NULL, 0), c = one(min_p, NULL, 0);
+        assert_true(a == 5 || a == 9);
+        assert_true(c == 5 || c == 9);
+        nines += a == 9;
+        assert_int_equal(one(top_p, NULL, 0), 5);
+    }
+    assert_in_range(nines, 70, 160); /* expected 0.378 of 300 */
+}
+
+/* The draws follow the softmax: chi-squared over the likely tokens and the rest. */
+static void draws_follow_the_distribution(void **state)
+{
+    enum { DRAWS = 20000 };
+    fill();
+    sampler_options o = plain();
+    sampler *s = sampler_new(&o, VOCAB);
+    int count[VOCAB] = {0};
+    for (int i = 0; i < DRAWS; i++)
+        count[sampler_next(s, logits, NULL, 0)]++;
+    sampler_free(s);
+    double sum = 0, chi = 0;
+    int degrees = 0;
+    for (int i = 0; i < VOCAB; i++)
+        sum += exp(logits[i]);
+    for (int i = 0; i < VOCAB; i++) {
+        double expected = DRAWS * exp(logits[i]) / sum;
+        if (expected < 10)
+            continue;
+        chi += (count[i] - expected) * (count[i] - expected) / expected;
+        degrees++;
+    }
+    assert_true(degrees > 100);
+    assert_true(chi < degrees + 6 * sqrt(2.0 * degrees));
+}
+
+static void a_seed_repeats(void **state)
+{
+    fill();
+    sampler_options o = plain();
+    o.temperature = 1.5f;
+    sampler *a = sampler_new(&o, VOCAB), *b = sampler_new(&o, VOCAB);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(sampler_next(a, logits, NULL, 0), sampler_next(b, logits, NULL, 0));
+    sampler_free(a);
+    sampler_free(b);
+}
+
+static void nonsense_is_refused(void **state)
+{
+    sampler_options bad[7];
+    for (int i = 0; i < 7; i++)
+        bad[i] = plain();
+    bad[0].temperature = -1;
+    bad[1].top_p = 0;
+    bad[2].top_p = 1.5f;
+    bad[3].min_p = NAN;
+    bad[4].top_k = -2;
+    bad[5].repeat_penalty = 0;
+    bad[6].temperature = NAN;
+    for (int i = 0; i < 7; i++)
+        assert_null(sampler_new(&bad[i], VOCAB));
+    fill();
+    for (int i = 0; i < VOCAB; i++)
+        logits[i] = NAN;
+    assert_int_equal(one(plain(), NULL, 0), -1);
+    assert_non_null(strstr(nx_error_message(), "finite"));
+    fill();
+    logits[3] = NAN; /* one broken logit is never drawn */
+    for (uint64_t seed = 1; seed < 50; seed++) {
+        sampler_options o = plain();
+        o.seed = seed;
+        assert_int_not_equal(one(o, NULL, 0), 3);
+    }
+}
+
+static void logprob_is_a_log_softmax(void **state)
+{
+    float l[4] = {0, 1, 2, 1000};
+    assert_true(fabsf(sampler_logprob(l, 4, 3)) < 1e-6f);
+    assert_true(fabsf(sampler_logprob(l, 3, 0) - (-2.4076059f)) < 1e-5f);
+}
+
+static void stops_across_pieces(void **state)
+{
+    const char *stops[] = {"END", "", "\n\nUser:"};
+    const char *pieces[] = {"a E", "N", "x \n", "\nUs", "ed E", "N", "D tail"};
+    stopper s;
+    nx_str out = {0};
+    stopper_init(&s, stops, 3);
+    bool stopped = false;
+    for (size_t i = 0; i < 7 && !stopped; i++)
+        stopped = stopper_push(&s, pieces[i], strlen(pieces[i]), &out);
+    assert_true(stopped);
+    assert_string_equal(nx_str_cstr(&out), "a ENx \n\nUsed ");
+    stopper_clear(&s);
+    nx_str_clear(&out);
+}
+
+static void what_was_held_back_comes_at_the_end(void **state)
+{
+    const char *stops[] = {"ABAC"};
+    stopper s;
+    nx_str out = {0};
+    stopper_init(&s, stops, 1);
+    assert_false(stopper_push(&s, "xABA", 4, &out));
+    assert_string_equal(nx_str_cstr(&out), "x");
+    assert_false(stopper_push(&s, "BA", 2, &out));
+    assert_string_equal(nx_str_cstr(&out), "xAB");
+    stopper_flush(&s, &out);
+    assert_string_equal(nx_str_cstr(&out), "xABABA");
+    stopper_clear(&s);
+    nx_str_clear(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(greedy_takes_the_likeliest),
+        cmocka_unit_test(filters_keep_what_they_say),
+        cmocka_unit_test(draws_follow_the_distribution),
+        cmocka_unit_test(a_seed_repeats),
+        cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(logprob_is_a_log_softmax),
+        cmocka_unit_test(stops_across_pieces),
+        cmocka_unit_test(what_was_held_back_comes_at_the_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
