@@ -1,0 +1,26 @@
+# check_full.sh: the long part of ./check full; sourced by it.
+
+# Every kernel level this processor has, besides the best, which the suite above ran.
+for level in base avx2 neon; do
+    if NEXUS_ISA=$level build/tests/test_core 2>&1 | grep -q 'is not available here'; then
+        continue
+    fi
+    NEXUS_ISA=$level suite "level-$level" build -R 'oracle|test_|e2e'
+done
+
+# Address and undefined-behaviour sanitizers over everything that is compiled.
+preset asan
+suite asan build-asan -LE oracle
+
+# Threads: the engine's core, streams and the pool.
+preset tsan
+suite tsan build-tsan -R 'test_core|test_pool|test_stream|test_session'
+
+# Fuzzing: each driver from its corpus, for a while.
+if command -v clang >/dev/null; then
+    quietly build/configure-fuzz.log cmake -S . -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang \
+        -DNEXUS_FUZZ=ON -DNEXUS_FUZZ_SECONDS="${FUZZ_SECONDS:-20}" \
+        -DNEXUS_SANITIZE=address,undefined,fuzzer-no-link -DCMAKE_BUILD_TYPE=RelWithDebInfo
+    quietly build/build-fuzz.log cmake --build build-fuzz
+    suite fuzz build-fuzz -L fuzz
+fi
