@@ -43,7 +43,7 @@ typedef struct {
     nx_array *array;
 } nx_handle;
 
-typedef NX_VEC(nx_array *) nx_array_vec; /* behind mlx_vector_array; counted references */
+/* Behind mlx_vector_array is an nx_array_vec that holds references. */
 
 /* Calls the error handler with this thread's message. Returns 1. */
 int nx_report(void);

@@ -88,16 +88,50 @@ int mlx_closure_apply(mlx_vector_array *res, mlx_closure cls, const mlx_vector_a
     return nx_status(ok);
 }
 
-bool nx_closure_call(nx_closure *c, nx_array *const *in, size_t n, nx_array_vec *out)
+static mlx_vector_array vector_of(nx_array *const *a, size_t n)
 {
-    mlx_vector_array input = mlx_vector_array_new();
-    nx_vector_set(&input, in, n);
-    result r = result_new();
-    bool ok = mlx_closure_call_(c, &r.vector, input);
-    nx_array_vec *made = r.vector.ctx;
+    mlx_vector_array v = mlx_vector_array_new();
+    nx_vector_set(&v, a, n);
+    return v;
+}
+
+/* Appends the result to out, for the build scope to own, if all is well; and frees it. */
+static void result_take(result *r, bool ok, nx_array_vec *out)
+{
+    nx_array_vec *made = r->vector.ctx;
     for (size_t i = 0; ok && made && i < made->n; i++)
         nx_vec_push(out, nx_scope_own(nx_array_ref(made->at[i])));
-    mlx_vector_array_free(r.vector);
+    mlx_vector_array_free(r->vector);
+}
+
+nx_closure_cell *nx_closure_cell_new(void (*with_payload)(void), void *payload,
+                                     void (*dtor)(void *))
+{
+    return cell_new((nx_closure){.with_payload = with_payload, .payload = payload, .dtor = dtor});
+}
+
+void nx_closure_give(void **ctx, nx_closure_cell *take)
+{
+    cell_set(ctx, take->closure);
+    cell_free(take);
+}
+
+static bool function_call(void *self, nx_array *const *in, size_t n, nx_array_vec *out)
+{
+    return nx_closure_call(self, in, n, out);
+}
+
+nx_function nx_closure_function(nx_closure *c)
+{
+    return (nx_function){function_call, c};
+}
+
+bool nx_closure_call(nx_closure *c, nx_array *const *in, size_t n, nx_array_vec *out)
+{
+    mlx_vector_array input = vector_of(in, n);
+    result r = result_new();
+    bool ok = mlx_closure_call_(c, &r.vector, input);
+    result_take(&r, ok, out);
     mlx_vector_array_free(input);
     return ok;
 }
@@ -247,4 +281,50 @@ int mlx_closure_custom_vmap_apply(mlx_vector_array *res_0, mlx_vector_int *res_1
         mlx_vector_int_set(res_1, axes);
     mlx_vector_int_free(axes);
     return nx_status(ok);
+}
+
+/* ---- the rules of custom functions, called by the engine -------------------------------------- */
+
+bool nx_closure_call_vjp(nx_closure *c, nx_array *const *primals, size_t n,
+                         nx_array *const *cotangents, nx_array *const *outputs, size_t n_out,
+                         nx_array_vec *out)
+{
+    mlx_vector_array p = vector_of(primals, n), g = vector_of(cotangents, n_out);
+    mlx_vector_array o = vector_of(outputs, n_out);
+    result r = result_new();
+    bool ok = mlx_closure_custom_call_(c, &r.vector, p, g, o);
+    result_take(&r, ok, out);
+    mlx_vector_array_free(p);
+    mlx_vector_array_free(g);
+    mlx_vector_array_free(o);
+    return ok;
+}
+
+bool nx_closure_call_jvp(nx_closure *c, nx_array *const *primals, size_t n,
+                         nx_array *const *tangents, const int *argnums, size_t n_tangents,
+                         nx_array_vec *out)
+{
+    mlx_vector_array p = vector_of(primals, n), t = vector_of(tangents, n_tangents);
+    result r = result_new();
+    bool ok = mlx_closure_custom_jvp_call_(c, &r.vector, p, t, argnums, n_tangents);
+    result_take(&r, ok, out);
+    mlx_vector_array_free(p);
+    mlx_vector_array_free(t);
+    return ok;
+}
+
+bool nx_closure_call_vmap(nx_closure *c, nx_array *const *in, const int *axes, size_t n,
+                          nx_array_vec *out, nx_int_list *out_axes)
+{
+    mlx_vector_array p = vector_of(in, n);
+    mlx_vector_int places = mlx_vector_int_new();
+    result r = result_new();
+    bool ok = mlx_closure_custom_vmap_call_(c, &r.vector, &places, p, axes, n);
+    const nx_int_vec *made = places.ctx;
+    for (size_t i = 0; ok && i < made->n; i++)
+        nx_vec_push(out_axes, made->at[i]);
+    result_take(&r, ok, out);
+    mlx_vector_int_free(places);
+    mlx_vector_array_free(p);
+    return ok;
 }

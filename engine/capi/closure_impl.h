@@ -14,7 +14,9 @@ static bool CLOSURE(call_)(nx_closure *c, PARAMS)
     int status = c->plain ? ((int (*)(TYPES))c->plain)(ARGS)
                           : ((int (*)(TYPES, void *))c->with_payload)(ARGS, c->payload);
     nx_closure_unref(&c);
-    return status == 0 || nx_fail("[closure] the function returned %d", status);
+    if (status == 0 || status == NX_CLOSURE_FAILED)
+        return status == 0;
+    return nx_fail("[closure] the function returned %d", status);
 }
 
 HANDLE CLOSURE(new)(void)

@@ -18,6 +18,8 @@ nx_array *nx_array_none(void)
     return &none;
 }
 
+_Thread_local int nx_tracing;
+
 static size_t aligned(size_t n)
 {
     return (n + 15) & ~(size_t)15;
@@ -63,8 +65,13 @@ static bool node_fill(nx_node *n, const nx_prim *prim, const void *params, nx_ar
     n->stream = s;
     if (prim && prim->params_size)
         memcpy(n->params, params, prim->params_size);
-    for (int i = 0; i < n->n_in; i++)
+    if (prim && prim->params_ref)
+        prim->params_ref(n->params);
+    for (int i = 0; i < n->n_in; i++) {
         n->in[i] = nx_array_is_none(in[i]) ? in[i] : nx_array_ref(in[i]);
+        if (nx_tracing)
+            n->traced |= in[i]->node->traced;
+    }
     atomic_init(&n->refs, n->n_out);
     for (int i = 0; i < n->n_out; i++)
         atomic_init(&n->out[i].refs, 1);
@@ -116,6 +123,25 @@ bool nx_op_n(const nx_prim *prim, const void *params, nx_array *const *in, int n
     return ok;
 }
 
+bool nx_op_like(const nx_node *like, nx_array *const *in, nx_stream *s, bool infer, nx_array **out)
+{
+    if (infer)
+        return nx_op_n(like->prim, like->params, in, like->n_in, s, out, like->n_out);
+    nx_spec *specs = nx_malloc(like->n_out * sizeof *specs);
+    const nx_spec **each = nx_malloc(like->n_out * sizeof *each);
+    for (int i = 0; i < like->n_out; i++) {
+        nx_spec_like(&specs[i], &like->out[i], (nx_dtype)like->out[i].dtype);
+        each[i] = &specs[i];
+    }
+    nx_node *n = node_alloc(like->prim->params_size, like->n_in, like->n_out, each);
+    node_fill(n, like->prim, like->params, in, s);
+    for (int i = 0; i < like->n_out; i++)
+        out[i] = nx_scope_own(&n->out[i]);
+    free(specs);
+    free(each);
+    return true;
+}
+
 /*
  * Freeing. Dropping the last output of a node drops its inputs, which may free their nodes in turn:
  * those wait in a list instead of a recursion.
@@ -136,6 +162,8 @@ static void nodes_free(node_vec *dead)
 {
     while (dead->n) {
         nx_node *n = nx_vec_pop(dead);
+        if (n->prim && n->prim->params_drop)
+            n->prim->params_drop(n->params);
         for (int i = 0; i < n->n_in; i++)
             output_drop(n->in[i], dead);
         free(n);
@@ -153,7 +181,7 @@ void nx_array_unref(nx_array **pa)
     nx_node *n = a->node;
     if (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) != 1)
         return;
-    if (n->n_in == 0) { /* the common end: nothing to walk */
+    if (n->n_in == 0 && !n->prim) { /* the common end: nothing to walk */
         free(n);
         return;
     }

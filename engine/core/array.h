@@ -14,7 +14,9 @@
 #define NX_CORE_ARRAY_H
 
 #include <stdatomic.h>
+#include <stdlib.h>
 
+#include "base/vec.h"
 #include "engine/core/buffer.h"
 #include "engine/core/stream.h"
 #include "engine/core/view.h"
@@ -48,7 +50,7 @@ typedef enum { NX_LAZY, NX_SCHEDULED } nx_state;
 struct nx_node {
     _Atomic int refs;
     _Atomic uint8_t state; /* nx_state */
-    uint8_t traced;        /* a transform still reads this node: keep its inputs after evaluation */
+    uint8_t traced; /* it stands, or depends on one that stands, for an input of a transform */
     uint16_t n_out;
     int n_in;
     const nx_prim *prim; /* NULL: a leaf */
@@ -60,6 +62,17 @@ struct nx_node {
     uint64_t mark; /* of the walk that visited it last */
     nx_array out[];
 };
+
+/* A list of arrays; whether it holds references, its user says. */
+typedef NX_VEC(nx_array *) nx_array_vec;
+
+/* How many transforms run on this thread. While one does, what is built on a traced node is traced
+ * too, and evaluation keeps the inputs of traced nodes, which the transform has yet to read. */
+extern _Thread_local int nx_tracing;
+static inline bool nx_node_keeps_inputs(const nx_node *n)
+{
+    return n->traced && nx_tracing;
+}
 
 static inline nx_array *nx_array_ref(nx_array *a)
 {

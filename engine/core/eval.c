@@ -184,7 +184,7 @@ static void follow(evaluation *e, nx_stream *s, const nx_array *a)
 /* May this node write into the memory of its input? Only if this edge is the last user of all. */
 static bool can_donate(const nx_node *n, const nx_array *in, const nx_array *out)
 {
-    return !n->traced && atomic_load(&in->refs) == 1 && in->buffer && in->buffer->bin != NX_EXTERNAL &&
+    return !nx_node_keeps_inputs(n) && atomic_load(&in->refs) == 1 && in->buffer && in->buffer->bin != NX_EXTERNAL &&
            atomic_load(&in->buffer->refs) == 1 && (in->flags & NX_DENSE) && in->size == out->size &&
            nx_dtype_size((nx_dtype)in->dtype) == nx_dtype_size((nx_dtype)out->dtype) &&
            in->buffer->size <= (size_t)nx_array_nbytes(out) * 2 + 4096;
@@ -366,13 +366,16 @@ static void ready_from_inputs(evaluation *e, nx_node *n)
 /* The node is scheduled: publish it and let its inputs go. */
 static void finish(nx_node *n)
 {
-    if (n->traced) {
+    if (nx_node_keeps_inputs(n)) {
         atomic_store_explicit(&n->state, NX_SCHEDULED, memory_order_release);
         return;
     }
     int n_in = n->n_in;
+    if (n->prim->params_drop)
+        n->prim->params_drop(n->params);
     n->n_in = 0;
     n->prim = NULL;
+    n->traced = 0;
     atomic_store_explicit(&n->state, NX_SCHEDULED, memory_order_release);
     for (int i = 0; i < n_in; i++)
         nx_array_unref(&n->in[i]);
@@ -519,6 +522,17 @@ static bool evaluate(nx_array *const *arrays, int n, bool wait)
     return ok;
 }
 
+/* A node that was evaluated inside a transform kept its inputs; none runs any more. */
+static void let_go(nx_node *n)
+{
+    if (!n->traced || nx_tracing || !n->prim)
+        return;
+    pthread_mutex_lock(&eval_lock);
+    if (n->prim)
+        finish(n);
+    pthread_mutex_unlock(&eval_lock);
+}
+
 bool nx_eval(nx_array *const *arrays, int n, bool wait)
 {
     bool lazy = false;
@@ -532,7 +546,9 @@ bool nx_eval(nx_array *const *arrays, int n, bool wait)
         ok = evaluate(arrays, n, wait);
         pthread_mutex_unlock(&eval_lock);
     }
-    for (int i = 0; ok && wait && i < n; i++)
+    for (int i = 0; ok && wait && i < n; i++) {
         nx_array_wait(arrays[i]);
+        let_go(arrays[i]->node);
+    }
     return ok;
 }

@@ -64,6 +64,9 @@ enum {
     NX_PRIM_DONATES_FIRST = 1 << 3,
     /* Differentiation stops here. */
     NX_PRIM_NO_GRAD = 1 << 4,
+    /* `infer` alone checks everything, and no parameter depends on the sizes of the inputs: a
+     * compiled function may apply the operation to other sizes. (Elementwise ones always may.) */
+    NX_PRIM_ANY_SHAPE = 1 << 5,
 };
 
 struct nx_prim {
@@ -73,6 +76,10 @@ struct nx_prim {
     size_t params_size; /* bytes of the parameter struct, plain data; 0: none */
     const nx_field *fields;
     int n_fields;
+    /* For parameters that refer to something counted (a function): a node made with a copy of them
+     * takes its reference, and gives it back with its inputs. NULL: plain data. */
+    void (*params_ref)(void *params);
+    void (*params_drop)(void *params);
     /* Bit i: input i must be dense row-major; the evaluator copies where it is not. */
     unsigned row_inputs;
 
@@ -85,10 +92,12 @@ struct nx_prim {
      * false after nx_fail. */
     bool (*decompose)(nx_node *n, nx_array **out);
 
-    /* Differentiation and batching. Results are owned by the build scope. vjp: cotangents of the
-     * outputs in, cotangent of each input i with wanted[i] out (NULL elsewhere). jvp: tangents of
-     * the inputs (NULL: zero) in, of the outputs out. vmap: inputs with axes[i] (-1: not batched)
-     * in; outputs and their axes out. */
+    /* Differentiation and batching: built of other operations, owned by the build scope; false after
+     * nx_fail. vjp: from the cotangents of all outputs the cotangent of each input i with wanted[i];
+     * nx_array_none() stands for zero. jvp: from the tangents of the inputs (nx_array_none(): zero)
+     * those of the outputs; where it is missing, graph/jvp.c derives it from vjp. vmap: the operation
+     * on inputs that have one more dimension axes[i] (-1: as they were): outputs, and the axis that
+     * each has more (-1: none); where it is missing, graph/vmap.c runs the operation once a slice. */
     bool (*vjp)(nx_node *n, nx_array *const *cotangents, const bool *wanted, nx_array **out);
     bool (*jvp)(nx_node *n, nx_array *const *tangents, nx_array **out);
     bool (*vmap)(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes);
@@ -108,6 +117,8 @@ nx_array *nx_op(const nx_prim *prim, const void *params, nx_array *const *in, in
 /* The same for n_out outputs, into out. */
 bool nx_op_n(const nx_prim *prim, const void *params, nx_array *const *in, int n_in, nx_stream *s,
              nx_array **out, int n_out);
+/* The operation of `like` on other inputs, as many as its own; infer: of other shapes too. */
+bool nx_op_like(const nx_node *like, nx_array *const *in, nx_stream *s, bool infer, nx_array **out);
 /* Like nx_op, with the output already inferred by the caller (cheaper for hot builders). */
 nx_array *nx_op_spec(const nx_prim *prim, const void *params, nx_array *const *in, int n_in,
                      nx_stream *s, const nx_spec *spec);

@@ -2,18 +2,14 @@
 
 #include <pthread.h>
 
-#include "base/vec.h"
-
-typedef NX_VEC(nx_array *) array_vec;
-
-static _Thread_local array_vec owned;
+static _Thread_local nx_array_vec owned;
 static pthread_key_t at_thread_exit;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Thread_local bool registered;
 
 static void free_vec(void *v)
 {
-    nx_vec_clear((array_vec *)v);
+    nx_vec_clear((nx_array_vec *)v);
 }
 
 static void make_key(void)

@@ -73,8 +73,8 @@
 #define LOOPS_FC(loop, name, R, i, f, c) ON_F(loop, name, R, f) ON_C(loop, name, R, c)
 #define LOOPS_IFC(loop, name, R, i, f, c) LOOPS_IF(loop, name, R, i, f, c) ON_C(loop, name, R, c)
 
-#define NX_ELEM1(name, R, types, i, f, c) LOOPS_##types(LOOP_UNARY, name, R, i, f, c)
-#define NX_ELEM2(name, R, types, i, f, c) LOOPS_##types(LOOP_BINARY, name, R, i, f, c)
+#define NX_ELEM1(name, R, types, i, f, c, ...) LOOPS_##types(LOOP_UNARY, name, R, i, f, c)
+#define NX_ELEM2(name, R, types, i, f, c, ...) LOOPS_##types(LOOP_BINARY, name, R, i, f, c)
 #define NX_TILE1(name, R, types, i, f, c) LOOPS_##types(LOOP_UNARY, name, R, i, f, c)
 #define NX_TILE2(name, R, types, i, f, c) LOOPS_##types(LOOP_BINARY, name, R, i, f, c)
 #include "engine/ops/elementwise.def"

@@ -7,6 +7,9 @@
 #include "engine/core/prim.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/reduce.h"
+#include "engine/ops/rules.h"
+#include "engine/ops/shape.h"
 
 bool nx_broadcast_dims(const int *a, int a_ndim, const int *b, int b_ndim, nx_dims *out)
 {
@@ -48,9 +51,36 @@ static bool view(nx_node *n)
     return true;
 }
 
+/* What one element was repeated to is added up. */
+static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_array *in = n->in[0];
+    int axes[NX_MAX_NDIM], n_axes = 0, added = g[0]->ndim - in->ndim;
+    for (int i = 0; i < g[0]->ndim; i++)
+        if (i < added || (in->shape[i - added] == 1 && g[0]->shape[i] != 1))
+            axes[n_axes++] = i;
+    nx_array *sum = n_axes ? nx_sum(g[0], axes, n_axes, true, n->stream) : g[0];
+    out[0] = nx_reshape(sum, in->shape, in->ndim, n->stream);
+    return true;
+}
+
 static const nx_field fields[] = {
     {"shape", NX_FIELD_DIMS, offsetof(nx_broadcast_params, shape)},
 };
+
+static bool vmap(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    int shape[NX_MAX_NDIM + 1] = {in[0]->shape[axes[0]]}, ndim = n->out[0].ndim;
+    for (int i = 0; i < ndim; i++) /* first with as many dimensions as it gets */
+        shape[i + 1] = i < ndim - n->in[0]->ndim ? 1 : n->in[0]->shape[i - ndim + n->in[0]->ndim];
+    a = nx_reshape(a, shape, ndim + 1, n->stream);
+    for (int i = 0; i < ndim; i++)
+        shape[i + 1] = n->out[0].shape[i];
+    out[0] = a ? nx_broadcast_to(a, shape, ndim + 1, n->stream) : NULL;
+    out_axes[0] = 0;
+    return true;
+}
 
 const nx_prim nx_prim_Broadcast = {
     .name = "Broadcast",
@@ -61,6 +91,8 @@ const nx_prim nx_prim_Broadcast = {
     .n_fields = 1,
     .infer = infer,
     .view = view,
+    .vjp = vjp,
+    .vmap = vmap,
 };
 
 /* The shape is known to fit. */
@@ -122,4 +154,11 @@ bool nx_broadcast_leading(nx_array **arrays, int n, int ignore, nx_stream *s)
 bool nx_broadcast_arrays(nx_array **arrays, int n, nx_stream *s)
 {
     return nx_broadcast_leading(arrays, n, 0, s);
+}
+
+bool nx_vmap_front(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    out_axes[0] = 0;
+    return a && nx_op_like(n, &a, n->stream, true, out);
 }

@@ -1,4 +1,8 @@
-/* copy.c: Copy and AsType: the same elements in new memory, or as another type. */
+/*
+ * copy.c: Copy and AsType: the same elements under another name, or as another type. Arrays never
+ * change, so a Copy shares its input's memory; its kernel serves the evaluator, which wants the
+ * elements in another layout.
+ */
 #include "engine/core/prim.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
@@ -10,11 +14,25 @@ static bool infer_same(nx_array *const *in, int n_in, const void *params, nx_spe
     return true;
 }
 
+static bool vjp_copy(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    out[0] = g[0];
+    return true;
+}
+
+static bool view_same(nx_node *n)
+{
+    nx_array_set_view(&n->out[0], n->in[0], n->in[0]->strides, 0);
+    return true;
+}
+
 const nx_prim nx_prim_Copy = {
     .name = "Copy",
     .id = NX_PRIM_Copy,
-    .flags = NX_PRIM_ELEMENTWISE,
+    .flags = NX_PRIM_VIEW | NX_PRIM_ELEMENTWISE,
     .infer = infer_same,
+    .view = view_same,
+    .vjp = vjp_copy,
 };
 
 nx_array *nx_copy(nx_array *a, nx_stream *s)
@@ -25,6 +43,12 @@ nx_array *nx_copy(nx_array *a, nx_stream *s)
 static bool infer_astype(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
 {
     nx_spec_like(&out[0], in[0], ((const nx_astype_params *)params)->dtype);
+    return true;
+}
+
+static bool vjp_astype(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    out[0] = nx_astype(g[0], (nx_dtype)n->in[0]->dtype, n->stream);
     return true;
 }
 
@@ -40,6 +64,7 @@ const nx_prim nx_prim_AsType = {
     .fields = astype_fields,
     .n_fields = 1,
     .infer = infer_astype,
+    .vjp = vjp_astype,
 };
 
 nx_array *nx_astype(nx_array *a, nx_dtype dtype, nx_stream *s)

@@ -20,7 +20,18 @@ static bool infer_full(nx_array *const *in, int n_in, const void *params, nx_spe
     return true;
 }
 
-const nx_prim nx_prim_Full = {.name = "Full", .id = NX_PRIM_Full, .infer = infer_full};
+static bool vjp_full(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    out[0] = g[0];
+    return true;
+}
+
+const nx_prim nx_prim_Full = {
+    .name = "Full",
+    .id = NX_PRIM_Full,
+    .infer = infer_full,
+    .vjp = vjp_full,
+};
 
 nx_array *nx_full(const int *shape, int ndim, nx_array *value, nx_dtype dtype, nx_stream *s)
 {

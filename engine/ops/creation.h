@@ -34,4 +34,7 @@ nx_array *nx_blackman(int n, nx_stream *s);
 nx_array *nx_hamming(int n, nx_stream *s);
 nx_array *nx_hanning(int n, nx_stream *s);
 
+/* No value at all, for a function to be traced on; evaluating it is an error. */
+nx_array *nx_placeholder(const int *shape, int ndim, nx_dtype dtype, nx_stream *s);
+
 #endif

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "engine/core/prim.h"
 #include "engine/ops/broadcast.h"
+#include "engine/ops/elementwise_grad.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
 
@@ -35,8 +36,13 @@ static bool infer_REAL(nx_array *const *in, int n_in, const void *params, nx_spe
     const nx_prim nx_prim_##prim = {.name = #prim, .id = NX_PRIM_##prim,                           \
                                     .flags = NX_PRIM_ELEMENTWISE, .infer = infer_##result,         \
                                     __VA_ARGS__};
-#define NX_ELEM1(prim, result, ...) PRIM(prim, result, )
-#define NX_ELEM2(prim, result, ...) PRIM(prim, result, )
+/* What is no function of a complex number has its jvp derived (graph/jvp.c). */
+#define JVP_SAME(prim) nx_jvp_##prim
+#define JVP_REAL(prim) NULL
+#define JVP_BOOL(prim) NULL
+#define NX_ELEM1(prim, result, ...) \
+    PRIM(prim, result, .vjp = nx_vjp_##prim, .jvp = JVP_##result(prim))
+#define NX_ELEM2(prim, result, ...) PRIM(prim, result, .vjp = nx_vjp_##prim)
 #include "engine/ops/elementwise.def"
 
 static const nx_field log_fields[] = {{"base", NX_FIELD_ENUM, offsetof(nx_log_params, base)}};
@@ -45,10 +51,11 @@ static const nx_field equal_fields[] = {
 static const nx_field bitwise_fields[] = {{"op", NX_FIELD_ENUM, offsetof(nx_bitwise_params, op)}};
 
 #define PARAMS(type, f) .params_size = sizeof(type), .fields = f, .n_fields = 1
-PRIM(Log, SAME, PARAMS(nx_log_params, log_fields))
-PRIM(Equal, BOOL, PARAMS(nx_equal_params, equal_fields))
-PRIM(BitwiseBinary, SAME, PARAMS(nx_bitwise_params, bitwise_fields))
-PRIM(DivMod, SAME, )
+PRIM(Log, SAME, PARAMS(nx_log_params, log_fields), .vjp = nx_vjp_Log,
+     .jvp = nx_jvp_Log)
+PRIM(Equal, BOOL, PARAMS(nx_equal_params, equal_fields), .vjp = nx_vjp_zero)
+PRIM(BitwiseBinary, SAME, PARAMS(nx_bitwise_params, bitwise_fields), .vjp = nx_vjp_zero)
+PRIM(DivMod, SAME, .vjp = nx_vjp_zero)
 
 /* ---- one input ---------------------------------------------------------------------------------- */
 

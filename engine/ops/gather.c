@@ -5,10 +5,12 @@
 #include "engine/core/prim.h"
 #include "engine/ops/axes.h"
 #include "engine/ops/broadcast.h"
+#include "engine/ops/creation.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/index.h"
 #include "engine/ops/indices.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
 /* ---- Gather --------------------------------------------------------------------------------- */
@@ -39,6 +41,60 @@ static const nx_field gather_fields[] = {
     {"slice_sizes", NX_FIELD_DIMS, offsetof(nx_gather_params, slice_sizes)},
 };
 
+static bool vjp_gather(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_gather_params *p = n->params;
+    nx_array *a = n->in[0];
+    for (int i = 1; i < n->n_in; i++)
+        if (wanted[i])
+            out[i] = nx_array_none();
+    if (!wanted[0])
+        return true;
+    nx_array *zeros = nx_zeros(a->shape, a->ndim, (nx_dtype)g[0]->dtype, n->stream);
+    out[0] = nx_scatter(NX_UPDATE_ADD, zeros, n->in + 1, n->n_in - 1, g[0], p->axes.v, p->axes.n,
+                        n->stream);
+    return true;
+}
+
+/* A batch of arrays is one array more to index: item i of the batch by i itself. */
+static bool vmap_gather(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_gather_params p = *(const nx_gather_params *)n->params;
+    nx_stream *s = n->stream;
+    int n_index = n->n_in - 1, lead = n_index ? n->in[1]->ndim : 0;
+    int size = nx_batch_size(in, axes, n->n_in);
+    bool by_index = false;
+    nx_array *all[NX_MAX_NDIM + 2];
+    for (int i = 0; i < n_index; i++)
+        by_index |= axes[i + 1] >= 0;
+    for (int i = 0; i < n_index; i++)
+        all[i + 1] = by_index ? nx_batch_all(in[i + 1], axes[i + 1], size, s) : in[i + 1];
+    out_axes[0] = 0;
+    if (axes[0] < 0) {
+        out[0] = nx_gather(in[0], all + 1, n_index, p.axes.v, p.axes.n, p.slice_sizes.v,
+                           p.slice_sizes.n, s);
+        return true;
+    }
+    nx_array *a = nx_batch_front(in[0], axes[0], s);
+    nx_axes_shift(&p.axes);
+    nx_dims_prepend(&p.slice_sizes, by_index ? 1 : size);
+    if (!by_index) {
+        out[0] = nx_gather(a, all + 1, n_index, p.axes.v, p.axes.n, p.slice_sizes.v,
+                           p.slice_sizes.n, s);
+        out_axes[0] = lead;
+        return true;
+    }
+    int shape[NX_MAX_NDIM + 1] = {size};
+    for (int i = 1; i <= lead; i++)
+        shape[i] = 1;
+    all[0] = nx_reshape(nx_arange(0, size, 1, NX_INT32, s), shape, lead + 1, s);
+    nx_dims_prepend(&p.axes, 0);
+    nx_array *got = nx_gather(a, all, n_index + 1, p.axes.v, p.axes.n, p.slice_sizes.v,
+                              p.slice_sizes.n, s);
+    out[0] = nx_squeeze_axis(got, lead + 1, s);
+    return true;
+}
+
 const nx_prim nx_prim_Gather = {
     .name = "Gather",
     .id = NX_PRIM_Gather,
@@ -46,6 +102,8 @@ const nx_prim nx_prim_Gather = {
     .fields = gather_fields,
     .n_fields = 2,
     .infer = infer_gather,
+    .vjp = vjp_gather,
+    .vmap = vmap_gather,
 };
 
 nx_array *nx_gather(nx_array *a, nx_array *const *indices, int n, const int *axes, int n_axes,
@@ -111,6 +169,29 @@ static const nx_field gather_axis_fields[] = {
     {"axis", NX_FIELD_INT, offsetof(nx_axis_params, axis)},
 };
 
+static bool vjp_gather_axis(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    int axis = ((const nx_axis_params *)n->params)->axis;
+    nx_array *a = n->in[0];
+    nx_array *zeros = nx_zeros(a->shape, a->ndim, (nx_dtype)g[0]->dtype, n->stream);
+    if (wanted[0])
+        out[0] = nx_scatter_add_axis(zeros, n->in[1], g[0], axis, n->stream);
+    if (wanted[1])
+        out[1] = nx_array_none();
+    return true;
+}
+
+static bool vmap_gather_axis(nx_node *n, nx_array *const *in, const int *axes,
+                             nx_array **out, int *out_axes)
+{
+    int axis = ((const nx_axis_params *)n->params)->axis, size = nx_batch_size(in, axes, 2);
+    nx_array *a = nx_batch_all(in[0], axes[0], size, n->stream);
+    nx_array *index = nx_batch_all(in[1], axes[1], size, n->stream);
+    out[0] = nx_take_along_axis(a, index, axis + 1, n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_GatherAxis = {
     .name = "GatherAxis",
     .id = NX_PRIM_GatherAxis,
@@ -118,6 +199,8 @@ const nx_prim nx_prim_GatherAxis = {
     .fields = gather_axis_fields,
     .n_fields = 1,
     .infer = infer_gather_axis,
+    .vjp = vjp_gather_axis,
+    .vmap = vmap_gather_axis,
 };
 
 nx_array *nx_take_along_axis(nx_array *a, nx_array *indices, int axis, nx_stream *s)

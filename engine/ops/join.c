@@ -7,7 +7,9 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
+#include "engine/ops/slice.h"
 
 /* ---- Concatenate ---------------------------------------------------------------------------- */
 
@@ -46,6 +48,38 @@ static const nx_field axis_fields[] = {
     {"axis", NX_FIELD_INT, offsetof(nx_axis_params, axis)},
 };
 
+static bool vjp_concatenate(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    int axis = ((const nx_axis_params *)n->params)->axis;
+    nx_dims start = {.n = g[0]->ndim}, stop = start, step = start;
+    for (int i = 0; i < g[0]->ndim; i++) {
+        stop.v[i] = g[0]->shape[i];
+        step.v[i] = 1;
+    }
+    stop.v[axis] = 0;
+    for (int i = 0; i < n->n_in; i++) {
+        start.v[axis] = stop.v[axis];
+        stop.v[axis] += n->in[i]->shape[axis];
+        if (wanted[i])
+            out[i] = nx_slice(g[0], start.v, start.n, stop.v, stop.n, step.v, step.n, n->stream);
+    }
+    return true;
+}
+
+static bool vmap_concatenate(nx_node *n, nx_array *const *in, const int *axes,
+                             nx_array **out, int *out_axes)
+{
+    int size = nx_batch_size(in, axes, n->n_in);
+    nx_array **all = nx_malloc((size_t)n->n_in * sizeof *all);
+    for (int i = 0; i < n->n_in; i++)
+        all[i] = nx_batch_all(in[i], axes[i], size, n->stream);
+    nx_axis_params p = {((const nx_axis_params *)n->params)->axis + 1};
+    out[0] = nx_op(&nx_prim_Concatenate, &p, all, n->n_in, n->stream);
+    out_axes[0] = 0;
+    free(all);
+    return true;
+}
+
 const nx_prim nx_prim_Concatenate = {
     .name = "Concatenate",
     .id = NX_PRIM_Concatenate,
@@ -53,6 +87,8 @@ const nx_prim nx_prim_Concatenate = {
     .fields = axis_fields,
     .n_fields = 1,
     .infer = infer_concatenate,
+    .vjp = vjp_concatenate,
+    .vmap = vmap_concatenate,
 };
 
 /* The arrays as one type, into a list to be freed. */

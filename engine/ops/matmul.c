@@ -7,6 +7,7 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
 #define SHAPE(a) nx_shape_text((a)->shape, (a)->ndim)
@@ -20,16 +21,73 @@ static bool infer_product(nx_array *const *in, int n_in, const void *params, nx_
     return true;
 }
 
+static nx_array *adjoint(nx_array *a, nx_stream *s)
+{
+    return nx_conjugate(nx_swapaxes(a, -1, -2, s), s);
+}
+
+static nx_array *scaled(nx_array *a, float by, nx_stream *s)
+{
+    return a && by != 1 ? nx_multiply(a, nx_scalar(by, (nx_dtype)a->dtype), s) : a;
+}
+
+static bool vjp_matmul(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    if (wanted[0])
+        out[0] = nx_matmul(g[0], adjoint(n->in[1], n->stream), n->stream);
+    if (wanted[1])
+        out[1] = nx_matmul(adjoint(n->in[0], n->stream), g[0], n->stream);
+    return true;
+}
+
+/* A factor without a batch dimension lacks one in front, which broadcasting gives it. */
+static bool vmap_matmul(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    nx_array *b = nx_batch_front(in[1], axes[1], n->stream);
+    out[0] = nx_matmul(a, b, n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_Matmul = {
     .name = "Matmul",
     .id = NX_PRIM_Matmul,
     .infer = infer_product,
+    .vjp = vjp_matmul,
+    .vmap = vmap_matmul,
 };
 
 static const nx_field addmm_fields[] = {
     {"alpha", NX_FIELD_FLOAT, offsetof(nx_addmm_params, alpha)},
     {"beta", NX_FIELD_FLOAT, offsetof(nx_addmm_params, beta)},
 };
+
+static bool vjp_addmm(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_addmm_params *p = n->params;
+    nx_stream *s = n->stream;
+    if (wanted[0])
+        out[0] = scaled(nx_matmul(g[0], adjoint(n->in[1], s), s), p->alpha, s);
+    if (wanted[1])
+        out[1] = scaled(nx_matmul(adjoint(n->in[0], s), g[0], s), p->alpha, s);
+    if (wanted[2])
+        out[2] = scaled(g[0], p->beta, s);
+    return true;
+}
+
+static bool vmap_addmm(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    const nx_addmm_params *p = n->params;
+    nx_stream *s = n->stream;
+    nx_array *a = nx_batch_front(in[0], axes[0], s), *b = nx_batch_front(in[1], axes[1], s);
+    nx_array *c = nx_batch_front(in[2], axes[2], s);
+    if (axes[0] < 0 && axes[1] < 0) /* the product has to get the dimension from one of them */
+        a = nx_batch_all(a, -1, nx_batch_size(in, axes, 3), s);
+    out[0] = nx_addmm(c, a, b, p->alpha, p->beta, s);
+    out_axes[0] = 0;
+    return true;
+}
 
 const nx_prim nx_prim_AddMM = {
     .name = "AddMM",
@@ -38,6 +96,8 @@ const nx_prim nx_prim_AddMM = {
     .fields = addmm_fields,
     .n_fields = 2,
     .infer = infer_product,
+    .vjp = vjp_addmm,
+    .vmap = vmap_addmm,
 };
 
 /* The shape of the indices, then rows and columns. */

@@ -8,6 +8,8 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/reduce.h"
+#include "engine/ops/rules.h"
 
 static bool infer_norm(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
 {
@@ -20,6 +22,53 @@ static const nx_field norm_fields[] = {
 };
 
 /* Inputs: x, weight or none. */
+/* A factor's gradient: the sum over all rows. */
+static nx_array *over_rows(nx_array *a, nx_dtype t, nx_stream *s)
+{
+    return nx_astype(nx_sum(a, nx_all_axes(), a ? a->ndim - 1 : 0, false, s), t, s);
+}
+
+static nx_array *row_mean(nx_array *a, nx_stream *s)
+{
+    return nx_mean(a, (int[]){-1}, 1, true, s);
+}
+
+static nx_array *wide(nx_array *a, nx_stream *s)
+{
+    return a->dtype == NX_FLOAT64 ? a : nx_astype(a, NX_FLOAT32, s);
+}
+
+/* h: the normalized rows; d: the cotangent of h; q: what the rows were multiplied by. */
+static bool vjp_norm(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out, bool centred)
+{
+    nx_stream *s = n->stream;
+    nx_dtype t = (nx_dtype)n->in[0]->dtype;
+    nx_array *x = wide(n->in[0], s), *c = wide(g[0], s), *d = c;
+    float eps = ((const nx_norm_params *)n->params)->eps;
+    if (centred)
+        x = nx_subtract(x, row_mean(x, s), s);
+    nx_array *q = nx_rsqrt(nx_add(row_mean(nx_square(x, s), s), nx_scalar(eps, NX_FLOAT32), s), s);
+    nx_array *h = nx_multiply(x, q, s);
+    if (!nx_array_is_none(n->in[1]))
+        d = nx_multiply(c, wide(n->in[1], s), s);
+    if (wanted[0]) {
+        nx_array *back = nx_subtract(d, nx_multiply(h, row_mean(nx_multiply(d, h, s), s), s), s);
+        if (centred)
+            back = nx_subtract(back, row_mean(d, s), s);
+        out[0] = nx_astype(nx_multiply(q, back, s), t, s);
+    }
+    if (wanted[1])
+        out[1] = over_rows(nx_multiply(c, h, s), t, s);
+    if (centred && wanted[2])
+        out[2] = over_rows(c, t, s);
+    return true;
+}
+
+static bool vjp_rms_norm(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    return vjp_norm(n, g, wanted, out, false);
+}
+
 const nx_prim nx_prim_RMSNorm = {
     .name = "RMSNorm",
     .id = NX_PRIM_RMSNorm,
@@ -28,9 +77,15 @@ const nx_prim nx_prim_RMSNorm = {
     .fields = norm_fields,
     .n_fields = 1,
     .infer = infer_norm,
+    .vjp = vjp_rms_norm,
 };
 
 /* Inputs: x, weight or none, bias or none. */
+static bool vjp_layer_norm(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    return vjp_norm(n, g, wanted, out, true);
+}
+
 const nx_prim nx_prim_LayerNorm = {
     .name = "LayerNorm",
     .id = NX_PRIM_LayerNorm,
@@ -39,6 +94,7 @@ const nx_prim nx_prim_LayerNorm = {
     .fields = norm_fields,
     .n_fields = 1,
     .infer = infer_norm,
+    .vjp = vjp_layer_norm,
 };
 
 static bool check_vector(const char *op, const char *name, const nx_array *x, const nx_array *v)

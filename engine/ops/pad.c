@@ -8,6 +8,8 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/reduce.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 #include "engine/ops/slice.h"
 
@@ -30,6 +32,41 @@ static const nx_field pad_fields[] = {
     {"high_pad_size", NX_FIELD_DIMS, offsetof(nx_pad_params, high)},
 };
 
+/* What went inside comes from inside; the value gets the rest. */
+static bool vjp_pad(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_pad_params *p = n->params;
+    nx_stream *s = n->stream;
+    nx_dims start = {.n = g[0]->ndim}, stop = start, step = start;
+    for (int i = 0; i < start.n; i++)
+        step.v[i] = 1;
+    for (int i = 0; i < p->axes.n; i++)
+        start.v[p->axes.v[i]] = p->low.v[i];
+    for (int i = 0; i < stop.n; i++)
+        stop.v[i] = start.v[i] + n->in[0]->shape[i];
+    nx_array *inside = nx_slice(g[0], start.v, start.n, stop.v, stop.n, step.v, step.n, s);
+    if (wanted[0])
+        out[0] = inside;
+    if (wanted[1] && inside) {
+        nx_array *all = nx_sum(g[0], nx_all_axes(), g[0]->ndim, false, s);
+        nx_array *rest = nx_subtract(all, nx_sum(inside, nx_all_axes(), g[0]->ndim, false, s), s);
+        out[1] = nx_reshape(rest, n->in[1]->shape, n->in[1]->ndim, s);
+    }
+    return true;
+}
+
+static bool vmap_pad(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_pad_params p = *(const nx_pad_params *)n->params;
+    if (axes[1] >= 0)
+        return nx_fail("[vmap] Pad cannot pad every item of a batch with a value of its own");
+    nx_axes_shift(&p.axes);
+    nx_array *both[2] = {nx_batch_front(in[0], axes[0], n->stream), in[1]};
+    out[0] = nx_op(&nx_prim_Pad, &p, both, 2, n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_Pad = {
     .name = "Pad",
     .id = NX_PRIM_Pad,
@@ -37,6 +74,8 @@ const nx_prim nx_prim_Pad = {
     .fields = pad_fields,
     .n_fields = 3,
     .infer = infer_pad,
+    .vjp = vjp_pad,
+    .vmap = vmap_pad,
 };
 
 /* n copies of the slice at `index` of the axis. */

@@ -9,9 +9,12 @@
 #include "base/error.h"
 #include "engine/core/prim.h"
 #include "engine/ops/axes.h"
+#include "engine/ops/broadcast.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
+#include "engine/ops/scan.h"
 #include "engine/ops/shape.h"
 
 const int *nx_all_axes(void)
@@ -48,6 +51,60 @@ static const nx_field reduce_fields[] = {
     {"axes", NX_FIELD_DIMS, offsetof(nx_reduce_params, axes)},
 };
 
+/* For each element the product of all others of its group: of those before and those after it, so
+ * that zeros do no harm. */
+static nx_array *product_of_others(nx_array *a, const nx_dims *axes, nx_stream *s)
+{
+    nx_dims order = {.n = a->ndim}, back = order, shape = order;
+    uint64_t chosen = 0;
+    int at = 0;
+    for (int i = 0; i < axes->n; i++)
+        chosen |= (uint64_t)1 << axes->v[i];
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < a->ndim; i++)
+            if ((chosen >> i & 1) == (uint64_t)pass)
+                order.v[at++] = i;
+    for (int i = 0; i < a->ndim; i++) {
+        back.v[order.v[i]] = i;
+        shape.v[i] = a->shape[order.v[i]];
+    }
+    nx_array *rows = nx_transpose_axes(a, order.v, order.n, s);
+    rows = nx_flatten(rows, a->ndim - axes->n, -1, s);
+    nx_array *others = nx_multiply(nx_cumprod(rows, -1, false, false, s),
+                                   nx_cumprod(rows, -1, true, false, s), s);
+    return nx_transpose_axes(nx_reshape(others, shape.v, shape.n, s), back.v, back.n, s);
+}
+
+static bool vjp_reduce(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_reduce_params *p = n->params;
+    nx_array *a = n->in[0];
+    nx_stream *s = n->stream;
+    if (p->kind == NX_REDUCE_AND || p->kind == NX_REDUCE_OR) {
+        out[0] = nx_array_none();
+    } else if (p->kind == NX_REDUCE_SUM) {
+        nx_array *back = nx_astype(g[0], (nx_dtype)a->dtype, s);
+        out[0] = back ? nx_broadcast_to(back, a->shape, a->ndim, s) : NULL;
+    } else if (p->kind == NX_REDUCE_PROD) {
+        out[0] = nx_multiply(g[0], nx_conjugate(product_of_others(a, &p->axes, s), s), s);
+    } else { /* the largest, or smallest, ones share it */
+        nx_array *mask = nx_astype(nx_equal(a, &n->out[0], s), (nx_dtype)g[0]->dtype, s);
+        nx_array *count = nx_sum(mask, p->axes.v, p->axes.n, true, s);
+        out[0] = nx_multiply(nx_divide(g[0], count, s), mask, s);
+    }
+    return true;
+}
+
+static bool vmap_reduce(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_reduce_params p = *(const nx_reduce_params *)n->params;
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    nx_axes_shift(&p.axes);
+    out[0] = nx_op(&nx_prim_Reduce, &p, &a, 1, n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_Reduce = {
     .name = "Reduce",
     .id = NX_PRIM_Reduce,
@@ -55,6 +112,9 @@ const nx_prim nx_prim_Reduce = {
     .fields = reduce_fields,
     .n_fields = 2,
     .infer = infer_reduce,
+    .vjp = vjp_reduce,
+    .vmap = vmap_reduce,
+    .flags = NX_PRIM_ANY_SHAPE,
 };
 
 static void sort_axes(nx_dims *axes)
@@ -137,6 +197,16 @@ static const nx_field arg_fields[] = {
     {"axis", NX_FIELD_INT, offsetof(nx_arg_reduce_params, axis)},
 };
 
+static bool vmap_arg(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_arg_reduce_params p = *(const nx_arg_reduce_params *)n->params;
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    p.axis++;
+    out[0] = nx_op(&nx_prim_ArgReduce, &p, &a, 1, n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_ArgReduce = {
     .name = "ArgReduce",
     .id = NX_PRIM_ArgReduce,
@@ -145,6 +215,7 @@ const nx_prim nx_prim_ArgReduce = {
     .fields = arg_fields,
     .n_fields = 2,
     .infer = infer_arg,
+    .vmap = vmap_arg,
 };
 
 static nx_array *arg_reduce(const char *op, int kind, nx_array *a, int axis, bool keepdims, nx_stream *s)

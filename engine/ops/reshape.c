@@ -6,6 +6,7 @@
 #include "engine/ops/axes.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
 /*
@@ -89,15 +90,36 @@ static const nx_field reshape_fields[] = {
     {"shape", NX_FIELD_DIMS, offsetof(nx_reshape_params, shape)},
 };
 
+/* Of all primitives here: cotangents keep their order as the elements did. */
+static bool vjp_reshaped(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    out[0] = nx_reshape(g[0], n->in[0]->shape, n->in[0]->ndim, n->stream);
+    return true;
+}
+
+static bool vmap_reshaped(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                          int *out_axes)
+{
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    int shape[NX_MAX_NDIM + 1] = {a ? a->shape[0] : 0};
+    for (int i = 0; i < n->out[0].ndim; i++)
+        shape[i + 1] = n->out[0].shape[i];
+    out[0] = nx_reshape(a, shape, n->out[0].ndim + 1, n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_Reshape = {
     .name = "Reshape",
     .id = NX_PRIM_Reshape,
-    .flags = NX_PRIM_VIEW,
+    .flags = NX_PRIM_VIEW | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_reshape_params),
     .fields = reshape_fields,
     .n_fields = 1,
     .infer = infer_reshape,
     .view = view_reshaped,
+    .vjp = vjp_reshaped,
+    .vmap = vmap_reshaped,
 };
 
 nx_array *nx_reshape(nx_array *a, const int *shape, int ndim, nx_stream *s)
@@ -134,12 +156,14 @@ static const nx_field flatten_fields[] = {
 const nx_prim nx_prim_Flatten = {
     .name = "Flatten",
     .id = NX_PRIM_Flatten,
-    .flags = NX_PRIM_VIEW,
+    .flags = NX_PRIM_VIEW | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_flatten_params),
     .fields = flatten_fields,
     .n_fields = 2,
     .infer = infer_flatten,
     .view = view_reshaped,
+    .vjp = vjp_reshaped,
+    .vmap = vmap_reshaped,
 };
 
 /* Axes beyond either end stand for that end. */
@@ -192,12 +216,14 @@ static const nx_field unflatten_fields[] = {
 const nx_prim nx_prim_Unflatten = {
     .name = "Unflatten",
     .id = NX_PRIM_Unflatten,
-    .flags = NX_PRIM_VIEW,
+    .flags = NX_PRIM_VIEW | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_unflatten_params),
     .fields = unflatten_fields,
     .n_fields = 2,
     .infer = infer_unflatten,
     .view = view_reshaped,
+    .vjp = vjp_reshaped,
+    .vmap = vmap_reshaped,
 };
 
 nx_array *nx_unflatten(nx_array *a, int axis, const int *shape, int ndim, nx_stream *s)
@@ -255,23 +281,27 @@ static const nx_field axes_fields[] = {
 const nx_prim nx_prim_Squeeze = {
     .name = "Squeeze",
     .id = NX_PRIM_Squeeze,
-    .flags = NX_PRIM_VIEW,
+    .flags = NX_PRIM_VIEW | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_axes_params),
     .fields = axes_fields,
     .n_fields = 1,
     .infer = infer_squeeze,
     .view = view_reshaped,
+    .vjp = vjp_reshaped,
+    .vmap = vmap_reshaped,
 };
 
 const nx_prim nx_prim_ExpandDims = {
     .name = "ExpandDims",
     .id = NX_PRIM_ExpandDims,
-    .flags = NX_PRIM_VIEW,
+    .flags = NX_PRIM_VIEW | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_axes_params),
     .fields = axes_fields,
     .n_fields = 1,
     .infer = infer_expand,
     .view = view_reshaped,
+    .vjp = vjp_reshaped,
+    .vmap = vmap_reshaped,
 };
 
 /* MLX keeps both lists in ascending order. */

@@ -24,6 +24,20 @@ static const nx_field rope_fields[] = {
     {"forward", NX_FIELD_BOOL, offsetof(nx_rope_params, forward)},
 };
 
+/* Turned back. */
+static bool vjp_rope(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    nx_rope_params p = *(const nx_rope_params *)n->params;
+    if (wanted[1])
+        out[1] = nx_array_none();
+    if (wanted[2])
+        return nx_fail("[vjp] RoPE has no derivative by its frequencies");
+    p.forward = !p.forward;
+    if (wanted[0])
+        out[0] = nx_op(&nx_prim_RoPE, &p, (nx_array *[]){g[0], n->in[1], n->in[2]}, 3, n->stream);
+    return true;
+}
+
 const nx_prim nx_prim_RoPE = {
     .name = "RoPE",
     .id = NX_PRIM_RoPE,
@@ -32,6 +46,7 @@ const nx_prim nx_prim_RoPE = {
     .fields = rope_fields,
     .n_fields = 5,
     .infer = infer_rope,
+    .vjp = vjp_rope,
 };
 
 static bool check_input(const nx_array *x, const nx_rope_options *o)

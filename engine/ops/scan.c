@@ -5,8 +5,10 @@
 
 #include "engine/core/prim.h"
 #include "engine/ops/axes.h"
+#include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 
 static bool infer_scan(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
 {
@@ -23,6 +25,37 @@ static const nx_field scan_fields[] = {
     {"inclusive", NX_FIELD_BOOL, offsetof(nx_scan_params, inclusive)},
 };
 
+static bool vjp_scan(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_scan_params *p = n->params;
+    nx_array *x = n->in[0], *r = &n->out[0];
+    nx_stream *s = n->stream;
+    bool back = !p->reverse;
+    if (p->kind == NX_SCAN_SUM) {
+        out[0] = nx_astype(nx_cumsum(g[0], p->axis, back, p->inclusive, s), (nx_dtype)x->dtype, s);
+    } else if (p->kind == NX_SCAN_PROD) {
+        nx_array *sum = nx_cumsum(nx_multiply(g[0], r, s), p->axis, back, p->inclusive, s);
+        out[0] = nx_divide(sum, x, s);
+    } else if (p->kind == NX_SCAN_LOGADDEXP) {
+        nx_array *sum = nx_cumsum(nx_multiply(g[0], nx_exp(nx_negative(r, s), s), s), p->axis, back,
+                                  p->inclusive, s);
+        out[0] = nx_multiply(nx_exp(x, s), sum, s);
+    } else {
+        return nx_fail("[vjp] Scan has no derivative for a cumulative min or max");
+    }
+    return true;
+}
+
+static bool vmap_scan(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_scan_params p = *(const nx_scan_params *)n->params;
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    p.axis++;
+    out[0] = nx_op(&nx_prim_Scan, &p, &a, 1, n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_Scan = {
     .name = "Scan",
     .id = NX_PRIM_Scan,
@@ -30,6 +63,8 @@ const nx_prim nx_prim_Scan = {
     .fields = scan_fields,
     .n_fields = 4,
     .infer = infer_scan,
+    .vjp = vjp_scan,
+    .vmap = vmap_scan,
 };
 
 static nx_array *scan(const char *op, int kind, nx_array *a, int axis, bool reverse, bool inclusive,

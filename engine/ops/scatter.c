@@ -4,10 +4,12 @@
 #include "engine/core/prim.h"
 #include "engine/ops/axes.h"
 #include "engine/ops/broadcast.h"
+#include "engine/ops/creation.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/index.h"
 #include "engine/ops/indices.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
 /* ---- Scatter -------------------------------------------------------------------------------- */
@@ -41,6 +43,68 @@ static const nx_field scatter_fields[] = {
     {"axes", NX_FIELD_DIMS, offsetof(nx_scatter_params, axes)},
 };
 
+static nx_array *masked(nx_array *g, nx_array *a, nx_array *b, nx_stream *s)
+{
+    nx_array *same = nx_equal(a, b, s);
+    return same ? nx_multiply(g, nx_astype(same, (nx_dtype)g->dtype, s), s) : NULL;
+}
+
+/* What a source element that was replaced had is lost; what an update brought comes from where it
+ * was put. Of a largest or smallest, whatever is equal to the result has its part. */
+static bool vjp_scatter(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_scatter_params *p = n->params;
+    int n_index = n->n_in - 2, lead = n_index ? n->in[1]->ndim : 0;
+    nx_array *const *index = n->in + 1, *update = n->in[n->n_in - 1], *got = NULL;
+    nx_array **to_update = &out[n->n_in - 1];
+    nx_stream *s = n->stream;
+    if (p->mode == NX_UPDATE_PROD)
+        return nx_fail("[scatter] VJP not implemented for scatter_prod");
+    for (int i = 0; i < n_index; i++)
+        if (wanted[i + 1])
+            out[i + 1] = nx_array_none();
+    if (wanted[n->n_in - 1])
+        got = *to_update = nx_gather(g[0], index, n_index, p->axes.v, p->axes.n,
+                                     update->shape + lead, update->ndim - lead, s);
+    if (p->mode == NX_UPDATE_MAX || p->mode == NX_UPDATE_MIN) {
+        if (wanted[0])
+            out[0] = masked(g[0], n->in[0], &n->out[0], s);
+        if (got)
+            *to_update = masked(got, update,
+                                nx_gather(&n->out[0], index, n_index, p->axes.v, p->axes.n,
+                                          update->shape + lead, update->ndim - lead, s), s);
+    } else if (wanted[0]) {
+        nx_array *zeros = nx_zeros(update->shape, update->ndim, (nx_dtype)g[0]->dtype, s);
+        out[0] = p->mode == NX_UPDATE_ADD
+                     ? g[0]
+                     : nx_scatter(NX_UPDATE_NONE, g[0], index, n_index, zeros, p->axes.v,
+                                  p->axes.n, s);
+    }
+    return true;
+}
+
+static bool vmap_scatter(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_scatter_params p = *(const nx_scatter_params *)n->params;
+    nx_stream *s = n->stream;
+    int n_index = n->n_in - 2, lead = n_index ? n->in[1]->ndim : 0;
+    int size = nx_batch_size(in, axes, n->n_in), shape[NX_MAX_NDIM + 1] = {size};
+    nx_array *index[NX_MAX_NDIM + 1];
+    for (int i = 0; i < n_index; i++)
+        index[i + 1] = nx_batch_all(in[i + 1], axes[i + 1], size, s);
+    for (int i = 1; i <= lead; i++)
+        shape[i] = 1;
+    index[0] = nx_reshape(nx_arange(0, size, 1, NX_INT32, s), shape, lead + 1, s);
+    nx_array *a = nx_batch_all(in[0], axes[0], size, s);
+    nx_array *updates = nx_batch_all(in[n->n_in - 1], axes[n->n_in - 1], size, s);
+    nx_axes_shift(&p.axes);
+    nx_dims_prepend(&p.axes, 0);
+    out[0] = nx_scatter((nx_reduce_mode)p.mode, a, index, n_index + 1,
+                        nx_expand_dims(updates, lead + 1, s), p.axes.v, p.axes.n, s);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_Scatter = {
     .name = "Scatter",
     .id = NX_PRIM_Scatter,
@@ -49,6 +113,8 @@ const nx_prim nx_prim_Scatter = {
     .fields = scatter_fields,
     .n_fields = 2,
     .infer = infer_scatter,
+    .vjp = vjp_scatter,
+    .vmap = vmap_scatter,
 };
 
 nx_array *nx_scatter(nx_reduce_mode mode, nx_array *a, nx_array *const *indices, int n,
@@ -77,6 +143,35 @@ static const nx_field scatter_axis_fields[] = {
     {"axis", NX_FIELD_INT, offsetof(nx_scatter_axis_params, axis)},
 };
 
+static bool vjp_scatter_axis(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_scatter_axis_params *p = n->params;
+    nx_array *zero = nx_scalar(0, (nx_dtype)g[0]->dtype);
+    if (wanted[0])
+        out[0] = p->mode == NX_SCATTER_ADD
+                     ? g[0]
+                     : nx_put_along_axis(g[0], n->in[1], zero, p->axis, n->stream);
+    if (wanted[1])
+        out[1] = nx_array_none();
+    if (wanted[2])
+        out[2] = nx_take_along_axis(g[0], n->in[1], p->axis, n->stream);
+    return true;
+}
+
+static bool vmap_scatter_axis(nx_node *n, nx_array *const *in, const int *axes,
+                              nx_array **out, int *out_axes)
+{
+    nx_scatter_axis_params p = *(const nx_scatter_axis_params *)n->params;
+    int size = nx_batch_size(in, axes, 3);
+    nx_array *all[3];
+    for (int i = 0; i < 3; i++)
+        all[i] = nx_batch_all(in[i], axes[i], size, n->stream);
+    p.axis++;
+    out[0] = nx_op(&nx_prim_ScatterAxis, &p, all, 3, n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_ScatterAxis = {
     .name = "ScatterAxis",
     .id = NX_PRIM_ScatterAxis,
@@ -85,6 +180,8 @@ const nx_prim nx_prim_ScatterAxis = {
     .fields = scatter_axis_fields,
     .n_fields = 2,
     .infer = infer_scatter_axis,
+    .vjp = vjp_scatter_axis,
+    .vmap = vmap_scatter_axis,
 };
 
 static nx_array *scatter_axis(const char *op, int mode, nx_array *a, nx_array *indices,

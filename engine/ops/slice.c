@@ -4,8 +4,10 @@
 #include "engine/core/prim.h"
 #include "engine/ops/axes.h"
 #include "engine/ops/broadcast.h"
+#include "engine/ops/creation.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 
 static int clamp(int64_t v, int64_t low, int64_t high)
 {
@@ -92,6 +94,57 @@ static const nx_field slice_fields[] = {
     {"strides", NX_FIELD_DIMS, offsetof(nx_slice_params, strides)},
 };
 
+/* As the builders want it: "through element 0" is not -1, which counts from the end. */
+static nx_dims builder_stops(const nx_slice_params *p, const nx_array *a)
+{
+    nx_dims stop = p->stop;
+    for (int i = 0; i < stop.n; i++)
+        if (p->strides.v[i] < 0 && stop.v[i] == -1)
+            stop.v[i] = -a->shape[i] - 1;
+    return stop;
+}
+
+/* b[slice], and b with u put into the slice. */
+static nx_array *part(nx_array *b, const nx_slice_params *p, nx_stream *s)
+{
+    nx_dims stop = builder_stops(p, b);
+    return nx_slice(b, p->start.v, p->start.n, stop.v, stop.n, p->strides.v, p->strides.n, s);
+}
+
+static nx_array *put(int mode, nx_array *b, nx_array *u, const nx_slice_params *p, nx_stream *s)
+{
+    if (!b)
+        return NULL;
+    nx_dims stop = builder_stops(p, b);
+    return nx_slice_update((nx_reduce_mode)mode, b, u, p->start.v, p->start.n, stop.v, stop.n,
+                           p->strides.v, p->strides.n, s);
+}
+
+static nx_slice_params batched(const nx_slice_params *p, int size)
+{
+    nx_slice_params q = *p;
+    nx_dims_prepend(&q.start, 0);
+    nx_dims_prepend(&q.stop, size);
+    nx_dims_prepend(&q.strides, 1);
+    return q;
+}
+
+static bool vjp_slice(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    nx_array *zeros = nx_zeros(n->in[0]->shape, n->in[0]->ndim, (nx_dtype)g[0]->dtype, n->stream);
+    out[0] = put(NX_UPDATE_NONE, zeros, g[0], n->params, n->stream);
+    return true;
+}
+
+static bool vmap_slice(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_slice_params p = batched(n->params, in[0]->shape[axes[0]]);
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    out[0] = a ? part(a, &p, n->stream) : NULL;
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_Slice = {
     .name = "Slice",
     .id = NX_PRIM_Slice,
@@ -101,6 +154,8 @@ const nx_prim nx_prim_Slice = {
     .n_fields = 3,
     .infer = infer_slice,
     .view = view_slice,
+    .vjp = vjp_slice,
+    .vmap = vmap_slice,
 };
 
 nx_array *nx_slice(nx_array *a, const int *start, int n_start, const int *stop, int n_stop,
@@ -136,6 +191,50 @@ static const nx_field slice_update_fields[] = {
     {"strides", NX_FIELD_DIMS, offsetof(nx_slice_update_params, slice.strides)},
 };
 
+static bool vjp_slice_update(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_slice_update_params *p = n->params;
+    const nx_slice_params *slice = &p->slice;
+    nx_array *src = n->in[0], *update = n->in[1], *r = &n->out[0];
+    nx_stream *s = n->stream;
+    nx_array *inside = wanted[1] ? part(g[0], slice, s) : NULL;
+    nx_dtype t = (nx_dtype)g[0]->dtype;
+    switch (p->mode) {
+    case NX_UPDATE_ADD:
+        out[0] = wanted[0] ? g[0] : NULL;
+        out[1] = inside;
+        break;
+    case NX_UPDATE_PROD:
+        out[0] = wanted[0] ? put(NX_UPDATE_PROD, g[0], update, slice, s) : NULL;
+        out[1] = wanted[1] ? nx_multiply(inside, part(src, slice, s), s) : NULL;
+        break;
+    case NX_UPDATE_MAX:
+    case NX_UPDATE_MIN: /* to whichever the result came from */
+        out[0] = wanted[0] ? nx_multiply(g[0], nx_astype(nx_equal(src, r, s), t, s), s) : NULL;
+        out[1] = wanted[1] ? nx_multiply(inside, nx_astype(nx_not_equal(part(src, slice, s),
+                                                                        part(r, slice, s), s), t, s), s)
+                           : NULL;
+        break;
+    default:
+        out[0] = wanted[0] ? put(NX_UPDATE_NONE, g[0], nx_scalar(0, t), slice, s) : NULL;
+        out[1] = inside;
+    }
+    return true;
+}
+
+static bool vmap_slice_update(nx_node *n, nx_array *const *in, const int *axes,
+                              nx_array **out, int *out_axes)
+{
+    const nx_slice_update_params *p = n->params;
+    int size = nx_batch_size(in, axes, 2);
+    nx_slice_params slice = batched(&p->slice, size);
+    nx_array *src = nx_batch_all(in[0], axes[0], size, n->stream);
+    nx_array *update = nx_batch_all(in[1], axes[1], size, n->stream);
+    out[0] = put(p->mode, src, update, &slice, n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_SliceUpdate = {
     .name = "SliceUpdate",
     .id = NX_PRIM_SliceUpdate,
@@ -144,6 +243,8 @@ const nx_prim nx_prim_SliceUpdate = {
     .fields = slice_update_fields,
     .n_fields = 4,
     .infer = infer_like_first,
+    .vjp = vjp_slice_update,
+    .vmap = vmap_slice_update,
 };
 
 nx_array *nx_slice_update(nx_reduce_mode mode, nx_array *src, nx_array *update, const int *start,
@@ -199,6 +300,18 @@ static const nx_field dynamic_fields[] = {
     {"slice_size", NX_FIELD_DIMS, offsetof(nx_slice_dynamic_params, size)},
 };
 
+static bool vjp_dynamic(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_slice_dynamic_params *p = n->params;
+    nx_array *a = n->in[0];
+    nx_array *zeros = nx_zeros(a->shape, a->ndim, (nx_dtype)g[0]->dtype, n->stream);
+    if (wanted[0])
+        out[0] = nx_slice_update_dynamic(zeros, g[0], n->in[1], p->axes.v, p->axes.n, n->stream);
+    if (wanted[1])
+        out[1] = nx_array_none();
+    return true;
+}
+
 const nx_prim nx_prim_DynamicSlice = {
     .name = "DynamicSlice",
     .id = NX_PRIM_DynamicSlice,
@@ -206,11 +319,28 @@ const nx_prim nx_prim_DynamicSlice = {
     .fields = dynamic_fields,
     .n_fields = 2,
     .infer = infer_dynamic,
+    .vjp = vjp_dynamic,
 };
 
 static const nx_field dynamic_update_fields[] = {
     {"axes", NX_FIELD_DIMS, offsetof(nx_axes_params, axes)},
 };
+
+static bool vjp_dynamic_update(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_dims *axes = &((const nx_axes_params *)n->params)->axes;
+    nx_array *update = n->in[1], *start = n->in[2];
+    nx_stream *s = n->stream;
+    if (wanted[0]) {
+        nx_array *zeros = nx_zeros(update->shape, update->ndim, (nx_dtype)g[0]->dtype, s);
+        out[0] = nx_slice_update_dynamic(g[0], zeros, start, axes->v, axes->n, s);
+    }
+    if (wanted[1])
+        out[1] = nx_slice_dynamic(g[0], start, axes->v, axes->n, update->shape, update->ndim, s);
+    if (wanted[2])
+        out[2] = nx_array_none();
+    return true;
+}
 
 const nx_prim nx_prim_DynamicSliceUpdate = {
     .name = "DynamicSliceUpdate",
@@ -220,6 +350,7 @@ const nx_prim nx_prim_DynamicSliceUpdate = {
     .fields = dynamic_update_fields,
     .n_fields = 1,
     .infer = infer_like_first,
+    .vjp = vjp_dynamic_update,
 };
 
 nx_array *nx_slice_dynamic(nx_array *a, nx_array *start, const int *axes, int n_axes,

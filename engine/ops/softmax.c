@@ -11,6 +11,8 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/reduce.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
 static bool infer_softmax(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
@@ -23,14 +25,26 @@ static const nx_field softmax_fields[] = {
     {"precise", NX_FIELD_BOOL, offsetof(nx_softmax_params, precise)},
 };
 
+/* r (g - sum(r g)) */
+static bool vjp_softmax(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    nx_stream *s = n->stream;
+    nx_array *weighted = nx_multiply(g[0], &n->out[0], s);
+    nx_array *total = nx_sum(weighted, (int[]){-1}, 1, true, s);
+    out[0] = nx_subtract(weighted, nx_multiply(&n->out[0], total, s), s);
+    return true;
+}
+
 const nx_prim nx_prim_Softmax = {
     .name = "Softmax",
     .id = NX_PRIM_Softmax,
-    .flags = NX_PRIM_DONATES_FIRST,
+    .flags = NX_PRIM_DONATES_FIRST | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_softmax_params),
     .fields = softmax_fields,
     .n_fields = 1,
     .infer = infer_softmax,
+    .vjp = vjp_softmax,
+    .vmap = nx_vmap_front,
 };
 
 static bool infer_logsumexp(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
@@ -40,10 +54,19 @@ static bool infer_logsumexp(nx_array *const *in, int n_in, const void *params, n
     return true;
 }
 
+static bool vjp_logsumexp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    nx_stream *s = n->stream;
+    out[0] = nx_multiply(g[0], nx_softmax(n->in[0], (int[]){-1}, 1, true, s), s);
+    return true;
+}
+
 const nx_prim nx_prim_LogSumExp = {
     .name = "LogSumExp",
     .id = NX_PRIM_LogSumExp,
     .infer = infer_logsumexp,
+    .vjp = vjp_logsumexp,
+    .vmap = nx_vmap_front,
 };
 
 /* The axes of a reduction at the end of the shape, as one dimension. */

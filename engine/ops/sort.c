@@ -7,8 +7,11 @@
 #include "base/error.h"
 #include "engine/core/prim.h"
 #include "engine/ops/axes.h"
+#include "engine/ops/creation.h"
+#include "engine/ops/index.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/slice.h"
 
 static bool infer_values(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
@@ -31,6 +34,49 @@ static const nx_field partition_fields[] = {
     {"axis", NX_FIELD_INT, offsetof(nx_partition_params, axis)},
 };
 
+/* Cotangents go back to where the values were. */
+static nx_array *unsorted(nx_array *g, nx_array *places, int axis, const nx_node *n)
+{
+    const nx_array *a = n->in[0];
+    nx_array *zeros = nx_zeros(a->shape, a->ndim, (nx_dtype)g->dtype, n->stream);
+    return nx_scatter_add_axis(zeros, places, g, axis, n->stream);
+}
+
+static bool vjp_sort(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    int axis = ((const nx_sort_params *)n->params)->axis;
+    out[0] = unsorted(g[0], nx_argsort(n->in[0], axis, n->stream), axis, n);
+    return true;
+}
+
+static bool vjp_partition(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_partition_params *p = n->params;
+    nx_array *places = nx_argpartition(n->in[0], p->kth, p->axis, n->stream);
+    out[0] = unsorted(g[0], places, p->axis, n);
+    return true;
+}
+
+static bool vmap_sort(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_sort_params p = {((const nx_sort_params *)n->params)->axis + 1};
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    out[0] = nx_op(n->prim, &p, &a, 1, n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
+static bool vmap_partition(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                           int *out_axes)
+{
+    nx_partition_params p = *(const nx_partition_params *)n->params;
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    p.axis++;
+    out[0] = nx_op(n->prim, &p, &a, 1, n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_Sort = {
     .name = "Sort",
     .id = NX_PRIM_Sort,
@@ -38,6 +84,8 @@ const nx_prim nx_prim_Sort = {
     .fields = sort_fields,
     .n_fields = 1,
     .infer = infer_values,
+    .vjp = vjp_sort,
+    .vmap = vmap_sort,
 };
 
 const nx_prim nx_prim_ArgSort = {
@@ -48,6 +96,7 @@ const nx_prim nx_prim_ArgSort = {
     .fields = sort_fields,
     .n_fields = 1,
     .infer = infer_places,
+    .vmap = vmap_sort,
 };
 
 const nx_prim nx_prim_Partition = {
@@ -57,6 +106,8 @@ const nx_prim nx_prim_Partition = {
     .fields = partition_fields,
     .n_fields = 2,
     .infer = infer_values,
+    .vjp = vjp_partition,
+    .vmap = vmap_partition,
 };
 
 const nx_prim nx_prim_ArgPartition = {
@@ -67,6 +118,7 @@ const nx_prim nx_prim_ArgPartition = {
     .fields = partition_fields,
     .n_fields = 2,
     .infer = infer_places,
+    .vmap = vmap_partition,
 };
 
 static nx_array *sort_along(const nx_prim *prim, const char *op, nx_array *a, int axis, nx_stream *s)

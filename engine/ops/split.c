@@ -6,6 +6,7 @@
 #include "engine/ops/axes.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 #include "engine/ops/slice.h"
 
@@ -42,6 +43,22 @@ static const nx_field split_fields[] = {
     {"axis", NX_FIELD_INT, offsetof(nx_split_params, axis)},
 };
 
+static bool vjp_split(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    out[0] = nx_concatenate(g, n->n_out, ((const nx_split_params *)n->params)->axis, n->stream);
+    return true;
+}
+
+static bool vmap_split(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_split_params p = *(const nx_split_params *)n->params;
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    p.axis++;
+    for (int i = 0; i < n->n_out; i++)
+        out_axes[i] = 0;
+    return nx_op_n(&nx_prim_Split, &p, &a, 1, n->stream, out, n->n_out);
+}
+
 const nx_prim nx_prim_Split = {
     .name = "Split",
     .id = NX_PRIM_Split,
@@ -51,6 +68,8 @@ const nx_prim nx_prim_Split = {
     .n_fields = 2,
     .infer = infer_split,
     .view = view_split,
+    .vjp = vjp_split,
+    .vmap = vmap_split,
 };
 
 static bool in_order(const int *indices, int n, int length)

@@ -3,8 +3,11 @@
 
 #include "engine/core/prim.h"
 #include "engine/ops/axes.h"
+#include "engine/ops/creation.h"
+#include "engine/ops/index.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
 /* ---- AsStrided ------------------------------------------------------------------------------ */
@@ -52,6 +55,25 @@ static const nx_field as_strided_fields[] = {
     {"offset", NX_FIELD_INT64, offsetof(nx_as_strided_params, offset)},
 };
 
+/* Each cotangent is added where its element was read. */
+static bool vjp_as_strided(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_as_strided_params *p = n->params;
+    nx_array *a = n->in[0];
+    nx_stream *s = n->stream;
+    nx_array *places = nx_arange(0, (double)a->size, 1, NX_INT64, s);
+    places = nx_as_strided(places, p->shape.v, p->shape.n, p->strides.v, p->strides.n,
+                           (size_t)p->offset, s);
+    if (!places || a->size > INT32_MAX)
+        return places && nx_fail("[vjp] AsStrided of more than 2^31 elements");
+    places = nx_flatten_all(places, s);
+    nx_array *sum = nx_zeros((int[]){(int)a->size}, 1, (nx_dtype)a->dtype, s);
+    nx_array *flat = nx_flatten_all(g[0], s);
+    sum = nx_scatter_add_axis(sum, places, flat, 0, s);
+    out[0] = nx_reshape(sum, a->shape, a->ndim, s);
+    return true;
+}
+
 const nx_prim nx_prim_AsStrided = {
     .name = "AsStrided",
     .id = NX_PRIM_AsStrided,
@@ -62,6 +84,7 @@ const nx_prim nx_prim_AsStrided = {
     .row_inputs = 1,
     .infer = infer_as_strided,
     .view = view_as_strided,
+    .vjp = vjp_as_strided,
 };
 
 nx_array *nx_as_strided(nx_array *a, const int *shape, int ndim, const int64_t *strides,
@@ -106,6 +129,12 @@ static const nx_field contiguous_fields[] = {
     {"allow_col_major", NX_FIELD_BOOL, offsetof(nx_contiguous_params, allow_col_major)},
 };
 
+static bool vjp_contiguous(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    out[0] = g[0];
+    return true;
+}
+
 const nx_prim nx_prim_Contiguous = {
     .name = "Contiguous",
     .id = NX_PRIM_Contiguous,
@@ -115,6 +144,8 @@ const nx_prim nx_prim_Contiguous = {
     .n_fields = 1,
     .infer = infer_contiguous,
     .view = view_contiguous,
+    .vjp = vjp_contiguous,
+    .vmap = nx_vmap_front,
 };
 
 nx_array *nx_contiguous(nx_array *a, bool allow_col_major, nx_stream *s)
@@ -140,12 +171,21 @@ static bool view_depends(nx_node *n)
     return true;
 }
 
+static bool vjp_depends(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    for (int i = 0; i < n->n_in; i++)
+        if (wanted[i])
+            out[i] = i < n->n_out ? g[i] : nx_array_none();
+    return true;
+}
+
 const nx_prim nx_prim_Depends = {
     .name = "Depends",
     .id = NX_PRIM_Depends,
     .flags = NX_PRIM_VIEW,
     .infer = infer_depends,
     .view = view_depends,
+    .vjp = vjp_depends,
 };
 
 bool nx_depends(nx_array *const *in, int n_in, nx_array *const *dependencies, int n_dependencies,

@@ -14,11 +14,25 @@ static bool infer(nx_array *const *in, int n_in, const void *params, nx_spec *ou
     return true;
 }
 
+/* The cotangent goes to the input each element came from. */
+static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    nx_array *zero = nx_scalar(0, (nx_dtype)g[0]->dtype);
+    if (wanted[0])
+        out[0] = nx_array_none();
+    if (wanted[1])
+        out[1] = nx_where(n->in[0], g[0], zero, n->stream);
+    if (wanted[2])
+        out[2] = nx_where(n->in[0], zero, g[0], n->stream);
+    return true;
+}
+
 const nx_prim nx_prim_Select = {
     .name = "Select",
     .id = NX_PRIM_Select,
     .flags = NX_PRIM_ELEMENTWISE,
     .infer = infer,
+    .vjp = vjp,
 };
 
 nx_array *nx_where(nx_array *when, nx_array *a, nx_array *b, nx_stream *s)

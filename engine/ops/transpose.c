@@ -3,6 +3,7 @@
 #include "engine/ops/axes.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
 static bool infer_transpose(nx_array *const *in, int n_in, const void *params, nx_spec *out,
@@ -32,15 +33,39 @@ static const nx_field transpose_fields[] = {
     {"axes", NX_FIELD_DIMS, offsetof(nx_axes_params, axes)},
 };
 
+static bool vjp_transpose(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_dims *axes = &((const nx_axes_params *)n->params)->axes;
+    int back[NX_MAX_NDIM];
+    for (int i = 0; i < axes->n; i++)
+        back[axes->v[i]] = i;
+    out[0] = nx_transpose_axes(g[0], back, axes->n, n->stream);
+    return true;
+}
+
+static bool vmap_transpose(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                           int *out_axes)
+{
+    nx_axes_params p = *(const nx_axes_params *)n->params;
+    nx_axes_shift(&p.axes);
+    nx_dims_prepend(&p.axes, 0);
+    out[0] = nx_transpose_axes(nx_batch_front(in[0], axes[0], n->stream), p.axes.v, p.axes.n,
+                               n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_Transpose = {
     .name = "Transpose",
     .id = NX_PRIM_Transpose,
-    .flags = NX_PRIM_VIEW,
+    .flags = NX_PRIM_VIEW | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_axes_params),
     .fields = transpose_fields,
     .n_fields = 1,
     .infer = infer_transpose,
     .view = view_transpose,
+    .vjp = vjp_transpose,
+    .vmap = vmap_transpose,
 };
 
 nx_array *nx_transpose_axes(nx_array *a, const int *axes, int n, nx_stream *s)

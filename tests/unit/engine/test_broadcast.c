@@ -10,7 +10,8 @@
 #include "engine/core/eval.h"
 #include "engine/core/scope.h"
 #include "engine/ops/broadcast.h"
-#include "engine/ops/elementwise.h"
+#include "engine/ops/shape.h"
+#include "engine/ops/shape.h"
 
 static nx_stream *cpu(void)
 {
@@ -22,9 +23,9 @@ static void rows_and_columns_repeat(void **state)
     nx_scope scope = nx_scope_open();
     int data[3] = {1, 2, 3};
     nx_array *row = nx_array_from_data(data, (int[]){3}, 1, NX_INT32);
-    nx_array *a = nx_copy(nx_broadcast_to(row, (int[]){2, 3}, 2, cpu()), cpu());
+    nx_array *a = nx_contiguous(nx_broadcast_to(row, (int[]){2, 3}, 2, cpu()), false, cpu());
     nx_array *column = nx_array_from_data(data, (int[]){3, 1}, 2, NX_INT32);
-    nx_array *b = nx_copy(nx_broadcast_to(column, (int[]){2, 3, 2}, 3, cpu()), cpu());
+    nx_array *b = nx_contiguous(nx_broadcast_to(column, (int[]){2, 3, 2}, 3, cpu()), false, cpu());
     assert_true(nx_eval((nx_array *[]){a, b}, 2, true));
     assert_memory_equal(a->data, ((int[]){1, 2, 3, 1, 2, 3}), 24);
     assert_memory_equal(b->data, ((int[]){1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3}), 48);
