@@ -143,7 +143,7 @@ static bool view_same(nx_node *n)
 const nx_prim nx_prim_StopGradient = {
     .name = "StopGradient",
     .id = NX_PRIM_StopGradient,
-    .flags = NX_PRIM_VIEW | NX_PRIM_NO_GRAD,
+    .flags = NX_PRIM_VIEW | NX_PRIM_ELEMENTWISE | NX_PRIM_NO_GRAD,
     .infer = infer_same,
     .view = view_same,
 };
