@@ -91,3 +91,32 @@ int mlx_random_randint(mlx_array *res, const mlx_array low, const mlx_array high
     NX_GIVE(nx_random_randint(NX_ARRAY(low), NX_ARRAY(high), SHAPE, NX_DTYPE(dtype), KEY,
                               NX_STREAM(s)));
 }
+
+int mlx_random_categorical(mlx_array *res, const mlx_array logits, int axis, const mlx_array key,
+                           const mlx_stream s)
+{
+    NX_GIVE(nx_random_categorical(NX_ARRAY(logits), axis, KEY, NX_STREAM(s)));
+}
+
+int mlx_random_categorical_shape(mlx_array *res, const mlx_array logits, int axis, const int *shape,
+                                 size_t shape_num, const mlx_array key, const mlx_stream s)
+{
+    NX_GIVE(nx_random_categorical_shape(NX_ARRAY(logits), axis, SHAPE, KEY, NX_STREAM(s)));
+}
+
+int mlx_random_categorical_num_samples(mlx_array *res, const mlx_array logits_, int axis,
+                                       int num_samples, const mlx_array key, const mlx_stream s)
+{
+    NX_GIVE(nx_random_categorical_num(NX_ARRAY(logits_), axis, num_samples, KEY, NX_STREAM(s)));
+}
+
+int mlx_random_permutation(mlx_array *res, const mlx_array x, int axis, const mlx_array key,
+                           const mlx_stream s)
+{
+    NX_GIVE(nx_random_permutation(NX_ARRAY(x), axis, KEY, NX_STREAM(s)));
+}
+
+int mlx_random_permutation_arange(mlx_array *res, int x, const mlx_array key, const mlx_stream s)
+{
+    NX_GIVE(nx_random_permutation_arange(x, KEY, NX_STREAM(s)));
+}

@@ -35,4 +35,16 @@ nx_array *nx_random_bernoulli(nx_array *p, const int *shape, int ndim, nx_array 
 nx_array *nx_random_randint(nx_array *low, nx_array *high, const int *shape, int ndim, nx_dtype dtype,
                             nx_array *key, nx_stream *s);
 
+/* Indices along `axis` of unnormalised log-probabilities: one for each of the other positions; as
+ * many as `shape` says, whose end is the shape of the other positions (or broadcasts to it); num for
+ * each, in a new last dimension. */
+nx_array *nx_random_categorical(nx_array *logits, int axis, nx_array *key, nx_stream *s);
+nx_array *nx_random_categorical_shape(nx_array *logits, int axis, const int *shape, int ndim,
+                                      nx_array *key, nx_stream *s);
+nx_array *nx_random_categorical_num(nx_array *logits, int axis, int num, nx_array *key, nx_stream *s);
+
+/* 0..n-1 in random order; a with its slices along `axis` so. */
+nx_array *nx_random_permutation_arange(int n, nx_array *key, nx_stream *s);
+nx_array *nx_random_permutation(nx_array *a, int axis, nx_array *key, nx_stream *s);
+
 #endif

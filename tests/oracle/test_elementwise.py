@@ -255,6 +255,16 @@ def test_isclose():
     check("isclose", (5,), (5,), args=(1e-5, 1e-8, False), ref=mx.isclose, dtypes=INTS)
 
 
+def test_whole_arrays():
+    x = np.array([[1, np.nan], [np.inf, -2]], np.float32)
+    for y in [x, x + np.float32(1e-7), x[0], x.astype(np.float16), np.nan_to_num(x)]:
+        for equal_nan in (False, True):
+            compare(mlxc.op("array_equal", x, y, equal_nan), mx.array_equal(to_mx(x), to_mx(y), equal_nan=equal_nan))
+            compare(mlxc.op("allclose", x, y, 1e-5, 1e-8, equal_nan),
+                    mx.allclose(to_mx(x), to_mx(y), equal_nan=equal_nan))
+    assert mlxc.op("array_equal", np.zeros((0, 2)), np.zeros((0, 2)), False).numpy()
+
+
 def ulps(ours, exact):
     """Largest error in units of the last place of the exact result."""
     ok = np.isfinite(exact) & (np.abs(exact) <= np.finfo(np.float32).max)
