@@ -54,10 +54,17 @@ void nx_bug(const char *file, int line, const char *what)
     abort();
 }
 
+/* Without exit's handlers: other threads go on running under them. */
 void nx_die_nomem(size_t size)
 {
     fprintf(stderr, "nexus: out of memory (%zu bytes asked for)\n", size);
-    exit(1);
+    _Exit(1);
+}
+
+void nx_die_nothread(void)
+{
+    fputs("nexus: no thread can be started: memory or the limit on processes is used up\n", stderr);
+    _Exit(1);
 }
 
 void *nx_malloc(size_t size)

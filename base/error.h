@@ -6,7 +6,8 @@
  *               the function returns false or NULL, nothing is half done;
  *   NX_BUG_IF   our own fault: prints where and aborts;
  *   nx_die_nomem  metadata memory cannot be had: prints and ends the process. (Tensor memory that
- *               cannot be had is an nx_fail like any other.)
+ *               cannot be had is an nx_fail like any other.) nx_die_nothread: nor a thread that
+ *               nothing works without.
  */
 #ifndef NX_BASE_ERROR_H
 #define NX_BASE_ERROR_H
@@ -30,6 +31,7 @@ bool nx_fail_in(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 _Noreturn void nx_bug(const char *file, int line, const char *what);
 _Noreturn void nx_die_nomem(size_t size);
+_Noreturn void nx_die_nothread(void);
 
 #define NX_BUG_IF(cond)                              \
     do {                                             \

@@ -158,7 +158,8 @@ static void worker_start(nx_stream *s)
 {
     pthread_t thread;
     s->started = true;
-    NX_BUG_IF(pthread_create(&thread, NULL, worker, s) != 0);
+    if (pthread_create(&thread, NULL, worker, s) != 0)
+        nx_die_nothread();
     pthread_detach(thread);
 }
 

@@ -145,7 +145,8 @@ static void deliver(scheduler *s, const nn_batch *b, const float *logits)
 static bool run(scheduler *s, nn_batch *b, const int32_t *ids, mlx_array *out)
 {
     nn *c = &s->nn;
-    b->tokens = nn_own(c, 0, mlx_array_new_data(ids, &b->n_tokens, 1, MLX_INT32));
+    mlx_array tokens = mlx_array_new_data(ids, &b->n_tokens, 1, MLX_INT32);
+    b->tokens = nn_own(c, tokens.ctx == NULL, tokens);
     mlx_array y = s->model->arch->forward(c, s->model, b);
     if (y.ctx)
         y = nn_astype(c, y, MLX_FLOAT32);

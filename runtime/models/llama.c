@@ -143,7 +143,8 @@ static bool setup(model *base, const config_source *from)
     if (base->n_heads < 1 || base->n_kv_heads < 1 || base->n_heads % base->n_kv_heads ||
         base->head_dim < 2 || base->hidden_size < 1 || base->intermediate_size < 1 ||
         base->vocab_size < 1 || base->max_context < 1 || m->rope_dims > base->head_dim ||
-        m->rope_dims % 2 || base->n_heads > 65536 || base->head_dim > 65536)
+        m->rope_dims < 0 || m->rope_dims % 2 || base->n_kv_heads > base->n_heads ||
+        (int64_t)base->n_heads * base->head_dim > 1 << 24)
         return nx_fail("[llama] the settings make no model: hidden size %d, %d heads, %d KV heads of "
                        "%d, vocabulary %d", base->hidden_size, base->n_heads, base->n_kv_heads,
                        base->head_dim, base->vocab_size);
@@ -196,7 +197,13 @@ static bool factor_periods(const llama *m, float *periods)
 /* Shapes must agree with the settings before anything is multiplied. */
 static bool check_shape(const char *what, const nn_weight *w, int rows, int cols)
 {
-    if (w->form == NN_ABSENT || (w->rows == rows && w->cols == cols))
+    bool vector = rows == 1; /* norms and biases are numbers, never blocks */
+    if (w->form == NN_ABSENT)
+        return true;
+    if (vector && (w->form != NN_PLAIN || mlx_array_ndim(w->w) != 1))
+        return nx_fail("[llama] %s must be %d plain floating-point numbers in one dimension", what,
+                       cols);
+    if (w->rows == rows && w->cols == cols)
         return true;
     return nx_fail("[llama] %s has shape (%d,%d), the settings say (%d,%d)", what, w->rows, w->cols,
                    rows, cols);

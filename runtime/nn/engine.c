@@ -55,7 +55,8 @@ static void start(void)
     mlx_set_error_handler(keep_message, NULL, NULL);
     queue.tail = &queue.head;
     queue.started = true;
-    NX_BUG_IF(pthread_create(&thread, NULL, engine_main, NULL) != 0);
+    if (pthread_create(&thread, NULL, engine_main, NULL) != 0)
+        nx_die_nothread();
     pthread_detach(thread);
 }
 

@@ -158,6 +158,9 @@ static bool load_into(nn_weight *w, nn_source *s, const nn_tensor *t, nn_quant_c
 {
     const nexus_engine *ext = engine_extensions();
     nn_tensor *scales = t->dtype == MLX_UINT32 ? beside(s, t->name, ".scales") : NULL;
+    if (t->ndim > 2)
+        return nx_fail("[%s] tensor '%s' has %d dimensions where a matrix is expected",
+                       nx_mapping_path(t->file), t->name, t->ndim);
     w->rows = t->ndim > 1 ? t->shape[0] : 1;
     w->cols = t->ndim > 0 ? t->shape[t->ndim - 1] : 1;
     if (scales)
