@@ -439,6 +439,7 @@ static void reuse_prefix(nexus_session *s, const int32_t *prompt, size_t count, 
     while (n < most && s->tokens.at[n] == prompt[n])
         n++;
     nn_cache_truncate(&s->cache, (int)n);
+    nn_cache_expect(&s->cache, (int)count);
     s->tokens.n = 0;
     nx_vec_reserve(&s->tokens, count);
     memcpy(s->tokens.at, prompt, count * sizeof *prompt);

@@ -3,7 +3,7 @@
 #include "runtime/generate/scheduler.h"
 
 /* Code, libraries and stacks; and a vocabulary's strings, merges and hashes, per token. */
-enum { PROGRAM_BYTES = 12 << 20, BYTES_A_TOKEN = 320 };
+enum { PROGRAM_BYTES = 5 << 20, BYTES_A_TOKEN = 320 };
 
 uint64_t estimate_memory(const model *m, uint64_t file_bytes, int ctx, mlx_dtype cache_type)
 {

@@ -29,14 +29,19 @@ void nn_cache_truncate(nn_cache *k, int length)
     k->length = length;
 }
 
+void nn_cache_expect(nn_cache *k, int length)
+{
+    k->expected = length < k->limit ? length : k->limit;
+}
+
 /* Positions to make room for so that `need` fit: whole blocks, not over the limit's block. */
-static int room_for(int have, int need, int limit)
+static int room_for(const nn_cache *k, int have, int need)
 {
     int room = have + have / 4;
-    if (room > limit)
-        room = limit;
-    if (room < need)
-        room = need;
+    if (room < need || k->expected >= need)
+        room = k->expected > need ? k->expected : need;
+    if (room > k->limit && k->limit >= need)
+        room = k->limit;
     return (room + NN_CACHE_BLOCK - 1) / NN_CACHE_BLOCK * NN_CACHE_BLOCK;
 }
 
@@ -56,7 +61,7 @@ static void grow(nn *c, nn_cache *k, nn_cache_layer *l, int need)
 {
     if (need <= l->room)
         return;
-    int room = room_for(l->room, need, k->limit);
+    int room = room_for(k, l->room, need);
     mlx_array keys = grown(c, k, l->k, l->room, room), values = grown(c, k, l->v, l->room, room);
     if (c->failed)
         return;

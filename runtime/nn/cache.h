@@ -1,8 +1,8 @@
 /*
  * cache.h: the KV cache of one sequence: per layer the keys and values of its tokens so far.
  *
- * Room grows in blocks of NN_CACHE_BLOCK positions and at least by a quarter; the arrays are
- * updated in place. Dropping tokens from the end is free: it only forgets.
+ * Room grows in blocks of NN_CACHE_BLOCK positions, to what is expected or else by a quarter; the
+ * arrays are updated in place. Dropping tokens from the end is free: it only forgets.
  */
 #ifndef NX_RUNTIME_NN_CACHE_H
 #define NX_RUNTIME_NN_CACHE_H
@@ -18,7 +18,8 @@ typedef struct {
 
 typedef struct {
     int n_layers, n_kv_heads, head_dim;
-    int limit; /* most positions */
+    int limit;    /* most positions */
+    int expected; /* positions that are sure to be needed: the prompt's */
     mlx_dtype dtype;
     int length; /* positions that hold tokens, in every layer */
     nn_cache_layer *layers;
@@ -27,6 +28,9 @@ typedef struct {
 void nn_cache_init(nn_cache *k, int n_layers, int n_kv_heads, int head_dim, mlx_dtype dtype,
                    int limit);
 void nn_cache_clear(nn_cache *k);
+/* A prompt of `length` tokens comes: the first growth makes room for all of it, so that its pieces
+ * do not move the cache again and again. */
+void nn_cache_expect(nn_cache *k, int length);
 /* Forgets all tokens from position `length` on. */
 void nn_cache_truncate(nn_cache *k, int length);
 

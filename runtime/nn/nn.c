@@ -4,6 +4,10 @@
 
 #include "base/error.h"
 
+/* What the engine may keep of freed arrays. A pass reuses a few temporaries; more would be room that
+ * a grown KV cache left behind, of a size nobody asks for again. */
+enum { KEPT_BYTES = 32 << 20 };
+
 void nn_init(nn *c)
 {
     *c = (nn){0};
@@ -13,6 +17,9 @@ void nn_init(nn *c)
     mlx_device_get_type(&type, d);
     c->s = type == MLX_GPU ? mlx_default_gpu_stream_new() : mlx_default_cpu_stream_new();
     mlx_device_free(d);
+    size_t before;
+    if (type == MLX_CPU)
+        mlx_set_cache_limit(&before, KEPT_BYTES);
 }
 
 void nn_reset(nn *c)
