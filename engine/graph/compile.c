@@ -192,7 +192,7 @@ static trace *trace_new(nx_function f, const trace *key, nx_array *const *in)
             memcpy(t->constants, key->constants, t->n_constants * sizeof *t->constants);
         remember_inputs(t, in);
         nx_tape_init(&t->tape, sources, key->n_in, made.at, made.n,
-                     key->mode > NX_COMPILE_NO_SIMPLIFY);
+                     key->mode > NX_COMPILE_NO_SIMPLIFY, key->shapeless);
     }
     nx_vec_clear(&made);
     free(sources);
@@ -222,7 +222,7 @@ bool nx_compile_call(nx_function f, uintptr_t id, bool shapeless, const uint64_t
             return false;
         trace_keep(t);
     }
-    bool ok = nx_tape_replay(&t->tape, in, shapeless, out);
+    bool ok = nx_tape_replay(&t->tape, in, out);
     trace_unref(t);
     return ok;
 }

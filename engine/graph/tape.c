@@ -143,12 +143,28 @@ static nx_tape_value value_of(const nx_graph_walk *w, const merging *m, nx_array
     return (nx_tape_value){at == SIZE_MAX ? at : m->same[at], a};
 }
 
+/* A constant that was repeated for an elementwise operation is kept as it was before that: other
+ * sizes need other repetitions. (Once evaluated, it would not know any more what it was.) */
+static void unrepeat(nx_tape *t, const nx_node *user, nx_tape_value *v)
+{
+    const nx_node *n = v->array->node;
+    if (v->slot != SIZE_MAX || !(user->prim->flags & NX_PRIM_ELEMENTWISE) ||
+        n->prim != &nx_prim_Broadcast)
+        return;
+    v->array = n->in[0];
+    nx_vec_push(&t->held, nx_array_ref(v->array));
+}
+
 static void add_step(nx_tape *t, const nx_graph_walk *w, merging *m, const nx_walked *at,
                      bool simplify)
 {
     nx_tape_step s = {at->node, at->first, t->inputs.n};
-    for (int i = 0; i < at->node->n_in; i++)
-        nx_vec_push(&t->inputs, value_of(w, m, at->node->in[i]));
+    for (int i = 0; i < at->node->n_in; i++) {
+        nx_tape_value v = value_of(w, m, at->node->in[i]);
+        if (t->any_shape)
+            unrepeat(t, at->node, &v);
+        nx_vec_push(&t->inputs, v);
+    }
     const nx_tape_step *equal = simplify ? find_equal(t, m, &s, t->steps.n) : NULL;
     if (!equal) {
         nx_vec_push(&t->steps, s);
@@ -160,9 +176,9 @@ static void add_step(nx_tape *t, const nx_graph_walk *w, merging *m, const nx_wa
 }
 
 void nx_tape_init(nx_tape *t, nx_array *const *sources, size_t n, nx_array *const *outputs,
-                  size_t n_out, bool simplify)
+                  size_t n_out, bool simplify, bool any_shape)
 {
-    *t = (nx_tape){0};
+    *t = (nx_tape){.any_shape = any_shape};
     nx_graph_walk w;
     nx_graph_walk_init(&w, sources, n, outputs, n_out, false, NULL);
     merging m = {.n_table = 64};
@@ -192,6 +208,9 @@ void nx_tape_clear(nx_tape *t)
         nx_array_unref(&t->outputs.at[i]);
     for (size_t i = 0; i < t->sources.n; i++)
         nx_array_unref(&t->sources.at[i]);
+    for (size_t i = 0; i < t->held.n; i++)
+        nx_array_unref(&t->held.at[i]);
+    nx_vec_clear(&t->held);
     nx_vec_clear(&t->outputs);
     nx_vec_clear(&t->sources);
     nx_vec_clear(&t->steps);
@@ -254,7 +273,7 @@ static bool replay_other(const nx_node *n, nx_array **in, nx_array **out)
                    "compile without shapeless", n->prim->name);
 }
 
-bool nx_tape_replay(const nx_tape *t, nx_array *const *in, bool other_shapes, nx_array_vec *out)
+bool nx_tape_replay(const nx_tape *t, nx_array *const *in, nx_array_vec *out)
 {
     nx_array **slots = nx_malloc((t->n_slots + 1) * sizeof *slots), **args = NULL;
     size_t most = 0, at = 0;
@@ -269,7 +288,7 @@ bool nx_tape_replay(const nx_tape *t, nx_array *const *in, bool other_shapes, nx
         const nx_tape_step *s = &t->steps.at[i];
         for (int k = 0; k < s->node->n_in; k++)
             args[k] = get(slots, &t->inputs.at[s->first_input + (size_t)k]);
-        ok = other_shapes ? replay_other(s->node, args, slots + s->first)
+        ok = t->any_shape ? replay_other(s->node, args, slots + s->first)
                           : nx_op_like(s->node, args, s->node->stream, false, slots + s->first);
     }
     for (size_t i = 0; ok && i < t->results.n; i++)

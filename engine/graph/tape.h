@@ -22,16 +22,18 @@ typedef struct {
     nx_array_vec sources, outputs; /* counted: they hold the graph */
     NX_VEC(nx_tape_step) steps;
     NX_VEC(nx_tape_value) inputs, results;
+    nx_array_vec held; /* constants that no step holds; counted */
     size_t n_slots;
+    bool any_shape;    /* inputs need not have the sizes of the sources */
 } nx_tape;
 
-/* From placeholders to what was built on them. simplify: equal operations on equal inputs are one. */
+/* From placeholders to what was built on them. simplify: equal operations on equal inputs are one.
+ * any_shape: replays may be of other sizes. */
 void nx_tape_init(nx_tape *t, nx_array *const *sources, size_t n, nx_array *const *outputs,
-                  size_t n_out, bool simplify);
+                  size_t n_out, bool simplify, bool any_shape);
 void nx_tape_clear(nx_tape *t);
 
-/* The operations on inputs in place of the sources; results appended to out. other_shapes: the
- * inputs need not have the sources' sizes. */
-bool nx_tape_replay(const nx_tape *t, nx_array *const *in, bool other_shapes, nx_array_vec *out);
+/* The operations on inputs in place of the sources; results appended to out. */
+bool nx_tape_replay(const nx_tape *t, nx_array *const *in, nx_array_vec *out);
 
 #endif
