@@ -1,6 +1,6 @@
 # Operations against MLX itself: one test a file of oracle/. Skipped where no Python has MLX.
 set(NEXUS_PYTHON "" CACHE FILEPATH "a Python with mlx, ml_dtypes, numpy and pytest, for the oracles")
-if(TARGET mlxc)
+if(TARGET engine_objects)
     file(GLOB oracles CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/oracle/test_*.py)
     foreach(t ${oracles})
         get_filename_component(n ${t} NAME_WE)

@@ -24,3 +24,10 @@ if command -v clang >/dev/null; then
     quietly build/build-fuzz.log cmake --build build-fuzz
     suite fuzz build-fuzz -L fuzz
 fi
+
+# The runtime on an installed mlx-c: ours, by its package, without its extensions.
+quietly build/install.log cmake --install build --prefix "$PWD/build/installed"
+quietly build/configure-system.log cmake -S . -B build-system -G Ninja \
+    -DCMAKE_BUILD_TYPE=Release -DNEXUS_ENGINE=system -DCMAKE_PREFIX_PATH="$PWD/build/installed"
+quietly build/build-system.log cmake --build build-system
+NEXUS_NO_EXTENSIONS=1 suite system build-system -R 'e2e|faults|golden|since'
