@@ -93,3 +93,53 @@ const char *cli_bytes(unsigned long long n, char *out, size_t size)
              units[u]);
     return out;
 }
+
+/* ---- text and figures ---- */
+
+/* Bytes of the control character that text begins with, and its sign in "^[" notation; else 0. A
+ * terminal obeys these, and a model (or a file it was shown) shall not steer one. */
+static size_t control_at(const unsigned char *text, size_t n, char *sign)
+{
+    if (n > 1 && text[0] == 0xC2 && text[1] < 0xA0) { /* U+0080 to U+009F */
+        *sign = (char)(text[1] - 0x40);
+        return 2;
+    }
+    *sign = (char)(*text ^ 0x40);
+    return (*text < 0x20 && *text != '\n' && *text != '\t') || *text == 0x7F;
+}
+
+bool cli_write(const char *text, size_t n)
+{
+    static int terminal = -1;
+    char sign;
+    if (terminal < 0)
+        terminal = isatty(STDOUT_FILENO);
+    for (size_t i = 0; terminal && i < n;) {
+        size_t control = control_at((const unsigned char *)text + i, n - i, &sign);
+        if (control) {
+            fwrite(text, 1, i, stdout);
+            fprintf(stdout, "^%c", sign);
+            text += i + control;
+            n -= i + control;
+            i = 0;
+        } else {
+            i++;
+        }
+    }
+    return fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0;
+}
+
+void cli_print_stats(FILE *out, const nexus_stats *s)
+{
+    char memory[32];
+    double prefill = s->prefill_seconds, decode = s->decode_seconds;
+    size_t computed = s->prompt_tokens - s->cached_tokens;
+    fprintf(out, "prompt    %zu tokens, %zu computed, %.1f tokens/s\n", s->prompt_tokens, computed,
+            prefill > 0 ? (double)computed / prefill : 0);
+    fprintf(out, "answer    %zu tokens, %.1f tokens/s\n", s->generated_tokens,
+            decode > 0 ? (double)(s->generated_tokens - 1) / decode : 0);
+    fprintf(out, "first     after %.3f s\n", s->time_to_first_token_seconds);
+    fprintf(out, "memory    %s at most\n",
+            cli_bytes(s->peak_memory_bytes, memory, sizeof memory));
+    fprintf(out, "stopped   %s\n", s->stop_reason);
+}

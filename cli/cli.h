@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "nexus/nexus.h"
 
@@ -13,6 +14,7 @@ enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 /* Verbs: argv[0] is the verb; the result is the exit code. */
 int cli_run(int argc, char **argv);
+int cli_chat(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 
@@ -36,6 +38,13 @@ void cli_progress_end(cli_progress *p); /* wipes the line */
 /* Ctrl-C: cancels this session (NULL: none yet). A second one ends the program at once. */
 void cli_interrupt_watch(nexus_session *s);
 bool cli_interrupted(void);
+
+/* Streams a piece of an answer (whole characters) to stdout. On a terminal control characters are
+ * shown as ^[ and not obeyed. False when it could not be written. */
+bool cli_write(const char *text, size_t n);
+
+/* The figures of one answer, a line each. */
+void cli_print_stats(FILE *out, const nexus_stats *s);
 
 /* "98.4 MB", "1.24 GB" */
 const char *cli_bytes(unsigned long long n, char *out, size_t size);

@@ -11,6 +11,7 @@ static const struct {
     const char *about;
 } commands[] = {
     {"run", cli_run, "answer a prompt"},
+    {"chat", cli_chat, "have a conversation"},
     {"info", cli_info, "say what a model is and what it needs"},
     {"bench", cli_bench, "measure a model's speed on this machine"},
 };

@@ -10,15 +10,11 @@
 #include "base/utf8.h"
 #include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 
 typedef struct {
-    const char *system;
-    int max_tokens, top_k, ctx, threads;
-    double temp, top_p, min_p, repeat_penalty;
-    uint64_t seed;
-    const char *cache_type;
-    arg_texts stop;
-    bool raw, json, verbose;
+    answer_options common;
+    bool raw, json;
 } run_options;
 
 /* What arrives while the answer is made. */
@@ -45,7 +41,7 @@ static bool take_piece(const nexus_piece *p, void *user)
     if (p->length == 0)
         return true;
     a->last = p->text[p->length - 1];
-    a->failed = fwrite(p->text, 1, p->length, stdout) != p->length || fflush(stdout) != 0;
+    a->failed = !cli_write(p->text, p->length);
     return !a->failed;
 }
 
@@ -69,21 +65,6 @@ static void print_json(answer *a, const nexus_stats *s)
     a->failed = printf("%s\n", text) < 0 || fflush(stdout) != 0;
     free(text);
     json_decref(o);
-}
-
-static void print_stats(const nexus_stats *s)
-{
-    char memory[32];
-    double prefill = s->prefill_seconds, decode = s->decode_seconds;
-    size_t computed = s->prompt_tokens - s->cached_tokens;
-    fprintf(stderr, "prompt    %zu tokens, %.1f tokens/s\n", s->prompt_tokens,
-            prefill > 0 ? (double)computed / prefill : 0);
-    fprintf(stderr, "answer    %zu tokens, %.1f tokens/s\n", s->generated_tokens,
-            decode > 0 ? (double)(s->generated_tokens - 1) / decode : 0);
-    fprintf(stderr, "first     after %.3f s\n", s->time_to_first_token_seconds);
-    fprintf(stderr, "memory    %s at most\n",
-            cli_bytes(s->peak_memory_bytes, memory, sizeof memory));
-    fprintf(stderr, "stopped   %s\n", s->stop_reason);
 }
 
 /* The prompt from the argument or from a pipe, as valid UTF-8. False after a message. */
@@ -113,29 +94,20 @@ static bool read_prompt(const char *argument, nx_str *out)
 static nexus_status generate(nexus_session *s, const run_options *o, const char *prompt, answer *a,
                              nexus_stats *stats)
 {
-    nexus_generate_options g = nexus_generate_defaults();
-    g.max_tokens = o->max_tokens;
-    g.temperature = (float)o->temp;
-    g.top_k = o->top_k;
-    g.top_p = (float)o->top_p;
-    g.min_p = (float)o->min_p;
-    g.repeat_penalty = (float)o->repeat_penalty;
-    g.seed = o->seed;
-    g.stop = o->stop.at;
-    g.stop_count = o->stop.n;
+    nexus_generate_options g = options_generate(&o->common);
     g.logprobs = o->json;
     g.prefill = show_prefill;
     if (o->raw)
         return nexus_complete(s, prompt, &g, take_piece, a, stats);
-    nexus_message messages[2] = {{"system", o->system}, {"user", prompt}};
-    size_t skip = o->system ? 0 : 1; /* without one the template may bring its own */
+    nexus_message messages[2] = {{"system", o->common.system}, {"user", prompt}};
+    size_t skip = o->common.system ? 0 : 1; /* without one the template may bring its own */
     return nexus_chat(s, messages + skip, 2 - skip, &g, take_piece, a, stats);
 }
 
 static int answer_prompt(nexus_model *m, const run_options *o, const char *prompt)
 {
     nexus_session *s;
-    nexus_session_options so = {.context = o->ctx, .cache_type = o->cache_type};
+    nexus_session_options so = {.context = o->common.ctx, .cache_type = o->common.cache_type};
     nexus_status status = nexus_session_new(m, &so, &s);
     if (status)
         return cli_fail(status);
@@ -160,8 +132,8 @@ static int answer_prompt(nexus_model *m, const run_options *o, const char *promp
     } else if (a.failed) {
         fputs("nexus: the answer could not be written: standard output is closed or full\n", stderr);
         code = EXIT_FAILED;
-    } else if (o->verbose) {
-        print_stats(&stats);
+    } else if (o->common.verbose) {
+        cli_print_stats(stderr, &stats);
     }
     if (code == EXIT_GOOD && strcmp(stats.stop_reason, "context") == 0)
         fprintf(stderr, "nexus: the context of %zu tokens is full: the answer ends here\n",
@@ -175,25 +147,14 @@ static int answer_prompt(nexus_model *m, const run_options *o, const char *promp
 
 int cli_run(int argc, char **argv)
 {
-    run_options o = {.temp = 0.7, .top_p = 0.95, .repeat_penalty = 1, .cache_type = "f16"};
-    const arg_option options[] = {
-        {"system", 's', ARG_TEXT, &o.system, false, "TEXT", "system message"},
-        {"max-tokens", 'n', ARG_INT, &o.max_tokens, true, "N", "at most N tokens (0: until done)"},
-        {"temp", 't', ARG_REAL, &o.temp, true, "T", "temperature (0.7); 0: always the likeliest"},
-        {"top-p", 0, ARG_REAL, &o.top_p, true, "P", "keep the likeliest that sum to P (0.95)"},
-        {"top-k", 0, ARG_INT, &o.top_k, true, "K", "keep the K likeliest (0: all)"},
-        {"min-p", 0, ARG_REAL, &o.min_p, true, "P", "drop what is under P of the likeliest (0)"},
-        {"repeat-penalty", 0, ARG_REAL, &o.repeat_penalty, true, "R", "against repetition (1: none)"},
-        {"stop", 0, ARG_TEXTS, &o.stop, false, "TEXT", "end the answer at TEXT (may be repeated)"},
-        {"seed", 0, ARG_SEED, &o.seed, true, "S", "same seed, same answer (0: a new one)"},
-        {"ctx", 'c', ARG_INT, &o.ctx, true, "N", "context in tokens (4096, or the model's most)"},
-        {"cache-type", 0, ARG_TEXT, &o.cache_type, true, "TYPE", "f16 (default), bf16 or f32"},
-        {"threads", 0, ARG_INT, &o.threads, true, "N", "threads (0: all processors)"},
+    run_options o = {.common = options_defaults()};
+    const arg_option own[] = {
         {"raw", 0, ARG_FLAG, &o.raw, false, NULL, "continue the prompt as it stands, no template"},
         {"json", 0, ARG_FLAG, &o.json, false, NULL, "one JSON object with text, ids and statistics"},
-        {"verbose", 'v', ARG_FLAG, &o.verbose, false, NULL, "statistics on stderr"},
         {0},
     };
+    arg_option options[OPTIONS_MOST];
+    options_table(&o.common, own, options);
     const arg_command command = {
         "nexus run MODEL [PROMPT] [options]",
         "Answers PROMPT, or what a pipe brings, and streams the answer to stdout.\n"
@@ -207,9 +168,9 @@ int cli_run(int argc, char **argv)
         return args_usage_error(&command, "no model was named");
     if (!operands[1] && isatty(STDIN_FILENO))
         return args_usage_error(&command, "there is no prompt: give one, or pipe it in");
-    if (o.max_tokens < 0 || o.ctx < 0 || o.threads < 0)
-        return args_usage_error(&command, "--max-tokens, --ctx and --threads cannot be negative");
-    if (o.verbose)
+    if ((code = options_check(&command, &o.common)) != ARGS_OK)
+        return code;
+    if (o.common.verbose)
         nx_log_set(NX_LOG_INFO);
     nx_str prompt = {0};
     if (!read_prompt(operands[1], &prompt)) {
@@ -217,7 +178,7 @@ int cli_run(int argc, char **argv)
         return args_usage_error(&command, "the prompt is empty");
     }
     nexus_model *m;
-    nexus_status status = cli_load(operands[0], o.threads, &m);
+    nexus_status status = cli_load(operands[0], o.common.threads, &m);
     if (status) {
         code = cli_interrupted() ? EXIT_INTERRUPTED : cli_fail(status);
     } else {

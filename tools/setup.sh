@@ -4,11 +4,11 @@
 case "$(uname -s)" in
 Linux)
     BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-pip python3-venv
-        libjansson-dev libpcre2-dev libutf8proc-dev)
+        libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev)
     TEST_PACKAGES=(libcmocka-dev g++ clang libclang-rt-dev)
     ;;
 Darwin) # untested
-    BUILD_PACKAGES=(cmake ninja pkg-config python jansson pcre2 utf8proc)
+    BUILD_PACKAGES=(cmake ninja pkg-config python jansson pcre2 utf8proc libedit)
     TEST_PACKAGES=(cmocka)
     ;;
 *)
