@@ -285,8 +285,8 @@ void chat_command(chat *c, const char *line)
     while (operand.len && isspace((unsigned char)operand.data[operand.len - 1]))
         nx_str_truncate(&operand, operand.len - 1);
     if (!found)
-        chat_complain(c, "there is no command /%.*s (/help lists them; // begins a message with a "
-                      "slash)", (int)n, line + 1);
+        chat_complain(c, "there is no command /%.*s (see /help; // begins a message with a slash)",
+                      (int)n, line + 1);
     else if (operand.len && !found->operand)
         chat_complain(c, "/%s takes nothing after it", found->name);
     else

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <utf8proc.h>
 #include <wchar.h>
 
 #include "base/error.h"
@@ -26,12 +27,13 @@ struct line_input {
     nx_str history_path;
     const char *prompt;
     line_kind why; /* no line came */
+    wchar_t pending; /* the character that comes next; 0: the next one read */
     bool leaving;  /* the line ends before its next character */
     unsigned char bytes[4096];
     size_t at, n; /* bytes that were read and not used yet */
 };
 
-enum { MOVE_TO_END = 'E' & 0x1F };
+enum { MOVE_TO_END = 'E' & 0x1F, DELETE_BACK = 0x7F }; /* keys */
 
 enum { NO_BYTE = -1 }; /* and in->why says the reason */
 
@@ -127,6 +129,27 @@ static int next_byte(line_input *in)
     return in->bytes[in->at++];
 }
 
+/* The one character that base and mark are together (e and U+0301 are é), or 0. */
+static wchar_t compose(wchar_t base, wchar_t mark)
+{
+    utf8proc_int32_t pair[2] = {(utf8proc_int32_t)base, (utf8proc_int32_t)mark};
+    return utf8proc_normalize_utf32(pair, 2, UTF8PROC_COMPOSE | UTF8PROC_STABLE) == 1
+               ? (wchar_t)pair[0]
+               : 0;
+}
+
+/* libedit gives every character a column of its own, so a mark that takes none would put all behind
+ * it in the wrong place: where it can be, it is composed with the character before the cursor, which
+ * is deleted and typed anew. */
+static wchar_t join_mark(line_input *in, wchar_t mark)
+{
+    const LineInfoW *l = el_wline(in->editor);
+    if (wcwidth(mark) != 0 || l->cursor == l->buffer)
+        return mark;
+    in->pending = compose(l->cursor[-1], mark);
+    return in->pending ? DELETE_BACK : mark;
+}
+
 /* libedit's source of characters. UTF-8 whatever the locale says; a broken sequence is U+FFFD, and
  * a byte that cannot belong to it is read again as a beginning. */
 static int next_character(EditLine *editor, wchar_t *out)
@@ -137,6 +160,11 @@ static int next_character(EditLine *editor, wchar_t *out)
     el_wget(editor, EL_CLIENTDATA, &in);
     if (in->leaving)
         return -1;
+    if (in->pending) {
+        *out = in->pending;
+        in->pending = 0;
+        return 1;
+    }
     for (size_t n = 0; n < sizeof sequence;) {
         int byte = next_byte(in);
         if (byte == NO_BYTE && in->why == LINE_DROPPED && must_move_first(in)) {
@@ -152,7 +180,7 @@ static int next_character(EditLine *editor, wchar_t *out)
             continue;
         if (taken < 0 && n > (size_t)-taken)
             in->at--; /* the byte that broke the sequence; it was read just now */
-        *out = (wchar_t)code;
+        *out = join_mark(in, (wchar_t)code);
         return 1;
     }
     *out = 0xFFFD;
@@ -316,9 +344,11 @@ static line_kind edit_line(line_input *in, nx_str *out)
 {
     int n = 0;
     in->leaving = false;
+    in->pending = 0;
     in->why = LINE_END; /* for Ctrl-D, of which libedit says nothing else */
     el_resize(in->editor);
     terminal_catch_stop(true);
+    el_wset(in->editor, EL_PREP_TERM, 1); /* before the prompt: a Ctrl-D in between would be lost */
     const wchar_t *line = el_wgets(in->editor, &n);
     terminal_catch_stop(false);
     if (!line || n <= 0) {

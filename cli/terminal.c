@@ -107,7 +107,7 @@ static void set_echo(bool on)
         echo_is_off = 0;
     } else if (!on && !echo_is_off && tcgetattr(STDIN_FILENO, &with_echo) == 0) {
         struct termios quiet = with_echo;
-        quiet.c_lflag &= ~(tcflag_t)ECHO;
+        quiet.c_lflag &= ~(tcflag_t)(ECHO | ICANON); /* so that a Ctrl-D is kept as it is */
         echo_is_off = tcsetattr(STDIN_FILENO, TCSANOW, &quiet) == 0;
     }
 }
