@@ -139,10 +139,12 @@ static bool load_repacked(nn_weight *w, const nn_tensor *t)
     free(words);
     free(scales);
     free(biases);
+    if (!w->w.ctx || !w->scales.ctx || !w->biases.ctx)
+        return false;
     if (type != NX_GGML_Q4_1) { /* unsigned codes: the zero is at 8 or 128 */
         mlx_stream s = mlx_default_cpu_stream_new();
         mlx_array zero = mlx_array_new_float(bits == 8 ? -128.0f : -8.0f), b = mlx_array_new();
-        bool ok = !mlx_multiply(&b, w->scales, zero, s) &&
+        bool ok = zero.ctx && !mlx_multiply(&b, w->scales, zero, s) &&
                   !mlx_astype(&w->biases, b, MLX_FLOAT16, s) && !mlx_array_eval(w->biases);
         mlx_array_free(b);
         mlx_array_free(zero);
