@@ -88,14 +88,14 @@ static void make_room(chat *c)
         n = count_shown(c);
         out++;
     }
-    if (n >= (size_t)c->context)
+    if (n >= (size_t)c->context) {
         c->talk.first = before;
-    else if (out)
-        chat_say(c, "the context of %d tokens is full: the oldest %s left out from here on%s",
-                 c->context, out == 1 ? "exchange is" : "exchanges are",
-                 c->talk.system ? " (the system message stays)" : "");
-    if (n < (size_t)c->context && out > 1)
-        chat_say(c, "%zu exchanges were left out", out);
+        return;
+    }
+    if (out)
+        chat_say(c, "the context of %d tokens is full: the oldest %zu exchange%s left out%s",
+                 c->context, out, out == 1 ? " is" : "s are",
+                 c->talk.system ? ", the system message stays" : "");
 }
 
 /* ---- an answer ---- */
