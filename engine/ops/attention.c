@@ -3,14 +3,20 @@
  */
 #include "engine/ops/attention.h"
 
+#include <float.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "engine/core/prim.h"
 #include "engine/ops/broadcast.h"
+#include "engine/ops/creation.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/matmul.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/reduce.h"
+#include "engine/ops/rules.h"
+#include "engine/ops/softmax.h"
 
 #define SHAPE(a) nx_shape_text((a)->shape, (a)->ndim)
 
@@ -30,6 +36,89 @@ static const nx_field fields[] = {
     {"window", NX_FIELD_INT, offsetof(nx_attention_params, window)},
 };
 
+/* One head of keys serves several of queries: [B, H, L, D] as [B, Hk, H / Hk, L, D]. */
+static nx_array *by_key_head(nx_array *a, int key_heads, nx_stream *s)
+{
+    if (!a || key_heads == 0)
+        return nx_fail_null("[vjp] ScaledDotProductAttention without heads has no derivative");
+    a = nx_astype(a, NX_FLOAT32, s);
+    int shape[2] = {key_heads, a->shape[1] / key_heads};
+    return nx_unflatten(a, 1, shape, 2, s);
+}
+
+/* Which keys a query sees: those up to its own place, counted from the end. [L, S] */
+static nx_array *causal_mask(int queries, int keys, nx_stream *s)
+{
+    nx_array *i = nx_arange(keys - queries, keys, 1, NX_INT32, s);
+    return nx_greater_equal(nx_expand_dims(i, 1, s), nx_arange(0, keys, 1, NX_INT32, s), s);
+}
+
+/* Scores [B, Hk, R, L, S] as the softmax sees them. */
+static nx_array *masked_scores(nx_array *scores, const nx_node *n, nx_stream *s)
+{
+    const nx_attention_params *p = n->params;
+    nx_array *never = nx_scalar(-FLT_MAX, NX_FLOAT32);
+    if (p->causal)
+        scores = nx_where(causal_mask(n->in[0]->shape[2], n->in[1]->shape[2], s), scores, never, s);
+    if (!p->has_mask)
+        return scores;
+    nx_array *mask = nx_unflatten(
+        n->in[3], 1, (int[]){n->in[1]->shape[1], n->in[0]->shape[1] / n->in[1]->shape[1]}, 2, s);
+    return mask->dtype == NX_BOOL ? nx_where(mask, scores, never, s) : nx_add(scores, mask, s);
+}
+
+/* Their softmax, to which a sink of its head's adds a column that is dropped. [B, Hk, R, L, S] */
+static nx_array *weights_of(nx_array *scores, nx_array *sinks, nx_stream *s)
+{
+    nx_array *total = nx_logsumexp(scores, (int[]){-1}, 1, true, s);
+    if (sinks)
+        total = nx_logaddexp(total, sinks, s);
+    return nx_exp(nx_subtract(scores, total, s), s);
+}
+
+static nx_array *back_to(nx_array *a, const nx_array *like, nx_stream *s)
+{
+    return nx_astype(nx_reshape(a, like->shape, like->ndim, s), (nx_dtype)like->dtype, s);
+}
+
+static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_attention_params *p = n->params;
+    nx_stream *s = n->stream;
+    if (p->has_lengths || p->window)
+        return nx_fail("[vjp] ScaledDotProductAttention over a cache has no derivative");
+    int heads = n->in[1]->shape[1];
+    nx_array *q = by_key_head(n->in[0], heads, s), *k = by_key_head(n->in[1], heads, s);
+    nx_array *v = by_key_head(n->in[2], heads, s), *c = by_key_head(g[0], heads, s);
+    if (!q || !k || !v || !c)
+        return false;
+    nx_array *scale = nx_scalar_float(p->scale), *sinks = NULL;
+    if (p->has_sinks)
+        sinks = nx_reshape(n->in[n->n_in - 1], (int[]){heads, q->shape[2], 1, 1}, 4, s);
+    nx_array *scores = nx_multiply(nx_matmul(q, nx_swapaxes(k, -1, -2, s), s), scale, s);
+    nx_array *weights = weights_of(masked_scores(scores, n, s), sinks, s);
+    nx_array *d = nx_matmul(c, nx_swapaxes(v, -1, -2, s), s);
+    nx_array *mean = nx_sum(nx_multiply(d, weights, s), (int[]){-1}, 1, true, s);
+    d = nx_multiply(weights, nx_subtract(d, mean, s), s);
+    nx_array *moved = nx_multiply(d, scale, s);
+    if (wanted[0])
+        out[0] = back_to(nx_matmul(moved, k, s), n->in[0], s);
+    if (wanted[1])
+        out[1] = back_to(nx_sum(nx_matmul(nx_swapaxes(moved, -1, -2, s), q, s), (int[]){2}, 1, false, s),
+                         n->in[1], s);
+    if (wanted[2])
+        out[2] = back_to(nx_sum(nx_matmul(nx_swapaxes(weights, -1, -2, s), c, s), (int[]){2}, 1, false, s),
+                         n->in[2], s);
+    if (p->has_mask && wanted[3])
+        out[3] = n->in[3]->dtype == NX_BOOL ? nx_array_none() : back_to(d, n->in[3], s);
+    if (p->has_sinks && wanted[n->n_in - 1]) {
+        nx_array *rest = nx_subtract(nx_scalar_float(1), nx_sum(weights, (int[]){-1}, 1, true, s), s);
+        nx_array *lost = nx_sum(nx_multiply(rest, mean, s), (int[]){0, 3, 4}, 3, false, s);
+        out[n->n_in - 1] = back_to(nx_negative(lost, s), n->in[n->n_in - 1], s);
+    }
+    return true;
+}
+
 const nx_prim nx_prim_ScaledDotProductAttention = {
     .name = "ScaledDotProductAttention",
     .id = NX_PRIM_ScaledDotProductAttention,
@@ -37,6 +126,7 @@ const nx_prim nx_prim_ScaledDotProductAttention = {
     .fields = fields,
     .n_fields = 6,
     .infer = infer,
+    .vjp = vjp,
 };
 
 static bool check_shapes(const nx_array *q, const nx_array *k, const nx_array *v)

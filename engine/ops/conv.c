@@ -6,6 +6,8 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
+#include "engine/ops/slice.h"
 
 static bool check_shapes(const nx_array *x, const nx_array *w, int groups)
 {
@@ -62,6 +64,86 @@ static const nx_field conv_fields[] = {
     {"flip", NX_FIELD_BOOL, offsetof(nx_conv_params, flip)},
 };
 
+/* Sizes of one spatial dimension: of the input and of the result, each spread by its dilation. */
+typedef struct {
+    int input, result, kernel;
+} extent;
+
+static extent extent_of(const nx_conv_params *p, const nx_array *x, const nx_array *w,
+                        const nx_array *g, int i)
+{
+    return (extent){p->input_dilation.v[i] * (x->shape[i + 1] - 1) + 1,
+                    p->stride.v[i] * (g->shape[i + 1] - 1) + 1,
+                    p->kernel_dilation.v[i] * (w->shape[i + 1] - 1)};
+}
+
+/* The cotangent of x: the kernel turned round goes over the cotangent, spread by the stride. */
+static nx_array *input_gradient(const nx_conv_params *p, nx_array *x, nx_array *w, nx_array *g,
+                                nx_stream *s)
+{
+    nx_dims low = {.n = p->stride.n}, high = low;
+    for (int i = 0; i < low.n; i++) {
+        extent d = extent_of(p, x, w, g, i);
+        low.v[i] = d.kernel - p->padding_low.v[i];
+        high.v[i] = d.input - d.result + p->padding_low.v[i];
+    }
+    nx_conv_options o = {.stride = p->input_dilation.v, .n_stride = low.n,
+                         .padding_low = low.v, .n_low = low.n, .padding_high = high.v,
+                         .n_high = low.n, .kernel_dilation = p->kernel_dilation.v,
+                         .n_kernel = low.n, .input_dilation = p->stride.v, .n_input = low.n,
+                         .groups = 1, .flip = !p->flip};
+    return nx_conv(g, nx_swapaxes(w, 0, -1, s), &o, s);
+}
+
+/* The cotangent of w: the cotangent goes over the input, with channels in the place of the batch. */
+static nx_array *weight_gradient(const nx_conv_params *p, nx_array *x, nx_array *w, nx_array *g,
+                                 nx_stream *s)
+{
+    nx_dims high = {.n = p->stride.n}, start = {.n = w->ndim}, stop = start, step = start;
+    for (int i = 0; i < high.n; i++) {
+        extent d = extent_of(p, x, w, g, i);
+        high.v[i] = d.kernel + d.result - d.input - p->padding_low.v[i];
+    }
+    nx_conv_options o = {.stride = p->kernel_dilation.v, .n_stride = high.n,
+                         .padding_low = p->padding_low.v, .n_low = high.n, .padding_high = high.v,
+                         .n_high = high.n, .kernel_dilation = p->stride.v, .n_kernel = high.n,
+                         .input_dilation = p->input_dilation.v, .n_input = high.n, .groups = 1};
+    nx_array *d = nx_conv(nx_swapaxes(x, 0, -1, s), nx_swapaxes(g, 0, -1, s), &o, s);
+    d = nx_swapaxes(d, 0, -1, s);
+    if (!p->flip || !d)
+        return d;
+    for (int i = 0; i < d->ndim; i++) {
+        bool turned = i > 0 && i < d->ndim - 1;
+        start.v[i] = turned ? d->shape[i] - 1 : 0;
+        stop.v[i] = turned ? -d->shape[i] - 1 : d->shape[i];
+        step.v[i] = turned ? -1 : 1;
+    }
+    return nx_slice(d, start.v, start.n, stop.v, stop.n, step.v, step.n, s);
+}
+
+/* Group by group, each a convolution of its own. */
+static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_conv_params *p = n->params;
+    nx_stream *s = n->stream;
+    size_t groups = (size_t)p->groups;
+    nx_array **parts = nx_calloc(groups * 5, sizeof *parts);
+    nx_array **x = parts, **w = x + groups, **c = w + groups, **dx = c + groups, **dw = dx + groups;
+    bool ok = nx_split(n->in[0], p->groups, -1, s, x) && nx_split(n->in[1], p->groups, 0, s, w) &&
+              nx_split(g[0], p->groups, -1, s, c);
+    for (size_t i = 0; ok && i < groups; i++) {
+        dx[i] = wanted[0] ? input_gradient(p, x[i], w[i], c[i], s) : NULL;
+        dw[i] = wanted[1] ? weight_gradient(p, x[i], w[i], c[i], s) : NULL;
+        ok = (!wanted[0] || dx[i]) && (!wanted[1] || dw[i]);
+    }
+    if (ok && wanted[0])
+        out[0] = nx_concatenate(dx, p->groups, -1, s);
+    if (ok && wanted[1])
+        out[1] = nx_concatenate(dw, p->groups, 0, s);
+    free(parts);
+    return ok;
+}
+
 const nx_prim nx_prim_Convolution = {
     .name = "Convolution",
     .id = NX_PRIM_Convolution,
@@ -70,6 +152,7 @@ const nx_prim nx_prim_Convolution = {
     .n_fields = 7,
     .row_inputs = 1 << 1,
     .infer = infer_conv,
+    .vjp = vjp,
 };
 
 /* `given` for all spatial dimensions, each at least `least`. */

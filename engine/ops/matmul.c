@@ -4,7 +4,9 @@
 #include "base/error.h"
 #include "engine/core/prim.h"
 #include "engine/ops/broadcast.h"
+#include "engine/ops/creation.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/index.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
 #include "engine/ops/rules.h"
@@ -115,6 +117,35 @@ static const nx_field gather_fields[] = {
     {"right_sorted", NX_FIELD_BOOL, offsetof(nx_gather_mm_params, right_sorted)},
 };
 
+/* Products that belong to the matrices `places` of an array like `like`, added up there. */
+static nx_array *add_up(nx_array *products, nx_array *places, const nx_array *like, nx_stream *s)
+{
+    int n = 1, rows = like->shape[like->ndim - 2], columns = like->shape[like->ndim - 1];
+    for (int i = 0; i < like->ndim - 2; i++)
+        n *= like->shape[i];
+    nx_array *sum = nx_zeros((int[]){n, rows, columns}, 3, (nx_dtype)like->dtype, s);
+    products = nx_reshape(products, (int[]){(int)places->size, 1, rows, columns}, 4, s);
+    places = nx_reshape(places, (int[]){(int)places->size}, 1, s);
+    sum = nx_scatter(NX_UPDATE_ADD, sum, &places, 1, products, (int[]){0}, 1, s);
+    return nx_reshape(sum, like->shape, like->ndim, s);
+}
+
+static bool vjp_gather_mm(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    nx_array *a = n->in[0], *b = n->in[1], *left = n->in[2], *right = n->in[3];
+    nx_stream *s = n->stream;
+    nx_array *each = nx_arange(0, (double)left->size, 1, NX_UINT32, s);
+    each = nx_reshape(each, left->shape, left->ndim, s);
+    if (wanted[0])
+        out[0] = add_up(nx_gather_mm(g[0], adjoint(b, s), each, right, false, s), left, a, s);
+    if (wanted[1])
+        out[1] = add_up(nx_gather_mm(adjoint(a, s), g[0], left, each, false, s), right, b, s);
+    for (int i = 2; i < 4; i++)
+        if (wanted[i])
+            out[i] = nx_array_none();
+    return true;
+}
+
 const nx_prim nx_prim_GatherMM = {
     .name = "GatherMM",
     .id = NX_PRIM_GatherMM,
@@ -123,6 +154,7 @@ const nx_prim nx_prim_GatherMM = {
     .fields = gather_fields,
     .n_fields = 2,
     .infer = infer_gather,
+    .vjp = vjp_gather_mm,
 };
 
 /* The leading dimensions of the segments, then rows and columns. */

@@ -9,10 +9,13 @@
 #include "base/error.h"
 #include "engine/core/prim.h"
 #include "engine/ops/broadcast.h"
+#include "engine/ops/creation.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/matmul.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/reduce.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
 #define SHAPE(a) nx_shape_text((a)->shape, (a)->ndim)
@@ -229,6 +232,54 @@ static const nx_field product_fields[] = {
     {"right_sorted", NX_FIELD_BOOL, offsetof(nx_qmm_params, right_sorted)},
 };
 
+/* The gradient of the matrix [rows, columns of w], of which scales and biases get the sums over
+ * groups, for scales weighted by the codes. */
+static bool vjp_parts(nx_node *n, nx_array *g, const bool *wanted, nx_array **out)
+{
+    const nx_qmm_params *p = n->params;
+    nx_array *x = n->in[0], *w = n->in[1], *scales = n->in[2];
+    nx_stream *s = n->stream;
+    if (w->ndim != 2 || p->mode != NX_QUANT_AFFINE)
+        return nx_fail("[vjp] QuantizedMatmul has derivatives by scales and biases for one affine "
+                       "matrix only");
+    x = nx_flatten(x, 0, -2, s);
+    g = nx_flatten(g, 0, -2, s);
+    nx_array *d = p->transpose ? nx_matmul(nx_transpose(g, s), x, s) : nx_matmul(nx_transpose(x, s), g, s);
+    d = nx_unflatten(d, -1, (int[]){scales->shape[1], p->group_size}, 2, s);
+    if (wanted[2]) {
+        nx_array *codes = nx_dequantize(w, nx_ones_like(scales, s), nx_zeros_like(scales, s),
+                                        p->group_size, p->bits, "affine", NULL, NULL, s);
+        codes = nx_unflatten(codes, -1, (int[]){scales->shape[1], p->group_size}, 2, s);
+        out[2] = nx_astype(nx_sum(nx_multiply(d, codes, s), (int[]){-1}, 1, false, s),
+                           (nx_dtype)scales->dtype, s);
+    }
+    if (n->n_in > 3 && wanted[3])
+        out[3] = nx_astype(nx_sum(d, (int[]){-1}, 1, false, s), (nx_dtype)scales->dtype, s);
+    return true;
+}
+
+static bool vjp_product(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    nx_qmm_params p = *(const nx_qmm_params *)n->params;
+    nx_array *in[4] = {g[0], n->in[1], n->in[2], n->n_in > 3 ? n->in[3] : NULL};
+    if (wanted[1])
+        return nx_fail("[QuantizedMatmul::vjp] no gradient wrt the quantized weights.");
+    p.transpose = !p.transpose;
+    if (wanted[0]) {
+        nx_array *x = n->in[0], *back = nx_op(&nx_prim_QuantizedMatmul, &p, in, n->n_in, n->stream);
+        int axes[NX_MAX_NDIM], n_axes = 0, added = back ? back->ndim - x->ndim : 0;
+        for (int i = 0; back && i < back->ndim; i++)
+            if (i < added || (x->shape[i - added] == 1 && back->shape[i] != 1))
+                axes[n_axes++] = i;
+        if (n_axes)
+            back = nx_sum(back, axes, n_axes, true, n->stream);
+        out[0] = back ? nx_reshape(back, x->shape, x->ndim, n->stream) : NULL;
+    }
+    if (wanted[2] || (n->n_in > 3 && wanted[3]))
+        return vjp_parts(n, g[0], wanted, out);
+    return true;
+}
+
 const nx_prim nx_prim_QuantizedMatmul = {
     .name = "QuantizedMatmul",
     .id = NX_PRIM_QuantizedMatmul,
@@ -237,6 +288,7 @@ const nx_prim nx_prim_QuantizedMatmul = {
     .fields = product_fields,
     .n_fields = 4,
     .infer = infer_product,
+    .vjp = vjp_product,
 };
 
 const nx_prim nx_prim_GatherQMM = {
