@@ -45,6 +45,8 @@ static void stop_and_continue(line_input *in)
     raise(SIGTSTP);
     terminal_catch_stop(true);
     el_wset(in->editor, EL_PREP_TERM, 1);
+    fputs("\r\033[J", stdout); /* where nothing could suspend it, the prompt still stands here */
+    fflush(stdout);
     el_wset(in->editor, EL_REFRESH);
 }
 
