@@ -536,7 +536,7 @@ def test_too_little_memory(tmp_path, verb):
     def check(case):
         path, kilobytes = case
         r = (run if verb == "run" else info)(path, limit=kilobytes * 1024)
-        if r.returncode == 127 and b"shared object" in r.stderr:
+        if r.returncode == 127 and not r.stderr.startswith(b"nexus: "):
             return
         no_crash(r, f"{verb} in {kilobytes} kB")
         if r.returncode == 0:
