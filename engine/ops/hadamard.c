@@ -10,6 +10,7 @@
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
 #include "engine/ops/product.h"
+#include "engine/ops/rules.h"
 
 static bool infer_hadamard(nx_array *const *in, int n_in, const void *params, nx_spec *out,
                            int n_out)
@@ -22,6 +23,17 @@ static const nx_field hadamard_fields[] = {
     {"scale", NX_FIELD_FLOAT, offsetof(nx_hadamard_params, scale)},
 };
 
+/* By the transposed matrix, which for a power of two is the matrix itself. */
+static bool vjp_hadamard(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    int size = n->out[0].shape[n->out[0].ndim - 1];
+    if (size & (size - 1))
+        return nx_fail("[vjp] Hadamard has no derivative for %d elements, only for powers of two",
+                       size);
+    out[0] = nx_op(&nx_prim_Hadamard, n->params, g, 1, n->stream);
+    return true;
+}
+
 const nx_prim nx_prim_Hadamard = {
     .name = "Hadamard",
     .id = NX_PRIM_Hadamard,
@@ -31,6 +43,8 @@ const nx_prim nx_prim_Hadamard = {
     .n_fields = 1,
     .row_inputs = 1,
     .infer = infer_hadamard,
+    .vjp = vjp_hadamard,
+    .vmap = nx_vmap_front,
 };
 
 static bool has_matrix(int n)

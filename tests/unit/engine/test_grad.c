@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -192,6 +194,36 @@ static void compile_can_be_switched_off(void **state)
     mlx_vector_array_free(out);
 }
 
+static void graphs_are_printed(void **state)
+{
+    char *text = NULL;
+    size_t size = 0;
+    const char *name = NULL;
+    mlx_stream s = mlx_default_cpu_stream_new();
+    mlx_array x = mlx_array_new_float(2), y = mlx_array_new();
+    mlx_node_namer names = mlx_node_namer_new();
+    mlx_vector_array out = mlx_vector_array_new();
+    mlx_exp(&y, x, s);
+    mlx_vector_array_append_value(out, y);
+    mlx_node_namer_set_name(names, x, "an \"x\"");
+    FILE *f = open_memstream(&text, &size);
+    assert_int_equal(mlx_export_to_dot(f, names, out), 0);
+    assert_int_equal(mlx_print_graph(f, names, out), 0);
+    fclose(f);
+    assert_non_null(strstr(text, "{ rank=source; \"an \\\"x\\\"\"; }\n"));
+    assert_non_null(strstr(text, "[label =\"Exp\", shape=rectangle]"));
+    assert_non_null(strstr(text, "{ rank=sink; \"B\"; }\n"));
+    assert_non_null(strstr(text, "Exp an \"x\" [(), float32] -> B [(), float32]\n"));
+    assert_int_equal(mlx_node_namer_get_name(&name, names, y), 0);
+    assert_string_equal(name, "B");
+    free(text);
+    mlx_node_namer_free(names);
+    mlx_vector_array_free(out);
+    mlx_array_free(x);
+    mlx_array_free(y);
+    mlx_stream_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +232,7 @@ int main(void)
         cmocka_unit_test(payloads_are_dropped_once),
         cmocka_unit_test(errors_inside_functions_come_out),
         cmocka_unit_test(compile_can_be_switched_off),
+        cmocka_unit_test(graphs_are_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
