@@ -19,6 +19,7 @@ nx_array *nx_array_none(void)
 }
 
 _Thread_local int nx_tracing;
+_Thread_local bool nx_tracing_any_size;
 
 static size_t aligned(size_t n)
 {

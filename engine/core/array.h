@@ -14,6 +14,7 @@
 #define NX_CORE_ARRAY_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/vec.h"
@@ -69,6 +70,8 @@ typedef NX_VEC(nx_array *) nx_array_vec;
 /* How many transforms run on this thread. While one does, what is built on a traced node is traced
  * too, and evaluation keeps the inputs of traced nodes, which the transform has yet to read. */
 extern _Thread_local int nx_tracing;
+/* What is traced is to serve other sizes too: a count of elements must not become a constant. */
+extern _Thread_local bool nx_tracing_any_size;
 static inline bool nx_node_keeps_inputs(const nx_node *n)
 {
     return n->traced && nx_tracing;

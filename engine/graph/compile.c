@@ -179,8 +179,11 @@ static trace *trace_new(nx_function f, const trace *key, nx_array *const *in)
     nx_array_vec made = {0};
     for (size_t i = 0; i < key->n_in; i++)
         sources[i] = nx_placeholder(in[i]->shape, in[i]->ndim, (nx_dtype)in[i]->dtype, key->stream);
+    bool any_size_before = nx_tracing_any_size;
     nx_tracing++;
+    nx_tracing_any_size = key->shapeless;
     bool ok = nx_function_call(f, sources, key->n_in, &made);
+    nx_tracing_any_size = any_size_before;
     nx_tracing--;
     trace *t = NULL;
     if (ok) {

@@ -233,26 +233,48 @@ static bool same_shapes(const nx_node *n, nx_array *const *in)
     return true;
 }
 
+/* What an input was before it was repeated for its user. */
+static nx_array *unrepeated(nx_array *a)
+{
+    bool repeated = a->node->prim == &nx_prim_Broadcast && a->node->n_in == 1;
+    return repeated ? a->node->in[0] : a;
+}
+
+/* Are the inputs of a traced node what broadcasting them to each other makes of them? Else the
+ * function itself asked for a shape. */
+static bool meets_by_itself(const nx_node *n)
+{
+    nx_dims met = {0};
+    for (int i = 0; i < n->n_in; i++) {
+        const nx_array *a = unrepeated(n->in[i]);
+        nx_dims before = met;
+        if (!nx_broadcast_dims(before.v, before.n, a->shape, a->ndim, &met))
+            return false;
+    }
+    return nx_shape_equal(met.v, met.n, n->out[0].shape, n->out[0].ndim);
+}
+
 /* Sizes differ from those of the trace. What was broadcast for an elementwise operation to the shape
  * it had then is broadcast to the one it has now. */
 static bool replay_elementwise(const nx_node *n, nx_array **in, nx_array **out)
 {
-    for (int i = 0; i < n->n_in; i++) {
-        const nx_node *from = in[i]->node;
-        bool wider = n->in[i]->node->prim == &nx_prim_Broadcast && from->prim == &nx_prim_Broadcast;
-        if (wider && n->out[0].ndim == in[i]->ndim)
-            in[i] = from->in[0];
-    }
+    bool by_itself = meets_by_itself(n);
+    for (int i = 0; by_itself && i < n->n_in; i++)
+        if (n->in[i]->node->prim == &nx_prim_Broadcast)
+            in[i] = unrepeated(in[i]);
     return nx_broadcast_arrays(in, n->n_in, n->stream) && nx_op_like(n, in, n->stream, true, out);
 }
 
+/* Dimensions that do not fit any more stay as they are: an elementwise user broadcasts again, and
+ * any other sees a shape that it refuses. */
 static bool replay_broadcast(const nx_node *n, nx_array *in, nx_array **out)
 {
     int shape[NX_MAX_NDIM];
     const nx_array *then = n->in[0], *to = &n->out[0];
     int added = to->ndim - then->ndim;
     for (int i = 0; i < to->ndim; i++) {
-        bool repeated = i < added || (then->shape[i - added] == 1 && to->shape[i] != 1);
+        bool repeated = i < added || (then->shape[i - added] == 1 && to->shape[i] != 1 &&
+                                      in->shape[i - added] == 1);
         shape[i] = repeated ? to->shape[i] : in->shape[i - added];
     }
     out[0] = nx_broadcast_to(in, shape, to->ndim, n->stream);

@@ -83,6 +83,7 @@ static bool vmap_concatenate(nx_node *n, nx_array *const *in, const int *axes,
 const nx_prim nx_prim_Concatenate = {
     .name = "Concatenate",
     .id = NX_PRIM_Concatenate,
+    .flags = NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_axis_params),
     .fields = axis_fields,
     .n_fields = 1,

@@ -18,6 +18,9 @@
 static bool infer_product(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
 {
     const nx_array *a = in[0], *b = in[1];
+    if (a->ndim != b->ndim || a->ndim < 2 || a->shape[a->ndim - 1] != b->shape[b->ndim - 2] ||
+        !nx_shape_equal(a->shape, a->ndim - 2, b->shape, b->ndim - 2))
+        return nx_fail("[matmul] shapes %s and %s do not fit", SHAPE(a), SHAPE(b));
     nx_spec_like(&out[0], a, (nx_dtype)a->dtype);
     out[0].shape[a->ndim - 1] = b->shape[b->ndim - 1];
     return true;
@@ -55,6 +58,7 @@ static bool vmap_matmul(nx_node *n, nx_array *const *in, const int *axes, nx_arr
 const nx_prim nx_prim_Matmul = {
     .name = "Matmul",
     .id = NX_PRIM_Matmul,
+    .flags = NX_PRIM_ANY_SHAPE,
     .infer = infer_product,
     .vjp = vjp_matmul,
     .vmap = vmap_matmul,

@@ -59,6 +59,7 @@ static bool vmap_scan(nx_node *n, nx_array *const *in, const int *axes, nx_array
 const nx_prim nx_prim_Scan = {
     .name = "Scan",
     .id = NX_PRIM_Scan,
+    .flags = NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_scan_params),
     .fields = scan_fields,
     .n_fields = 4,

@@ -80,6 +80,7 @@ static bool vmap_partition(nx_node *n, nx_array *const *in, const int *axes, nx_
 const nx_prim nx_prim_Sort = {
     .name = "Sort",
     .id = NX_PRIM_Sort,
+    .flags = NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_sort_params),
     .fields = sort_fields,
     .n_fields = 1,

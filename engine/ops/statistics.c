@@ -18,14 +18,26 @@ static double elements_along(const nx_array *a, const nx_dims *axes)
     return n;
 }
 
+/* sum divided by the number of elements along the axes. Where that may change from run to run, it is
+ * counted: all elements are taken for 1 and added up. */
+static nx_array *per_element(nx_array *sum, nx_array *a, const nx_dims *axes, bool keepdims,
+                             nx_stream *s)
+{
+    nx_dtype dtype = nx_at_least_float((nx_dtype)a->dtype);
+    if (!nx_tracing_any_size)
+        return nx_multiply(sum, nx_scalar(1 / elements_along(a, axes), dtype), s);
+    nx_array *ones = nx_logical_or(nx_equal(a, a, s), nx_scalar_bool(true), s);
+    ones = nx_astype(ones, dtype, s);
+    return nx_divide(sum, nx_sum(ones, axes->v, axes->n, keepdims, s), s);
+}
+
 nx_array *nx_mean(nx_array *a, const int *axes, int n_axes, bool keepdims, nx_stream *s)
 {
     nx_dims fixed = {0};
     if (!a || !nx_axes_fix("mean", axes, n_axes, a->ndim, &fixed))
         return NULL;
     nx_array *sum = nx_sum(a, axes, n_axes, keepdims, s);
-    nx_dtype dtype = nx_at_least_float((nx_dtype)a->dtype);
-    return nx_multiply(sum, nx_scalar(1 / elements_along(a, &fixed), dtype), s);
+    return per_element(sum, a, &fixed, keepdims, s);
 }
 
 nx_array *nx_var(nx_array *a, const int *axes, int n_axes, bool keepdims, int ddof, nx_stream *s)
@@ -38,7 +50,9 @@ nx_array *nx_var(nx_array *a, const int *axes, int n_axes, bool keepdims, int dd
     nx_array *squares = nx_sum(nx_square(nx_subtract(a, mean, s), s), axes, n_axes, keepdims, s);
     double n = elements_along(a, &fixed);
     if (ddof == 0)
-        return nx_multiply(squares, nx_scalar(1 / n, dtype), s);
+        return per_element(squares, a, &fixed, keepdims, s);
+    if (nx_tracing_any_size)
+        return nx_fail_null("[var] a function compiled for any shape cannot have a ddof of %d", ddof);
     return nx_divide(squares, nx_scalar(n > ddof ? n - ddof : 0, dtype), s);
 }
 

@@ -367,6 +367,14 @@ def test_shapeless():
     assert c.calls == 1
     mlxc.function("mlx_closure_free")(compiled)
     c.free()
+    c = closure(lambda a, b: O.mean_axes(O.multiply(a, b), [0, 1], False))
+    compiled = mlxc.op("compile", c.handle, True)
+    for one, other in (((2, 1), (1, 3)), ((1, 2), (4, 1)), ((1, 3), (1, 1)), ((3, 1), (3, 5))):
+        a, b = np.full(one, 3, np.float32), np.arange(np.prod(other), dtype=np.float32).reshape(other)
+        close(apply(compiled, [mlxc.array(a), mlxc.array(b)])[0], (a * b).mean())
+    assert c.calls == 1
+    mlxc.function("mlx_closure_free")(compiled)
+    c.free()
     sliced = closure(lambda a: O.slice(a, [0], [4], [1]))
     compiled = mlxc.op("compile", sliced.handle, True)
     assert apply(compiled, [mlxc.array(np.ones(8, np.float32))])[0].shape == (4,)
