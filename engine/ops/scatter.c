@@ -59,7 +59,7 @@ static bool vjp_scatter(nx_node *n, nx_array *const *g, const bool *wanted, nx_a
     nx_array **to_update = &out[n->n_in - 1];
     nx_stream *s = n->stream;
     if (p->mode == NX_UPDATE_PROD)
-        return nx_fail("[scatter] VJP not implemented for scatter_prod");
+        return nx_fail("[vjp] scatter_prod has no derivative");
     for (int i = 0; i < n_index; i++)
         if (wanted[i + 1])
             out[i + 1] = nx_array_none();
