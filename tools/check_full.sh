@@ -14,7 +14,7 @@ suite asan build-asan -LE oracle
 
 # Threads: the engine's core, streams and the pool.
 preset tsan
-suite tsan build-tsan -R 'test_core|test_pool|test_golden|test_grad'
+suite tsan build-tsan -R 'test_core|test_pool|test_grad'
 
 # Fuzzing: each driver from its corpus, for a while.
 if command -v clang >/dev/null; then
