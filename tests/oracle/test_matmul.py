@@ -22,7 +22,10 @@ def uint(*values):
     ((2, 7), (7, 200)), ((9, 300), (300, 3)), ((0, 4), (4, 3)), ((3, 0), (0, 2)), ((5, 4, 1, 6), (6, 3)),
     ((2, 4), (0, 4, 3))])
 def test_matmul(a, b):
-    check("matmul", a, b, dtypes=INEXACT, **TIGHT)
+    shape = np.matmul(np.zeros(a), np.zeros(b)).shape
+    # MLX itself crashes now and then on products without elements: what they are is no question.
+    ref = {"ref": lambda x, y: mx.zeros(shape, x.dtype)} if 0 in a + b else {}
+    check("matmul", a, b, dtypes=INEXACT, **TIGHT, **ref)
 
 
 def test_matmul_mixed():
