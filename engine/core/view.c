@@ -142,3 +142,10 @@ void nx_walk_seek(const nx_walk *w, int64_t index, int64_t *offsets)
             offsets[v] += at * w->strides[v][d];
     }
 }
+
+int64_t nx_walk_run(const nx_walk *w, int64_t begin, int64_t end, int64_t *offsets)
+{
+    int64_t inner = w->shape[w->ndim - 1], run = inner - begin % inner;
+    nx_walk_seek(w, begin, offsets);
+    return run < end - begin ? run : end - begin;
+}

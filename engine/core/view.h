@@ -69,5 +69,8 @@ typedef struct {
 void nx_walk_init(nx_walk *w, const int *shape, int ndim, const int64_t *const *strides, int n_views);
 /* Offsets (in elements, one a view) of the row-major position `index` of the merged shape. */
 void nx_walk_seek(const nx_walk *w, int64_t index, int64_t *offsets);
+/* The same for `begin`, and how many positions from there, before `end`, lie in one run of the
+ * innermost dimension. */
+int64_t nx_walk_run(const nx_walk *w, int64_t begin, int64_t end, int64_t *offsets);
 
 #endif

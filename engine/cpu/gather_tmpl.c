@@ -128,10 +128,7 @@ static void gather_axis_piece(void *ctx, int64_t begin, int64_t end)
     const nx_walk *w = &j->walk;
     while (begin < end) {
         int64_t at[2];
-        nx_walk_seek(w, begin, at);
-        int64_t n = w->shape[w->ndim - 1] - begin % w->shape[w->ndim - 1];
-        if (n > end - begin)
-            n = end - begin;
+        int64_t n = nx_walk_run(w, begin, end, at);
         switch (j->size) {
         case 1:
             take_1(j, n, at, begin);

@@ -123,9 +123,8 @@ static void scatter_axis_piece(void *ctx, int64_t begin, int64_t end)
     const nx_walk *w = &j->lines;
     while (begin < end) {
         int64_t at[3];
-        nx_walk_seek(w, begin, at);
-        int64_t n = w->shape[w->ndim - 1] - begin % w->shape[w->ndim - 1];
-        n = nx_clamp(n, 1, nx_clamp(end - begin, 1, LINES_AT_ONCE));
+        int64_t stop = end - begin < LINES_AT_ONCE ? end : begin + LINES_AT_ONCE;
+        int64_t n = nx_walk_run(w, begin, stop, at);
         scatter_lines(j, n, at);
         begin += n;
     }

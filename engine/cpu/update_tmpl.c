@@ -181,10 +181,7 @@ static void update_piece(void *ctx, int64_t begin, int64_t end)
     int last = w->ndim - 1;
     while (begin < end) {
         int64_t at[2];
-        nx_walk_seek(w, begin, at);
-        int64_t n = w->shape[last] - begin % w->shape[last];
-        if (n > end - begin)
-            n = end - begin;
+        int64_t n = nx_walk_run(w, begin, end, at);
         j->row(n, j->from + at[0] * j->size, w->strides[0][last], j->to + at[1] * j->size,
                w->strides[1][last]);
         begin += n;
