@@ -1,9 +1,12 @@
 /* cuda.h, metal.h: which kinds of GPU there are. Metal is Apple's engine's alone. */
+#include <string.h>
+
 #include "engine/capi/capi.h"
 
 int mlx_cuda_is_available(bool *res)
 {
-    *NX_POINTER(res) = nx_device_count(NX_GPU) > 0;
+    const nx_backend *gpu = nx_device_backend((nx_device){NX_GPU, 0});
+    *NX_POINTER(res) = gpu && strcmp(gpu->name, "cuda") == 0;
     return 0;
 }
 
