@@ -205,11 +205,11 @@ static bool take_tensor(reader *r, nx_gguf *g, nx_gguf_tensor *t)
     uint32_t ndim = 0, type = 0;
     if (!take_name(r, &g->tensor_index, &t->name) || !take_u32(r, &ndim, "the rank"))
         return false;
-    if (ndim > 4)
-        return nx_fail("[gguf] %s: tensor '%s' has %u dimensions; the format allows 4", r->path,
-                       t->name, ndim);
+    if (ndim > NX_GGUF_MAX_NDIM)
+        return nx_fail("[gguf] %s: tensor '%s' has %u dimensions, the limit is %d", r->path,
+                       t->name, ndim, NX_GGUF_MAX_NDIM);
     t->ndim = (int)ndim;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < NX_GGUF_MAX_NDIM; i++) {
         t->ne[i] = 1;
         if (i < t->ndim && !take_u64(r, &t->ne[i], "the shape"))
             return false;

@@ -51,11 +51,14 @@ typedef struct {
     size_t bytes;              /* of all items */
 } nx_gguf_kv;
 
+/* GGML's own tensors have four dimensions at most; MLX writes up to eight. */
+enum { NX_GGUF_MAX_NDIM = 8 };
+
 typedef struct {
     const char *name; /* NUL-terminated */
     const nx_ggml_type *type;
-    int ndim;          /* 0 to 4 */
-    uint64_t ne[4];    /* elements, innermost (contiguous) dimension first; 1 beyond ndim */
+    int ndim;          /* 0 to NX_GGUF_MAX_NDIM */
+    uint64_t ne[NX_GGUF_MAX_NDIM]; /* elements, innermost (contiguous) dimension first; 1 beyond ndim */
     uint64_t elements; /* product of ne */
     uint64_t offset;   /* from the start of the file, in bytes */
     uint64_t bytes;

@@ -245,8 +245,9 @@ bool nx_gguf_writer_tensor(nx_gguf_writer *w, const char *name, const nx_ggml_ty
     uint64_t bytes = 0;
     if (!declare(w, &w->names, name, "tensor"))
         return false;
-    if (ndim < 0 || ndim > 4) {
-        nx_fail("[gguf] tensor '%s' has %d dimensions; the format allows 4", name, ndim);
+    if (ndim < 0 || ndim > NX_GGUF_MAX_NDIM) {
+        nx_fail("[gguf] tensor '%s' has %d dimensions, the limit is %d", name, ndim,
+                NX_GGUF_MAX_NDIM);
         return failed(w);
     }
     if (!tensor_bytes(name, type, ndim, ne, &bytes))

@@ -39,17 +39,17 @@ void nx_io_unref(nx_io **io);
 
 /* mlx_io_gguf: named arrays, and metadata of three kinds by name. */
 typedef struct {
-    enum { NX_GGUF_ARRAY, NX_GGUF_STRING, NX_GGUF_STRINGS } kind;
+    enum { NX_NOTE_ARRAY, NX_NOTE_STRING, NX_NOTE_STRINGS } kind;
     nx_array *array;
     char *string;
     nx_string_vec strings;
-} nx_gguf_value;
+} nx_note;
 typedef struct {
     nx_map arrays;   /* nx_array * */
-    nx_map metadata; /* nx_gguf_value * */
-} nx_gguf;
-void nx_gguf_clear(nx_gguf *g);
+    nx_map metadata; /* nx_note * */
+} nx_gguf_object;
+void nx_gguf_object_clear(nx_gguf_object *g);
 /* The value of a key, new or with its old content freed, to be filled. */
-nx_gguf_value *nx_gguf_value_set(nx_gguf *g, const char *key, int kind);
+nx_note *nx_note_set(nx_gguf_object *g, const char *key, int kind);
 
 #endif

@@ -368,8 +368,8 @@ static void test_bad_metadata(void **state)
 static void test_bad_tensors(void **state)
 {
     nx_str s = {0};
-    head(&s, 3, 1, 0), tensor(&s, "t", 5, 1, NX_GGML_F32, 0);
-    refused(&s, "5 dimensions");
+    head(&s, 3, 1, 0), tensor(&s, "t", 9, 1, NX_GGML_F32, 0);
+    refused(&s, "9 dimensions");
     head(&s, 3, 1, 0), tensor(&s, "t", 1, 32, 4, 0);
     refused(&s, "type 4");
     head(&s, 3, 1, 0), tensor(&s, "t", 1, 33, NX_GGML_Q4_0, 0);
