@@ -230,6 +230,26 @@ nexus_status nexus_inspect(const char *name, int ctx, nexus_model_info *out)
     return status;
 }
 
+nexus_status nexus_model_describe(nexus_model *m, int ctx, nexus_model_info *out)
+{
+    return package_describe(&m->package, m->model, ctx, out);
+}
+
+bool nexus_model_has_template(const nexus_model *m)
+{
+    return !chat_template_is_fallback(m->chat);
+}
+
+bool nexus_model_takes_tools(const nexus_model *m)
+{
+    return chat_template_supports_tools(m->chat);
+}
+
+bool nexus_model_reads(const nexus_model *m, const char *variable)
+{
+    return chat_template_reads(m->chat, variable);
+}
+
 /* ---- text ------------------------------------------------------------------------------------- */
 
 nexus_status nexus_tokenize(nexus_model *m, const char *text, size_t length, bool add_special,
@@ -282,6 +302,33 @@ nexus_status nexus_render(nexus_model *m, const nexus_message *messages, size_t 
         *prompt = nx_str_take(&out);
     nx_str_clear(&out);
     return ok ? NEXUS_OK : NEXUS_ERROR;
+}
+
+nexus_status nexus_render_json(nexus_model *m, const char *request, size_t length, char **prompt)
+{
+    json_t *o = nx_json_parse(request, length, "request");
+    if (!o)
+        return NEXUS_ERROR_ARGUMENT;
+    json_t *given = json_object_get(o, "messages"), *tools = json_object_get(o, "tools");
+    json_t *messages = chat_messages_from_openai(given), *extra = json_copy(o);
+    nexus_status status = NEXUS_ERROR_ARGUMENT;
+    if (messages) {
+        for (size_t i = 0; i < 3; i++)
+            json_object_del(extra, (const char *[]){"messages", "tools", "add_generation_prompt"}[i]);
+        nx_str out = {0};
+        chat_request r = {.messages = messages, .tools = json_is_array(tools) ? tools : NULL,
+                          .extra = extra,
+                          .add_generation_prompt = nx_json_get_bool(o, "add_generation_prompt", true)};
+        if (chat_template_render(m->chat, &r, &out)) {
+            *prompt = nx_str_take(&out);
+            status = NEXUS_OK;
+        }
+        nx_str_clear(&out);
+    }
+    json_decref(messages);
+    json_decref(extra);
+    json_decref(o);
+    return status;
 }
 
 /* ---- sessions --------------------------------------------------------------------------------- */
@@ -345,6 +392,8 @@ typedef struct {
     float logprob;
 } token_item;
 
+typedef NX_VEC(nexus_candidate) candidate_vec;
+
 /* One nexus_generate: written by the engine thread, read by the calling thread. */
 typedef struct {
     nexus_session *session;
@@ -354,6 +403,7 @@ typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t arrived;
     NX_VEC(token_item) items;
+    candidate_vec top; /* options->top_logprobs of them for each item */
     size_t taken;
     size_t prefilled, reported; /* prompt tokens read, and told to the caller */
     bool ended;
@@ -362,7 +412,7 @@ typedef struct {
 } generation;
 
 /* Engine thread. End-of-turn tokens are counted as generated, and end the text before them. */
-static bool token_arrived(sequence *q, int32_t id, float logprob)
+static bool token_arrived(sequence *q, int32_t id, float logprob, const sampler_top *top)
 {
     generation *g = q->user;
     size_t n = q->tokens->n - q->prompt_end;
@@ -379,6 +429,8 @@ static bool token_arrived(sequence *q, int32_t id, float logprob)
     if (g->first_token == 0)
         g->first_token = nx_os_seconds();
     nx_vec_push(&g->items, (token_item){id, logprob});
+    for (int i = 0; i < q->n_top; i++)
+        nx_vec_push(&g->top, (nexus_candidate){top[i].id, top[i].logprob});
     pthread_cond_signal(&g->arrived);
     pthread_mutex_unlock(&g->lock);
     return more;
@@ -432,12 +484,32 @@ static void start_generation(void *arg)
         drive_again(m, true);
 }
 
-/* Keeps what the new prompt shares with the old tokens; at least one token is left to compute. */
-static void reuse_prefix(nexus_session *s, const int32_t *prompt, size_t count, size_t *cached)
+/* What a prompt shares with the old tokens; at least one token is left to compute. */
+static size_t shared_prefix(const nexus_session *s, const int32_t *prompt, size_t count)
 {
-    size_t most = (size_t)s->cache.length < count - 1 ? (size_t)s->cache.length : count - 1, n = 0;
+    size_t most = (size_t)s->cache.length, n = 0;
+    most = most < count - 1 ? most : count - 1;
     while (n < most && s->tokens.at[n] == prompt[n])
         n++;
+    return n;
+}
+
+size_t nexus_session_shared(nexus_session *s, const int32_t *prompt, size_t count)
+{
+    pthread_mutex_lock(&s->use);
+    size_t n = count ? shared_prefix(s, prompt, count) : 0;
+    pthread_mutex_unlock(&s->use);
+    return n;
+}
+
+int nexus_session_context(const nexus_session *s)
+{
+    return s->context;
+}
+
+static void reuse_prefix(nexus_session *s, const int32_t *prompt, size_t count, size_t *cached)
+{
+    size_t n = shared_prefix(s, prompt, count);
     nn_cache_truncate(&s->cache, (int)n);
     nn_cache_expect(&s->cache, (int)count);
     s->tokens.n = 0;
@@ -460,26 +532,29 @@ typedef struct {
     double last;     /* when the last token was taken */
 } reader;
 
-static bool hand_out(reader *r, int32_t id, float logprob)
+static bool hand_out(reader *r, int32_t id, float logprob, const candidate_vec *top)
 {
-    nexus_piece p = {nx_str_cstr(&r->out), r->out.len, id, logprob};
+    nexus_piece p = {nx_str_cstr(&r->out), r->out.len, id, logprob, top ? top->at : NULL,
+                     top ? top->n : 0};
     bool go_on = !r->piece || r->piece(&p, r->user);
     nx_str_truncate(&r->out, 0);
     return go_on;
 }
 
-static void read_token(reader *r, token_item item)
+static void read_token(reader *r, token_item item, const candidate_vec *top)
 {
     generation *g = r->g;
+    const tokenizer *t = g->session->model->tokenizer;
     r->accepted++;
     r->last = nx_os_seconds();
     nx_str_truncate(&r->text, 0);
-    if (!detok_push(&r->detok, item.id, &r->text))
+    bool silent = g->options->special_text && tok_is_eog(t, item.id);
+    if (!silent && !detok_push(&r->detok, item.id, &r->text))
         nx_str_truncate(&r->text, 0); /* an id without text: a padding row of the vocabulary */
     bool stop = stopper_push(&r->stopper, nx_str_cstr(&r->text), r->text.len, &r->out);
     if (stop)
         g->stop_reason = "stop";
-    if (!hand_out(r, item.id, item.logprob) && !stop) {
+    if (!hand_out(r, item.id, item.logprob, top) && !stop) {
         stop = true;
         g->stop_reason = "cancelled";
     }
@@ -505,6 +580,7 @@ static void read_progress(reader *r)
 static void read_all(reader *r)
 {
     generation *g = r->g;
+    candidate_vec top = {0};
     pthread_mutex_lock(&g->lock);
     for (;;) {
         while (g->taken == g->items.n && !g->ended && g->reported == g->prefilled)
@@ -515,13 +591,19 @@ static void read_all(reader *r)
         }
         if (g->taken == g->items.n)
             break;
-        token_item item = g->items.at[g->taken++];
+        token_item item = g->items.at[g->taken];
+        size_t n_top = (size_t)g->sequence.n_top;
+        top.n = 0; /* copied: the list may move while the caller looks at it */
+        for (size_t i = 0; i < n_top; i++)
+            nx_vec_push(&top, g->top.at[g->taken * n_top + i]);
+        g->taken++;
         pthread_mutex_unlock(&g->lock);
         if (!r->stopped)
-            read_token(r, item);
+            read_token(r, item, &top);
         pthread_mutex_lock(&g->lock);
     }
     pthread_mutex_unlock(&g->lock);
+    nx_vec_clear(&top);
 }
 
 static void read_rest(reader *r)
@@ -534,7 +616,7 @@ static void read_rest(reader *r)
         r->g->stop_reason = "stop";
     stopper_flush(&r->stopper, &r->out);
     if (r->out.len)
-        hand_out(r, -1, 0);
+        hand_out(r, -1, 0, NULL);
 }
 
 static void fill_stats(const generation *g, const reader *r, size_t cached, nexus_stats *out)
@@ -555,7 +637,7 @@ static nexus_status run_generation(generation *g, size_t cached, nexus_piece_fn 
 {
     nexus_session *s = g->session;
     reader r = {.g = g, .piece = piece, .user = user};
-    detok_init(&r.detok, s->model->tokenizer, false);
+    detok_init(&r.detok, s->model->tokenizer, g->options->special_text);
     stopper_init(&r.stopper, g->options->stop, g->options->stop_count);
     g->started = nx_os_seconds();
     engine_post(start_generation, g);
@@ -610,8 +692,33 @@ static uint64_t fresh_seed(void)
 
 static sampler *make_sampler(const nexus_session *s, const nexus_generate_options *o)
 {
-    sampler_options so = {o->temperature, o->top_k, o->top_p, o->min_p, o->repeat_penalty,
-                          o->seed ? o->seed : fresh_seed()};
+    _Static_assert(sizeof(nexus_bias) == sizeof(sampler_bias), "one is handed on as the other");
+    sampler_options so = {
+        .temperature = o->temperature,
+        .top_k = o->top_k,
+        .top_p = o->top_p,
+        .min_p = o->min_p,
+        .typical_p = o->typical_p,
+        .xtc_probability = o->xtc_probability,
+        .xtc_threshold = o->xtc_threshold,
+        .repeat_penalty = o->repeat_penalty,
+        .presence_penalty = o->presence_penalty,
+        .frequency_penalty = o->frequency_penalty,
+        .penalty_window = o->penalty_window,
+        .dry_multiplier = o->dry_multiplier,
+        .dry_base = o->dry_base,
+        .dry_allowed_length = o->dry_allowed_length,
+        .dry_window = o->dry_window,
+        .mirostat = o->mirostat,
+        .mirostat_tau = o->mirostat_tau,
+        .mirostat_eta = o->mirostat_eta,
+        .bias = (const sampler_bias *)o->bias,
+        .n_bias = o->bias_count,
+        .seed = o->seed ? o->seed : fresh_seed(),
+    };
+    if (o->top_logprobs < 0 || o->top_logprobs > SAMPLER_TOP_MOST)
+        return nx_fail_null("top_logprobs %d is not between 0 and %d", o->top_logprobs,
+                            SAMPLER_TOP_MOST);
     return sampler_new(&so, s->model->model->vocab_size);
 }
 
@@ -630,7 +737,8 @@ nexus_status nexus_generate(nexus_session *s, const int32_t *prompt, size_t coun
         atomic_store(&s->cancel, false);
         reuse_prefix(s, prompt, count, &cached);
         g.sequence = (sequence){.cache = &s->cache, .tokens = &s->tokens, .sampler = g.sampler,
-                                .logprobs = g.options->logprobs, .cancel = &s->cancel,
+                                .logprobs = g.options->logprobs,
+                                .n_top = g.options->top_logprobs, .cancel = &s->cancel,
                                 .on_token = token_arrived,
                                 .on_prefill = prompt_moved, .on_end = sequence_ended, .user = &g};
         pthread_mutex_init(&g.lock, NULL);
@@ -639,6 +747,7 @@ nexus_status nexus_generate(nexus_session *s, const int32_t *prompt, size_t coun
         pthread_cond_destroy(&g.arrived);
         pthread_mutex_destroy(&g.lock);
         nx_vec_clear(&g.items);
+        nx_vec_clear(&g.top);
     }
     sampler_free(g.sampler);
     pthread_mutex_unlock(&s->use);

@@ -86,6 +86,14 @@ typedef struct {
     uint64_t memory_bytes; /* to run at that context: weights, cache, activations, engine */
 } nexus_model_info;
 
+/* The facts of a loaded model, as nexus_inspect gives them. */
+nexus_status nexus_model_describe(nexus_model *m, int ctx, nexus_model_info *out);
+
+/* What the model's chat template can do. */
+bool nexus_model_has_template(const nexus_model *m); /* false: plain ChatML stands in */
+bool nexus_model_takes_tools(const nexus_model *m);
+bool nexus_model_reads(const nexus_model *m, const char *variable); /* "enable_thinking" */
+
 /* What a file or folder holds, without loading it; ctx 0: 4096 or the model's most, if less. */
 nexus_status nexus_inspect(const char *name, int ctx, nexus_model_info *out);
 
@@ -110,6 +118,11 @@ typedef struct {
 nexus_status nexus_render(nexus_model *m, const nexus_message *messages, size_t count,
                           char **prompt);
 
+/* The same from JSON: {"messages": […], "tools": […], "add_generation_prompt": true, …}; every
+ * further key is a variable of the template. Messages are as OpenAI's interface has them: tool
+ * calls and results included. */
+nexus_status nexus_render_json(nexus_model *m, const char *request, size_t length, char **prompt);
+
 /* ---- generation ------------------------------------------------------------------------------ */
 
 /* A conversation's state: the model's memory (KV cache) of the tokens so far. What a new prompt
@@ -124,8 +137,17 @@ typedef struct {
 nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *options,
                                nexus_session **out);
 void nexus_session_free(nexus_session *s);
+/* How many of these tokens, from the start, the session would not have to compute again. */
+size_t nexus_session_shared(nexus_session *s, const int32_t *prompt, size_t count);
+/* Most tokens, prompt and answer together. */
+int nexus_session_context(const nexus_session *s);
 /* Stops the running generation soon; it ends with stop_reason "cancelled". Safe in handlers. */
 void nexus_session_cancel(nexus_session *s);
+
+typedef struct {
+    int32_t id;
+    float bias;
+} nexus_bias;
 
 typedef struct {
     int max_tokens;       /* 0: until the model stops or the context is full */
@@ -133,12 +155,25 @@ typedef struct {
     int top_k;            /* keep the k likeliest; 0: all */
     float top_p;          /* keep the likeliest that together have this probability; 1: all */
     float min_p;          /* drop what is less likely than this share of the likeliest; 0: none */
-    float repeat_penalty; /* divides the logits of tokens in the last 64; 1: none */
+    float repeat_penalty; /* divides the logits of tokens in the window; 1: none */
     uint64_t seed;        /* of the sampler; 0: a new one each time */
     const char *const *stop; /* texts that end the answer and are not part of it */
     size_t stop_count;
     bool logprobs;        /* fill nexus_piece.logprob (costs a pass over the vocabulary) */
     bool ignore_eos;      /* do not stop at end-of-turn tokens (for measurements) */
+    int top_logprobs;     /* fill nexus_piece.top with this many of the likeliest; at most 20 */
+    bool special_text;    /* texts of special tokens are part of the answer (not the last one's) */
+    /* Further filters and penalties; 0 is off, and each is described in docs/sampling.md. */
+    float typical_p;
+    float xtc_probability, xtc_threshold;
+    float presence_penalty, frequency_penalty; /* -2 to 2 */
+    int penalty_window; /* tokens that repeat, presence and frequency look back; 0: 64; -1: all */
+    float dry_multiplier, dry_base;          /* base 0: 1.75 */
+    int dry_allowed_length, dry_window;      /* 0: 2 tokens; 0: all */
+    int mirostat;                            /* 1 or 2 */
+    float mirostat_tau, mirostat_eta;        /* 0: 5 and 0.1 */
+    const nexus_bias *bias; /* added to the logits of these tokens; -INFINITY bans one */
+    size_t bias_count;
     nexus_progress_fn prefill; /* how far the prompt is read; may be NULL; gets `user` of the call */
 } nexus_generate_options;
 
@@ -146,10 +181,17 @@ typedef struct {
 nexus_generate_options nexus_generate_defaults(void);
 
 typedef struct {
+    int32_t id;
+    float logprob;
+} nexus_candidate;
+
+typedef struct {
     const char *text; /* whole UTF-8 characters; may be empty */
     size_t length;
     int32_t id;     /* the token that was generated; -1 for a rest without one at the end */
     float logprob;  /* natural log of its probability before sampling filters; 0 unless asked */
+    const nexus_candidate *top; /* the likeliest tokens in its place, likeliest first */
+    size_t top_count;
 } nexus_piece;
 
 /* One token arrived. Return false to stop. */

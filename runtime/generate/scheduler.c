@@ -75,10 +75,28 @@ static int share(const sequence *q, int budget)
     return waiting < (size_t)budget ? (int)waiting : budget;
 }
 
+/* Sequences by how much of their prompt is left, the shortest first: a short request does not wait
+ * behind a long one. The order is stable, and changes no text: only when a sequence moves on. */
+static void sort_by_rest(scheduler *s)
+{
+    for (size_t i = 1; i < s->active.n; i++) {
+        sequence *q = s->active.at[i];
+        size_t rest = q->tokens->n - (size_t)q->cache->length, at = i;
+        for (; at > 0; at--) {
+            const sequence *before = s->active.at[at - 1];
+            if (before->tokens->n - (size_t)before->cache->length <= rest)
+                break;
+            s->active.at[at] = s->active.at[at - 1];
+        }
+        s->active.at[at] = q;
+    }
+}
+
 /* Lays the tokens of the step end to end. A long prompt for which no budget is left waits. */
 static void fill_batch(scheduler *s, nn_segment *segments, int32_t **ids, nn_batch *b)
 {
-    int budget = SCHEDULER_CHUNK, total = 0, n = 0;
+    int budget = s->active.n > 1 ? SCHEDULER_CHUNK_SHARED : SCHEDULER_CHUNK, total = 0, n = 0;
+    sort_by_rest(s);
     s->batch.n = 0;
     *ids = nx_malloc((SCHEDULER_CHUNK + s->active.n) * sizeof **ids);
     for (size_t i = 0; i < s->active.n; i++) {
@@ -122,7 +140,10 @@ static void choose(scheduler *s, sequence *q, const float *logits)
     }
     float logprob = q->logprobs ? sampler_logprob(logits, vocab, id) : 0;
     nx_vec_push(q->tokens, id);
-    if (!q->on_token(q, id, logprob))
+    sampler_top top[SAMPLER_TOP_MOST];
+    if (q->n_top)
+        sampler_likeliest(logits, vocab, top, q->n_top);
+    if (!q->on_token(q, id, logprob, top))
         end(q);
 }
 

@@ -21,9 +21,10 @@ typedef struct sequence {
     token_vec *tokens; /* borrowed: prompt and what was generated; grows here */
     sampler *sampler; /* borrowed */
     bool logprobs;
+    int n_top; /* likeliest tokens wanted with each: 0 to SAMPLER_TOP_MOST */
     atomic_bool *cancel; /* borrowed: set from anywhere, ends the sequence before its next step */
-    /* A token was chosen (and appended). Return false to end the sequence. */
-    bool (*on_token)(struct sequence *s, int32_t id, float logprob);
+    /* A token was chosen (and appended); top: the n_top likeliest. Return false to end the sequence. */
+    bool (*on_token)(struct sequence *s, int32_t id, float logprob, const sampler_top *top);
     /* Prompt tokens done so far, of all; between steps. May be NULL. */
     void (*on_prefill)(struct sequence *s, size_t done, size_t total);
     /* The sequence has left the scheduler, which does not touch it after this call. */
@@ -46,6 +47,9 @@ void scheduler_add(scheduler *s, sequence *q);
 /* One pass of the model. False when no sequence is left. */
 bool scheduler_step(scheduler *s);
 
-enum { SCHEDULER_CHUNK = 512 }; /* most prompt tokens a step */
+enum {
+    SCHEDULER_CHUNK = 512,       /* most prompt tokens a step */
+    SCHEDULER_CHUNK_SHARED = 64, /* the same while others wait or decode, so that they move on */
+};
 
 #endif

@@ -102,6 +102,137 @@ static void a_seed_repeats(void **state)
     sampler_free(b);
 }
 
+static void penalties_count(void **state)
+{
+    fill(); /* 5: 6, 9: 5.5 */
+    sampler_options o = plain();
+    o.temperature = 0;
+    o.presence_penalty = 1;
+    assert_int_equal(one(o, (int32_t[]){5}, 1), 9);
+    assert_int_equal(one(o, (int32_t[]){5, 9}, 2), 5);
+    o.presence_penalty = 0;
+    o.frequency_penalty = 0.2f;
+    assert_int_equal(one(o, (int32_t[]){5, 5}, 2), 5); /* 6 - 0.4 */
+    assert_int_equal(one(o, (int32_t[]){5, 5, 5}, 3), 9);
+    int32_t old[100] = {5, 5, 5};
+    assert_int_equal(one(o, old, 100), 5); /* out of the window of 64 */
+    o.penalty_window = -1;
+    assert_int_equal(one(o, old, 100), 9);
+    o = plain();
+    o.temperature = 0;
+    o.bias = (sampler_bias[]){{5, -INFINITY}, {9, -1}, {700, 5}, {-4, 1}, {VOCAB, 1}};
+    o.n_bias = 5;
+    assert_int_equal(one(o, NULL, 0), 700);
+}
+
+static void dry_breaks_loops(void **state)
+{
+    fill();
+    sampler_options o = plain();
+    o.temperature = 0;
+    o.dry_multiplier = 0.4f; /* 5 after "1 2": one match of length 2 costs 0.4, of length 3 0.7 */
+    assert_int_equal(one(o, (int32_t[]){8, 1, 2, 5, 1, 2}, 6), 5);
+    assert_int_equal(one(o, (int32_t[]){8, 1, 2, 5, 8, 1, 2}, 7), 9);
+    o.dry_window = 4;
+    assert_int_equal(one(o, (int32_t[]){8, 1, 2, 5, 8, 1, 2}, 7), 5);
+}
+
+static void top_choices_can_be_excluded(void **state)
+{
+    fill();
+    sampler_options o = plain();
+    o.xtc_probability = 1;
+    o.xtc_threshold = 0.2f; /* 5 (0.43) and 9 (0.26) pass: only the lesser stays */
+    o.min_p = 0.5f;
+    for (uint64_t seed = 1; seed < 100; seed++) {
+        o.seed = seed;
+        assert_int_equal(one(o, NULL, 0), 9);
+    }
+    o.temperature = 0.01f; /* the rest must not be lost in rounding */
+    assert_int_equal(one(o, NULL, 0), 9);
+}
+
+static void typical_drops_the_unsurprising(void **state)
+{
+    for (int i = 0; i < VOCAB; i++)
+        logits[i] = -100;
+    logits[1] = logf(0.5f); /* entropy 1.4 nats: 0.25 (1.39) is the most typical */
+    logits[2] = logf(0.25f);
+    logits[3] = logf(0.125f);
+    logits[4] = logf(0.125f);
+    sampler_options o = plain();
+    o.typical_p = 0.2f;
+    for (o.seed = 1; o.seed < 50; o.seed++)
+        assert_int_equal(one(o, NULL, 0), 2);
+}
+
+static void mirostat_holds_the_surprise(void **state)
+{
+    for (int version = 1; version <= 2; version++) {
+        sampler_options o = plain();
+        o.mirostat = version;
+        o.mirostat_tau = 3;
+        sampler *s = sampler_new(&o, VOCAB);
+        for (int i = 0; i < VOCAB; i++)
+            logits[i] = -1.1f * logf((float)i + 1); /* Zipf's law */
+        double sum = 0;
+        for (int i = 0; i < 3000; i++)
+            sum -= sampler_logprob(logits, VOCAB, sampler_next(s, logits, NULL, 0)) / log(2);
+        /* Surprise under the whole distribution is more than among what is kept, but not by much. */
+        assert_true(sum / 3000 > 2 && sum / 3000 < 5.5);
+        sampler_free(s);
+    }
+}
+
+static uint64_t allowed[(VOCAB + 63) / 64];
+static int32_t accepted;
+
+static const uint64_t *give_mask(void *user)
+{
+    return user ? allowed : nx_fail_null("nothing is allowed");
+}
+
+static void take_id(void *user, int32_t id)
+{
+    accepted = id;
+}
+
+static void constraints_hold(void **state)
+{
+    fill();
+    int any = 1;
+    sampler_constraint c = {give_mask, take_id, &any};
+    sampler_options o = plain();
+    o.constraint = &c;
+    memset(allowed, 0, sizeof allowed);
+    allowed[0] = 1u << 9 | 1u << 17;
+    for (o.seed = 1; o.seed < 100; o.seed++) {
+        int32_t id = one(o, NULL, 0);
+        assert_true(id == 9 || id == 17);
+        assert_int_equal(id, accepted);
+    }
+    o.temperature = 0;
+    assert_int_equal(one(o, NULL, 0), 9);
+    c.user = NULL;
+    assert_int_equal(one(o, NULL, 0), -1);
+    assert_string_equal(nx_error_message(), "nothing is allowed");
+}
+
+static void the_likeliest_come_in_order(void **state)
+{
+    fill();
+    sampler_top top[5];
+    sampler_likeliest(logits, VOCAB, top, 5);
+    assert_int_equal(top[0].id, 5);
+    assert_int_equal(top[1].id, 9);
+    for (int i = 0; i < 5; i++) {
+        assert_true(fabsf(top[i].logprob - sampler_logprob(logits, VOCAB, top[i].id)) < 1e-5f);
+        assert_true(i == 0 || top[i].logprob <= top[i - 1].logprob);
+    }
+    sampler_likeliest(logits, 3, top, 5);
+    assert_int_equal(top[3].id, -1);
+}
+
 static void nonsense_is_refused(void **state)
 {
     sampler_options bad[7];
@@ -176,6 +307,13 @@ int main(void)
         cmocka_unit_test(filters_keep_what_they_say),
         cmocka_unit_test(draws_follow_the_distribution),
         cmocka_unit_test(a_seed_repeats),
+        cmocka_unit_test(penalties_count),
+        cmocka_unit_test(dry_breaks_loops),
+        cmocka_unit_test(top_choices_can_be_excluded),
+        cmocka_unit_test(typical_drops_the_unsurprising),
+        cmocka_unit_test(mirostat_holds_the_surprise),
+        cmocka_unit_test(constraints_hold),
+        cmocka_unit_test(the_likeliest_come_in_order),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(logprob_is_a_log_softmax),
         cmocka_unit_test(stops_across_pieces),
