@@ -124,16 +124,16 @@ static void bench_gguf(void)
         {"down", 576, 1536, NX_GGML_Q4_1, 30},    {"head", 49152, 576, NX_GGML_Q8_0, 1},
     };
     enum { SHAPES = sizeof shapes / sizeof *shapes };
-    for (int m = 1; m <= 512; m = m == 1 ? 2 : m == 2 ? 8 : m * 8) {
+    for (int m = 1; m <= 512; m *= m < 16 ? 2 : m == 16 ? 4 : 8) {
         double total = 0, flop = 0, bytes = 0;
         tensor x[2], out;
         tensor_new(&x[0], NX_FLOAT32, 2, (int[]){m, 576});
         tensor_new(&x[1], NX_FLOAT32, 2, (int[]){m, 1536});
         printf("m %3d:", m);
         for (int i = 0; i < SHAPES; i++) {
-            if (i == SHAPES - 1 && m > 8)
+            if (i == SHAPES - 1 && m > 16)
                 continue; /* one row needs the head in a prefill */
-            int n = shapes[i].n, k = shapes[i].k, count = m > 8 ? 4 : shapes[i].count;
+            int n = shapes[i].n, k = shapes[i].k, count = m > 16 ? 4 : shapes[i].count;
             tensor *w = calloc((size_t)count, sizeof *w);
             tensor_new(&out, NX_FLOAT32, 2, (int[]){m, n});
             nx_gguf_params p = {.type = shapes[i].type | REPACKED, .columns = k};

@@ -11,6 +11,12 @@
 #include "engine/cpu/types.h"
 #include "engine/ops/params.h"
 
+#if defined(NX_ISA_avx512) || defined(__aarch64__)
+#define FEW_MR 8 /* rows of x by one vector of packed bytes at a time */
+#else
+#define FEW_MR 4
+#endif
+
 /* ---- loaders of panels -------------------------------------------------------------------------- */
 
 static void put_group(const int16_t *code, int group, int r, uint32_t *panel)
@@ -40,33 +46,36 @@ static void load_rows(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, 
     }
 }
 
-/* One group of a repacked tile, as vectors of code pairs: w[16][lanes]; zero not yet subtracted. */
-NX_INLINE void tile_pairs(int type, const uint8_t *codes, int lane, vi *w)
+/* A quarter of one group of a repacked tile: its code pairs 4 j .. 4 j + 3 as vectors; the zero is not
+ * yet subtracted. j is a constant where this is inlined. */
+NX_INLINE void tile_quarter(int type, const uint8_t *codes, int lane, int j, vi *w)
 {
     const vi low4 = vi_set32(0x000F000F), bit4 = vi_set32(0x00100010);
     const uint8_t *at = codes + lane * VF_N * 4;
     if (type == NX_GGML_Q8_0) {
-#pragma GCC unroll 8
-        for (int j = 0; j < 8; j++) {
-            vi v = vi_load(at + j * 4 * NX_TILE);
-            w[2 * j] = vi_sar16(vi_shl16(v, 8), 8);
-            w[2 * j + 1] = vi_sar16(v, 8);
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) {
+            vi v = vi_load(at + (2 * j + i) * 4 * NX_TILE);
+            w[2 * i] = vi_sar16(vi_shl16(v, 8), 8);
+            w[2 * i + 1] = vi_sar16(v, 8);
         }
         return;
     }
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-        vi v = vi_load(at + j * 4 * NX_TILE);
-        w[4 * j] = vi_and(v, low4);
-        w[4 * j + 1] = vi_and(vi_shr32(v, 4), low4);
-        w[4 * j + 2] = vi_and(vi_shr32(v, 8), low4);
-        w[4 * j + 3] = vi_and(vi_shr32(v, 12), low4);
-    }
+    vi v = vi_load(at + j * 4 * NX_TILE);
+    w[0] = vi_and(v, low4);
+    w[1] = vi_and(vi_shr32(v, 4), low4);
+    w[2] = vi_and(vi_shr32(v, 8), low4);
+    w[3] = vi_and(vi_shr32(v, 12), low4);
     if (type == NX_GGML_Q5_0 || type == NX_GGML_Q5_1) {
         vi h = vi_load(at + 4 * 4 * NX_TILE);
-#define FIFTH(i) w[i] = vi_or(w[i], vi_and(i < 5 ? vi_shl16(h, (4 - i) & 15) : vi_shr32(h, (i - 4) & 31), bit4));
-        FIFTH(0) FIFTH(1) FIFTH(2) FIFTH(3) FIFTH(4) FIFTH(5) FIFTH(6) FIFTH(7) FIFTH(8) FIFTH(9)
-        FIFTH(10) FIFTH(11) FIFTH(12) FIFTH(13) FIFTH(14) FIFTH(15)
+#define FIFTH(e, i)                                                                                \
+    w[e] = vi_or(w[e], vi_and((i) < 5 ? vi_shl16(h, (4 - (i)) & 15) : vi_shr32(h, ((i) - 4) & 31), bit4));
+        switch (j) { /* shifts by constants */
+        case 0: FIFTH(0, 0) FIFTH(1, 1) FIFTH(2, 2) FIFTH(3, 3) break;
+        case 1: FIFTH(0, 4) FIFTH(1, 5) FIFTH(2, 6) FIFTH(3, 7) break;
+        case 2: FIFTH(0, 8) FIFTH(1, 9) FIFTH(2, 10) FIFTH(3, 11) break;
+        default: FIFTH(0, 12) FIFTH(1, 13) FIFTH(2, 14) FIFTH(3, 15)
+        }
 #undef FIFTH
     }
 }
@@ -99,11 +108,14 @@ NX_INLINE void load_tile(int type, const nx_qmm *q, int64_t tile, int64_t k0, in
     for (int64_t g = 0; g < kc / 32; g++) {
         const uint8_t *b = tile_at(q, tile) + (k0 / 32 + g) * group_bytes(type);
         for (int lane = 0; lane < NX_TILE / VF_N; lane++) {
-            vi w[16];
-            tile_pairs(type, b + 2 * NX_TILE * (has_min(type) ? 2 : 1), lane, w);
             uint32_t *to = panel + g * 16 * NX_TILE + lane * VF_N;
-            for (int i = 0; i < 16; i++)
-                vi_store(to + i * NX_TILE, w[i]);
+#pragma GCC unroll 4
+            for (int quarter = 0; quarter < 4; quarter++) {
+                vi w[4];
+                tile_quarter(type, b + 2 * NX_TILE * (has_min(type) ? 2 : 1), lane, quarter, w);
+                for (int i = 0; i < 4; i++)
+                    vi_store(to + (4 * quarter + i) * NX_TILE, w[i]);
+            }
             vf_store(scale + g * NX_TILE + lane * VF_N, vf_load_f16(b + lane * VF_N * 2));
             vf_store(min + g * NX_TILE + lane * VF_N,
                      has_min(type) ? vf_load_f16(b + 2 * NX_TILE + lane * VF_N * 2) : vf_set(0));
@@ -116,46 +128,78 @@ NX_INLINE void load_tile(int type, const nx_qmm *q, int64_t tile, int64_t k0, in
     }
 }
 
-/* One tile by mr rows of x, straight from the packed bytes; the same chain as through a panel. */
-NX_INLINE void few_tile(int type, const nx_qmm *q, int64_t tile, int64_t row, int mr, float *acc)
+/* One vector of rows of a tile by mr rows of x, straight from the packed bytes; the same chain as
+ * through a panel. */
+NX_INLINE void few_lane(int type, const nx_qmm *q, const uint8_t *w0, int lane, int64_t row, int mr,
+                        float *acc)
 {
-    const uint8_t *w0 = tile_at(q, tile);
     int64_t groups = q->x.groups, k = q->x.k;
     const int16_t *x0 = q->x.q + row * k;
     const float *xs = q->x.scale + row * groups, *xm = q->x.sum + row * groups;
     const int32_t *sum = q->x.qsum + row * groups;
-    for (int lane = 0; lane < NX_TILE / VF_N; lane++) {
-        vf f[NX_QMM_FEW];
-#pragma GCC unroll 4
-        for (int i = 0; i < mr; i++)
-            f[i] = vf_set(0);
-        for (int64_t g = 0; g < groups; g++) {
-            const uint8_t *b = w0 + g * group_bytes(type);
-            vi w[16];
-            tile_pairs(type, b + 2 * NX_TILE * (has_min(type) ? 2 : 1), lane, w);
-            vf ws = vf_load_f16(b + lane * VF_N * 2);
-            vf wm = has_min(type) ? vf_load_f16(b + 2 * NX_TILE + lane * VF_N * 2) : vf_set(0);
-#pragma GCC unroll 4
-            for (int i = 0; i < mr; i++) {
-                vi even = zero_of(type) ? vi_set32(-zero_of(type) * sum[i * groups + g]) : vi_zero();
-                vi odd = vi_zero();
-                int32_t pair[16];
-                memcpy(pair, x0 + i * k + g * 32, sizeof pair);
+    const int chains = mr < 3 ? 2 : 1; /* of exact sums, so that one does not wait for the other */
+    vf f[FEW_MR];
 #pragma GCC unroll 8
-                for (int p = 0; p < 16; p += 2) {
-                    even = vi_dot16(even, w[p], vi_set32(pair[p]));
-                    odd = vi_dot16(odd, w[p + 1], vi_set32(pair[p + 1]));
-                }
-                vf both = vf_mul(ws, vf_set(xs[i * groups + g]));
-                f[i] = vf_fma(vf_from_i32(vi_add32(even, odd)), both, f[i]);
-                if (has_min(type))
-                    f[i] = vf_fma(wm, vf_set(xm[i * groups + g]), f[i]);
-            }
+    for (int i = 0; i < mr; i++)
+        f[i] = vf_set(0);
+    for (int64_t g = 0; g < groups; g++) {
+        const uint8_t *b = w0 + g * group_bytes(type);
+        vi s[FEW_MR][2];
+#pragma GCC unroll 8
+        for (int i = 0; i < mr; i++) {
+            s[i][0] = zero_of(type) ? vi_set32(-zero_of(type) * sum[i * groups + g]) : vi_zero();
+            s[i][1] = vi_zero();
         }
 #pragma GCC unroll 4
-        for (int i = 0; i < mr; i++)
-            vf_store(acc + i * NX_TILE + lane * VF_N, f[i]);
+        for (int j = 0; j < 4; j++) {
+            vi w[4];
+            tile_quarter(type, b + 2 * NX_TILE * (has_min(type) ? 2 : 1), lane, j, w);
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+                for (int p = 0; p < 4; p++) {
+                    int32_t pair;
+                    memcpy(&pair, x0 + i * k + g * 32 + 8 * j + 2 * p, 4);
+                    s[i][p % chains] = vi_dot16(s[i][p % chains], w[p], vi_set32(pair));
+                }
+        }
+        vf ws = vf_load_f16(b + lane * VF_N * 2);
+        vf wm = has_min(type) ? vf_load_f16(b + 2 * NX_TILE + lane * VF_N * 2) : vf_set(0);
+#pragma GCC unroll 8
+        for (int i = 0; i < mr; i++) {
+            vi total = chains == 2 ? vi_add32(s[i][0], s[i][1]) : s[i][0];
+            f[i] = vf_fma(vf_from_i32(total), vf_mul(ws, vf_set(xs[i * groups + g])), f[i]);
+            if (has_min(type))
+                f[i] = vf_fma(wm, vf_set(xm[i * groups + g]), f[i]);
+        }
     }
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+        vf_store(acc + i * NX_TILE + lane * VF_N, f[i]);
+}
+
+NX_INLINE void few_rows_of_tile(int type, const nx_qmm *q, int64_t tile, int64_t row, int mr, float *acc)
+{
+    for (int lane = 0; lane < NX_TILE / VF_N; lane++)
+        few_lane(type, q, tile_at(q, tile), lane, row, mr, acc);
+}
+
+/* Any number of rows, as many at a time as the registers hold. */
+NX_INLINE void few_tile(int type, const nx_qmm *q, int64_t tile, int64_t row, int mr, float *acc)
+{
+    for (int rows = mr; rows > 0; row += FEW_MR, rows -= FEW_MR, acc += FEW_MR * NX_TILE)
+        switch (rows) {
+        case 1: few_rows_of_tile(type, q, tile, row, 1, acc); break;
+        case 2: few_rows_of_tile(type, q, tile, row, 2, acc); break;
+        case 3: few_rows_of_tile(type, q, tile, row, 3, acc); break;
+#if FEW_MR == 8
+        case 4: few_rows_of_tile(type, q, tile, row, 4, acc); break;
+        case 5: few_rows_of_tile(type, q, tile, row, 5, acc); break;
+        case 6: few_rows_of_tile(type, q, tile, row, 6, acc); break;
+        case 7: few_rows_of_tile(type, q, tile, row, 7, acc); break;
+#endif
+        default: few_rows_of_tile(type, q, tile, row, FEW_MR, acc);
+        }
 }
 
 /* Tiles after the last whole one are rows as in the file. */
@@ -209,14 +253,8 @@ static void few_rows(const nx_qmm *q, int64_t tile, int64_t row, int mr, float *
     {                                                                                              \
         if (!is_tile(q, tile))                                                                     \
             few_rows(q, tile, row, mr, acc);                                                       \
-        else if (mr == 1)                                                                          \
-            few_tile(NX_GGML_##name, q, tile, row, 1, acc);                                        \
-        else if (mr == 2)                                                                          \
-            few_tile(NX_GGML_##name, q, tile, row, 2, acc);                                        \
-        else if (mr == 3)                                                                          \
-            few_tile(NX_GGML_##name, q, tile, row, 3, acc);                                        \
         else                                                                                       \
-            few_tile(NX_GGML_##name, q, tile, row, 4, acc);                                        \
+            few_tile(NX_GGML_##name, q, tile, row, mr, acc);                                       \
     }
 TYPE(Q4_0)
 TYPE(Q4_1)

@@ -20,7 +20,7 @@
 enum {
     NX_QMM_TILE = 16, /* rows of w side by side */
     NX_QMM_KC = 256,  /* depth of a panel; a multiple of every group */
-    NX_QMM_FEW = 4,   /* rows of x up to which the packed path is taken */
+    NX_QMM_FEW = 16,  /* rows of x up to which the packed path is taken */
 };
 
 /* x as integers. Row i of x begins at q[i * k]; its group g has entry i * groups + g. */

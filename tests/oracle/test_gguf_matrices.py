@@ -155,7 +155,7 @@ def test_products(name, n):
     w = blocks(name, n, k)
     exact = numbers(name, w).astype(np.float64)
     rng = np.random.default_rng(n)
-    for m in (1, 2, 3, 4, 5, 7, 99):
+    for m in (1, 2, 3, 4, 5, 7, 8, 13, 16, 17, 99):
         x = rng.normal(size=(m, k)).astype(np.float32)
         want = x.astype(np.float64) @ exact.T
         for number, q in forms(name, w):
@@ -173,7 +173,7 @@ def test_a_row_has_the_bits_it_has_alone(name):
         for threads in (1, 2):
             ext.table.set_threads(threads)
             results.append(ext.call("gguf_matmul", x, q, number).numpy())
-        for begin, end in ((0, 1), (1, 3), (3, 6), (5, 9), (9, 15), (57, 58), (60, 128)):
+        for begin, end in ((0, 1), (1, 3), (3, 6), (5, 9), (9, 15), (15, 31), (57, 58), (60, 128)):
             part = ext.call("gguf_matmul", x[begin:end], q, number).numpy()
             assert (part.view(np.uint32) == results[0][begin:end].view(np.uint32)).all()
     ext.table.set_threads(0)
