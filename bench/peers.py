@@ -1,103 +1,45 @@
 #!/usr/bin/env python3
-"""NEXUS beside llama.cpp (PyPI llama-cpp-python) on the same GGUF file and threads, in one run.
+"""NEXUS beside its peers, in one run: the same threads, alternating, medians, ratios.
 
-    python bench/peers.py MODEL.gguf [--threads 2] [-p 512] [-n 128] [-r 5]
+    python bench/peers.py models MODEL.gguf [-p 512] [-n 128] [-r 5]       llama.cpp
+    python bench/peers.py ops [--only NAME...] [--sides 1024 4096]         PyTorch and MLX on the CPU
+    python bench/peers.py train                                            PyTorch and MLX on the CPU
 
-Each measurement is a process of its own; the two alternate; medians and their ratio are printed.
-Needs: pip install llama-cpp-python==0.3.36
+--threads N for all (1: processor time instead of the clock, for machines with other work on them);
+--build DIR where the programs were built (build). Needs bench/requirements.txt.
 """
 import argparse
-import json
+import importlib
 import os
-import resource
-import statistics
-import subprocess
 import sys
-import time
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
-
-
-def llama(args):
-    """One process: prefill and decode once each, after a warm-up."""
-    import ctypes
-    import llama_cpp as L
-
-    log = L.llama_log_callback(lambda *a: None)
-    L.llama_log_set(log, ctypes.c_void_p(0))
-    start = time.perf_counter()
-    L.llama_backend_init()
-    mp = L.llama_model_default_params()
-    model = L.llama_model_load_from_file(args.model.encode(), mp)
-    cp = L.llama_context_default_params()
-    cp.n_ctx, cp.n_batch, cp.n_ubatch = args.p + args.n + 16, 512, 512
-    cp.n_threads = cp.n_threads_batch = args.threads
-    ctx = L.llama_init_from_model(model, cp)
-    mem = L.llama_get_memory(ctx)
-
-    def decode(tokens):
-        ids = (L.llama_token * len(tokens))(*tokens)
-        assert L.llama_decode(ctx, L.llama_batch_get_one(ids, len(tokens))) == 0
-        L.llama_synchronize(ctx)
-
-    decode([100 + i * 31 % 1000 for i in range(30)])
-    first = time.perf_counter() - start
-    prompt = [100 + i * 31 % 1000 for i in range(args.p)]
-    L.llama_memory_clear(mem, True)
-    t = time.perf_counter()
-    for i in range(0, len(prompt), 512):
-        decode(prompt[i:i + 512])
-    prefill = args.p / (time.perf_counter() - t)
-    L.llama_memory_clear(mem, True)
-    decode([100])
-    t = time.perf_counter()
-    for i in range(args.n):
-        decode([101 + i])
-    decode_speed = args.n / (time.perf_counter() - t)
-    print(json.dumps({"prefill": prefill, "decode": decode_speed, "first": first,
-                      "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
 
 
-def nexus(args):
-    binary = os.path.join(ROOT, "build", "nexus")
-    out = subprocess.run([binary, "bench", args.model, "-p", str(args.p), "-n", str(args.n), "-r", "1",
-                          "--threads", str(args.threads), "--json"], capture_output=True, check=True)
-    got = json.loads(out.stdout)
-    prompt = "The quick brown fox jumps over the lazy dog and runs away from all of the hunters in the deep"
-    start = time.perf_counter()
-    subprocess.run([binary, "run", args.model, prompt * 2, "--raw", "--temp", "0", "--max-tokens", "1",
-                    "--threads", str(args.threads)], capture_output=True, check=True)
-    return {"prefill": got["prefill_tokens_per_second"], "decode": got["decode_tokens_per_second"],
-            "first": time.perf_counter() - start, "memory": got["peak_memory_bytes"]}
+def parser():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    common.add_argument("--build", default=os.path.join(HERE, "..", "build"))
+    sub = p.add_subparsers(dest="what", required=True)
+    models = sub.add_parser("models", parents=[common])
+    models.add_argument("model")
+    models.add_argument("-p", type=int, default=512)
+    models.add_argument("-n", type=int, default=128)
+    models.add_argument("-r", type=int, default=5)
+    models.add_argument("--llama", action="store_true", help=argparse.SUPPRESS)
+    ops = sub.add_parser("ops", parents=[common])
+    ops.add_argument("--only", nargs="*", help="operations whose names have one of these in them")
+    ops.add_argument("--sides", nargs="*", type=int, default=[1024, 4096], help="of squares")
+    train = sub.add_parser("train", parents=[common])
+    for s in (ops, train):
+        s.add_argument("--peers", nargs="*", default=["torch", "mlx"])
+        s.add_argument("--rounds", type=int, default=7)
+        s.add_argument("--budget", type=float, default=1.5, help="seconds a peer and measurement")
+    return p
 
 
-def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("model")
-    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    p.add_argument("-p", type=int, default=512)
-    p.add_argument("-n", type=int, default=128)
-    p.add_argument("-r", type=int, default=5)
-    p.add_argument("--llama", action="store_true", help=argparse.SUPPRESS)
-    args = p.parse_args()
-    if args.llama:
-        return llama(args)
-    ours, theirs = [], []
-    for _ in range(args.r):
-        ours.append(nexus(args))
-        out = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--llama"], capture_output=True,
-                             check=True)
-        theirs.append(json.loads(out.stdout))
-    print(f"{os.path.basename(args.model)}, {args.threads} threads, medians of {args.r}, alternating")
-    print(f"{'':28}{'nexus':>12}{'llama.cpp':>12}{'ratio':>8}")
-    for key, label, unit, better in (("prefill", f"prefill {args.p}", "tokens/s", 1),
-                                     ("decode", f"decode {args.n}", "tokens/s", 1),
-                                     ("first", "open to first token", "s", -1),
-                                     ("memory", "peak memory", "MB", -1)):
-        a, b = (statistics.median(x[key] for x in side) for side in (ours, theirs))
-        scale = 1e-6 if key == "memory" else 1
-        ratio = a / b if better > 0 else b / a
-        print(f"{label + ' (' + unit + ')':28}{a * scale:12.2f}{b * scale:12.2f}{ratio:7.2f}x")
-
-
-main()
+if __name__ == "__main__":
+    arguments = parser().parse_args()
+    importlib.import_module(arguments.what).main(arguments)

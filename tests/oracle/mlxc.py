@@ -328,8 +328,9 @@ def empty_result(p):
     return function(p.base + "_new")() if p.base.startswith("mlx_map_") else structs[p.base]()
 
 
-def op(name, *args):
-    """Calls mlx_<name>; returns its result, or a tuple of them."""
+def prepare(name, *args):
+    """The function mlx_<name>, its ctypes arguments, its results [(parameter, holder)], and what
+    keeps the arguments alive: what a program that measures calls again and again."""
     f, params = function("mlx_" + name), functions["mlx_" + name][1]
     call, given, c_args, results = Call(), list(args), [], []
     i = 0
@@ -352,6 +353,12 @@ def op(name, *args):
         i += 1
     if given:
         raise TypeError("mlx_%s: %d arguments too many" % (name, len(given)))
+    return f, c_args, results, call
+
+
+def op(name, *args):
+    """Calls mlx_<name>; returns its result, or a tuple of them."""
+    f, c_args, results, call = prepare(name, *args)
     messages.clear()
     status = f(*c_args)
     call.free()

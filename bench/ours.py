@@ -1,0 +1,74 @@
+"""libmlxc in the benchmarks: chains of its functions, prepared once and called with little more than
+their own cost, through the binding of the tests (tests/oracle/mlxc.py; MLXC_LIB names the library)."""
+import ctypes as C
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "oracle"))
+import mlxc  # noqa: E402
+
+
+class Result:
+    """Stands for what an earlier step of a chain made."""
+
+    def __init__(self, step):
+        self.step = step
+
+
+def chain(*steps):
+    """Steps are (name, arguments...); Result(i) among them is what step i made. Returns run(), which
+    calls them all, evaluates the last result and frees all; run.value() gives it as a numpy array."""
+    holders, calls, kept = [], [], []
+
+    def handle(value):
+        return Handle(holders[value.step]) if isinstance(value, Result) else value
+
+    class Handle(mlxc.Array):
+        def __init__(self, h):
+            self.handle = h
+
+        def __del__(self):
+            pass
+
+    for name, *args in steps:
+        args = [[handle(v) for v in a] if isinstance(a, list) and a and isinstance(a[0], Result)
+                else handle(a) for a in args]
+        f, c_args, results, call = mlxc.prepare(name, *args)
+        holders.append(results[0][1])
+        calls.append((f, c_args))
+        kept.append((args, call))
+    evaluate, free = mlxc.function("mlx_array_eval"), mlxc.function("mlx_array_free")
+    last = holders[-1]
+
+    def work():
+        mlxc.messages.clear()
+        for f, c_args in calls:
+            if f(*c_args):
+                mlxc.failed(str(steps))
+        if evaluate(last):
+            mlxc.failed(str(steps))
+
+    def release():
+        for h in holders:
+            free(h)
+            h.ctx = None
+
+    def run():
+        work()
+        release()
+
+    def value():
+        work()
+        out = mlxc.Array(last).numpy()
+        last.ctx = None
+        release()
+        return out
+
+    run.value = value
+    run.kept = kept
+    return run
+
+
+def scalar(v):
+    h = mlxc.function("mlx_array_new_float")(C.c_float(v))
+    return mlxc.Array(h)
