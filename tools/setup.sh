@@ -5,11 +5,11 @@ case "$(uname -s)" in
 Linux)
     BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-pip python3-venv
         libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev)
-    TEST_PACKAGES=(libcmocka-dev g++ clang libclang-rt-dev)
+    TEST_PACKAGES=(libcmocka-dev g++ clang libclang-rt-dev openmpi-bin libopenmpi-dev)
     ;;
 Darwin) # untested
     BUILD_PACKAGES=(cmake ninja pkg-config python jansson pcre2 utf8proc libedit)
-    TEST_PACKAGES=(cmocka)
+    TEST_PACKAGES=(cmocka open-mpi)
     ;;
 *)
     echo "nexus: this system ($(uname -s)) is not supported: Linux and macOS are" >&2
@@ -47,6 +47,8 @@ is_there() {
     python3-pip) python3 -m pip --version >/dev/null 2>&1 && return 0 ;;
     python3-venv) python3 -c 'import venv, ensurepip' >/dev/null 2>&1 && return 0 ;;
     pkg-config) command -v pkg-config >/dev/null 2>&1 && return 0 ;;
+    openmpi-bin) command -v mpirun >/dev/null 2>&1 && return 0 ;;
+    libopenmpi-dev) command -v mpicc >/dev/null 2>&1 && return 0 ;;
     libclang-rt-dev) # its name carries clang's version
         [ -n "$(find /usr/lib/llvm-*/lib/clang -name 'libclang_rt.fuzzer*' 2>/dev/null | head -n 1)" ] &&
             return 0 ;;

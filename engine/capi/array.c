@@ -270,8 +270,7 @@ int _mlx_array_wait(const mlx_array arr)
         nx_fail("[wait] the array is not being computed, evaluate it first");
         return nx_report();
     }
-    nx_array_wait(a);
-    return 0;
+    return nx_status(nx_array_wait(a));
 }
 
 static int layout_flag(bool *res, const nx_array *a, unsigned flag)

@@ -131,7 +131,10 @@ static const void *data(mlx_array arr, const char *function)
     const nx_array *a = ((nx_handle *)arr.ctx)->array;
     if (!nx_array_is_scheduled(a))
         return NULL;
-    nx_array_wait(a);
+    if (!nx_array_wait(a)) {
+        nx_report();
+        return NULL;
+    }
     return a->data;
 }
 

@@ -60,8 +60,9 @@ int mlx_stream_get_index(int *index, mlx_stream stream)
 
 int mlx_synchronize(mlx_stream stream)
 {
-    nx_stream_synchronize(NX_STREAM(stream));
-    return 0;
+    nx_stream *s = NX_STREAM(stream);
+    nx_stream_synchronize(s);
+    return nx_status(nx_stream_check(s));
 }
 
 int mlx_get_default_stream(mlx_stream *stream, mlx_device dev)

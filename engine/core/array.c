@@ -198,11 +198,13 @@ bool nx_array_is_ready(const nx_array *a)
            (!n->ready_seq || nx_stream_is_done(n->ready_on, n->ready_seq));
 }
 
-void nx_array_wait(const nx_array *a)
+bool nx_array_wait(const nx_array *a)
 {
     NX_BUG_IF(!nx_array_is_scheduled(a));
-    if (a->node->ready_seq)
-        nx_stream_wait(a->node->ready_on, a->node->ready_seq);
+    if (!a->node->ready_seq)
+        return true;
+    nx_stream_wait(a->node->ready_on, a->node->ready_seq);
+    return nx_stream_check(a->node->ready_on);
 }
 
 static void layout_set(nx_array *a, const int64_t *strides)

@@ -118,8 +118,8 @@ static inline bool nx_array_is_scheduled(const nx_array *a)
 }
 /* Scheduled and its task done: data may be read. */
 bool nx_array_is_ready(const nx_array *a);
-/* Blocks until ready; the array must be scheduled. */
-void nx_array_wait(const nx_array *a);
+/* Blocks until ready; the array must be scheduled. False after nx_fail where the work failed. */
+bool nx_array_wait(const nx_array *a);
 
 /* For `view` of primitives and the evaluator: makes `a` (an unscheduled output) a view of base's
  * memory, `offset` elements of base's type after base's first element. */

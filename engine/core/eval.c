@@ -472,7 +472,9 @@ static bool schedule(evaluation *e, nx_node *n)
         finish(n);
         return true;
     }
-    const nx_kernel_entry *k = &nx_stream_backend(n->stream)->kernels()[n->prim->id];
+    const nx_kernel_entry *k = n->prim->host;
+    if (!k)
+        k = &nx_stream_backend(n->stream)->kernels()[n->prim->id];
     if (!(k->run ? run_kernel(e, n, k) : run_decomposed(e, n)))
         return false;
     finish(n);
@@ -493,12 +495,13 @@ static bool schedule_all(evaluation *e, nx_array *const *arrays, int n)
     return ok;
 }
 
-/* The stream all lazy nodes of the order run on, NULL if there are several. */
+/* The stream all lazy nodes of the order run on; NULL if there are several, or if one may wait for
+ * other processes: nobody else could evaluate meanwhile. */
 static nx_stream *only_stream(const node_vec *order)
 {
     nx_stream *s = order->n ? order->at[0]->stream : NULL;
-    for (size_t i = 1; i < order->n; i++)
-        if (order->at[i]->stream != s)
+    for (size_t i = 0; i < order->n; i++)
+        if (order->at[i]->stream != s || order->at[i]->prim->flags & NX_PRIM_WAITS)
             return NULL;
     return s;
 }
@@ -547,7 +550,7 @@ bool nx_eval(nx_array *const *arrays, int n, bool wait)
         pthread_mutex_unlock(&eval_lock);
     }
     for (int i = 0; ok && wait && i < n; i++) {
-        nx_array_wait(arrays[i]);
+        ok = nx_array_wait(arrays[i]);
         let_go(arrays[i]->node);
     }
     return ok;

@@ -67,6 +67,9 @@ enum {
     /* `infer` alone checks everything, and no parameter depends on the sizes of the inputs: a
      * compiled function may apply the operation to other sizes. (Elementwise ones always may.) */
     NX_PRIM_ANY_SHAPE = 1 << 5,
+    /* The kernel waits for other processes: it runs on the stream's own thread, never on that of
+     * whoever evaluates. */
+    NX_PRIM_WAITS = 1 << 6,
 };
 
 struct nx_prim {
@@ -91,6 +94,9 @@ struct nx_prim {
     /* Rewrites the operation in terms of others where a backend has no kernel: n_out arrays, or
      * false after nx_fail. */
     bool (*decompose)(nx_node *n, nx_array **out);
+    /* A kernel of the operation's own, on memory of the host's, whatever the device: for what is no
+     * device's work. It may report a fault by nx_task_fail. NULL: the back end's. */
+    const nx_kernel_entry *host;
 
     /* Differentiation and batching: built of other operations, owned by the build scope; false after
      * nx_fail. vjp: from the cotangents of all outputs the cotangent of each input i with wanted[i];

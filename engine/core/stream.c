@@ -1,10 +1,12 @@
 #include "engine/core/stream.h"
 
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "base/str.h"
 
 struct nx_stream {
     nx_device device;
@@ -18,7 +20,11 @@ struct nx_stream {
     _Atomic uint64_t done;
     _Atomic int waiters;
     bool started, busy; /* busy: a task runs on the worker, or a caller claimed the stream */
+    char *fault; /* what went wrong and nobody was told yet */
+    _Atomic bool has_fault;
 };
+
+static _Thread_local nx_stream *running_on; /* the stream whose work this thread does */
 
 enum { MAX_STREAMS = 1024 };
 static struct {
@@ -123,6 +129,7 @@ void nx_stream_synchronize(nx_stream *s)
 static void *worker(void *arg)
 {
     nx_stream *s = arg;
+    running_on = s;
     pthread_mutex_lock(&s->lock);
     for (;;) {
         while (!s->head || s->busy)
@@ -198,6 +205,56 @@ uint64_t nx_stream_call(nx_stream *s, void (*fn)(void *), void *arg)
     return nx_stream_push(s, &c->task);
 }
 
+/* ---- faults -------------------------------------------------------------------------------- */
+
+static void fault_keep(nx_stream *s, char *take)
+{
+    pthread_mutex_lock(&s->lock);
+    if (s->fault)
+        free(take);
+    else
+        s->fault = take;
+    atomic_store(&s->has_fault, true);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static char *fault_copy(nx_stream *s)
+{
+    if (!atomic_load(&s->has_fault))
+        return NULL;
+    pthread_mutex_lock(&s->lock);
+    char *copy = s->fault ? nx_strdup(s->fault) : NULL;
+    pthread_mutex_unlock(&s->lock);
+    return copy;
+}
+
+void nx_task_fail(const char *fmt, ...)
+{
+    nx_str message = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    nx_str_vprintf(&message, fmt, ap);
+    va_end(ap);
+    NX_BUG_IF(!running_on);
+    fault_keep(running_on, nx_str_take(&message));
+}
+
+bool nx_stream_check(nx_stream *s)
+{
+    if (!atomic_load_explicit(&s->has_fault, memory_order_acquire))
+        return true;
+    pthread_mutex_lock(&s->lock);
+    char *fault = s->fault;
+    s->fault = NULL;
+    atomic_store(&s->has_fault, false);
+    pthread_mutex_unlock(&s->lock);
+    if (!fault)
+        return true;
+    nx_fail("%s", fault);
+    free(fault);
+    return false;
+}
+
 typedef struct {
     nx_task task;
     nx_stream *other;
@@ -208,6 +265,9 @@ static void follow_run(nx_task *t)
 {
     follow_task *f = (follow_task *)t;
     nx_stream_wait(f->other, f->seq);
+    char *fault = fault_copy(f->other);
+    if (fault)
+        fault_keep(running_on, fault);
 }
 
 void nx_stream_follow(nx_stream *s, nx_stream *other, uint64_t seq)
@@ -223,14 +283,17 @@ bool nx_stream_claim(nx_stream *s)
 {
     pthread_mutex_lock(&s->lock);
     bool idle = !s->busy && !s->head;
-    if (idle)
+    if (idle) {
         s->busy = true;
+        running_on = s;
+    }
     pthread_mutex_unlock(&s->lock);
     return idle;
 }
 
 void nx_stream_yield(nx_stream *s)
 {
+    running_on = NULL;
     pthread_mutex_lock(&s->lock);
     s->busy = false;
     if (s->head)

@@ -36,6 +36,14 @@ bool nx_stream_is_done(const nx_stream *s, uint64_t seq);
 void nx_stream_wait(nx_stream *s, uint64_t seq); /* blocks the calling thread */
 void nx_stream_synchronize(nx_stream *s);        /* until all pushed so far is done */
 
+/*
+ * Faults of work that cannot return an error: the first is kept by the stream it happened on until
+ * someone who waits for that stream, or for one that followed it, is told. nx_task_fail is for the
+ * thread that runs the work; nx_stream_check fails with what was kept and forgets it.
+ */
+void nx_task_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+bool nx_stream_check(nx_stream *s);
+
 /* One piece of work. It is malloc'ed by the pusher and freed by the worker; run may be any function
  * of the task, whose own data follow it in memory. */
 typedef struct nx_task {
