@@ -70,6 +70,8 @@ enum {
     /* The kernel waits for other processes: it runs on the stream's own thread, never on that of
      * whoever evaluates. */
     NX_PRIM_WAITS = 1 << 6,
+    /* Batched one slice after another, on purpose: there is no better rule. */
+    NX_PRIM_VMAP_SLICES = 1 << 7,
 };
 
 struct nx_prim {
@@ -103,7 +105,8 @@ struct nx_prim {
      * nx_array_none() stands for zero. jvp: from the tangents of the inputs (nx_array_none(): zero)
      * those of the outputs; where it is missing, graph/jvp.c derives it from vjp. vmap: the operation
      * on inputs that have one more dimension axes[i] (-1: as they were): outputs, and the axis that
-     * each has more (-1: none); where it is missing, graph/vmap.c runs the operation once a slice. */
+     * each has more (-1: none). Where it is missing, or answers with nx_array_none() as its first
+     * output because it has no rule for these axes, graph/vmap.c runs the operation once a slice. */
     bool (*vjp)(nx_node *n, nx_array *const *cotangents, const bool *wanted, nx_array **out);
     bool (*jvp)(nx_node *n, nx_array *const *tangents, nx_array **out);
     bool (*vmap)(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes);

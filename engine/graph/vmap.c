@@ -148,8 +148,13 @@ static bool vmap_loop(nx_node *n, nx_array *const *in, const int *axes, int size
 static bool apply_rule(nx_node *n, nx_array *const *in, const int *axes, int size, nx_array **out,
                        int *out_axes)
 {
-    if (n->prim->vmap)
-        return n->prim->vmap(n, in, axes, out, out_axes);
+    if (n->prim->vmap) {
+        if (!n->prim->vmap(n, in, axes, out, out_axes))
+            return false;
+        if (n->n_out == 0 || out[0] != nx_array_none())
+            return true;
+        return vmap_loop(n, in, axes, size, out, out_axes);
+    }
     if (n->prim->flags & NX_PRIM_ELEMENTWISE)
         return vmap_elementwise(n, in, axes, size, out, out_axes);
     return vmap_loop(n, in, axes, size, out, out_axes);

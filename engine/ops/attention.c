@@ -67,12 +67,27 @@ static nx_array *masked_scores(nx_array *scores, const nx_node *n, nx_stream *s)
     return mask->dtype == NX_BOOL ? nx_where(mask, scores, never, s) : nx_add(scores, mask, s);
 }
 
+/* The cotangent of the scores, which is none where a mask replaced them: in a row that sees nothing
+ * the weights are not zero there. */
+static nx_array *where_seen(nx_array *d, const nx_node *n, nx_stream *s)
+{
+    const nx_attention_params *p = n->params;
+    nx_array *zero = nx_scalar_float(0), *mask = p->has_mask ? n->in[3] : NULL;
+    int heads = n->in[1]->shape[1], queries = n->in[0]->shape[2], keys = n->in[1]->shape[2];
+    if (p->causal && queries > keys)
+        d = nx_where(causal_mask(queries, keys, s), d, zero, s);
+    if (!mask || mask->dtype != NX_BOOL)
+        return d;
+    mask = nx_unflatten(mask, 1, (int[]){heads, n->in[0]->shape[1] / heads}, 2, s);
+    return nx_where(mask, d, zero, s);
+}
+
 /* Their softmax, to which a sink of its head's adds a column that is dropped. [B, Hk, R, L, S] */
 static nx_array *weights_of(nx_array *scores, nx_array *sinks, nx_stream *s)
 {
-    nx_array *total = nx_logsumexp(scores, (int[]){-1}, 1, true, s);
-    if (sinks)
-        total = nx_logaddexp(total, sinks, s);
+    if (!sinks)
+        return nx_softmax(scores, (int[]){-1}, 1, true, s);
+    nx_array *total = nx_logaddexp(nx_logsumexp(scores, (int[]){-1}, 1, true, s), sinks, s);
     return nx_exp(nx_subtract(scores, total, s), s);
 }
 
@@ -100,6 +115,7 @@ static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **o
     nx_array *d = nx_matmul(c, nx_swapaxes(v, -1, -2, s), s);
     nx_array *mean = nx_sum(nx_multiply(d, weights, s), (int[]){-1}, 1, true, s);
     d = nx_multiply(weights, nx_subtract(d, mean, s), s);
+    d = where_seen(d, n, s);
     nx_array *moved = nx_multiply(d, scale, s);
     if (wanted[0])
         out[0] = back_to(nx_matmul(moved, k, s), n->in[0], s);
@@ -119,6 +135,24 @@ static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **o
     return true;
 }
 
+/* The batch joins the dimension that is one already. Sinks that differ from item to item would have
+ * to be a head's own. */
+static bool vmap(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    const nx_attention_params *p = n->params;
+    nx_stream *s = n->stream;
+    int size = nx_batch_size(in, axes, n->n_in), n_merged = n->n_in - p->has_sinks;
+    nx_array *all[6] = {0};
+    if (p->has_sinks && axes[n->n_in - 1] >= 0)
+        return nx_batch_by_slices(out);
+    for (int i = 0; i < n->n_in; i++)
+        all[i] = i < n_merged ? nx_batch_merge(nx_batch_all(in[i], axes[i], size, s), s) : in[i];
+    nx_array *merged = nx_op(&nx_prim_ScaledDotProductAttention, p, all, n->n_in, s);
+    out[0] = nx_batch_part(merged, size, s);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_ScaledDotProductAttention = {
     .name = "ScaledDotProductAttention",
     .id = NX_PRIM_ScaledDotProductAttention,
@@ -127,6 +161,7 @@ const nx_prim nx_prim_ScaledDotProductAttention = {
     .n_fields = 6,
     .infer = infer,
     .vjp = vjp,
+    .vmap = vmap,
 };
 
 static bool check_shapes(const nx_array *q, const nx_array *k, const nx_array *v)

@@ -144,6 +144,48 @@ static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **o
     return ok;
 }
 
+/* [B, O, ...] as [O, ...] in which each of the groups of O has the batch inside. */
+static nx_array *into_groups(nx_array *w, int groups, nx_stream *s)
+{
+    if (!w)
+        return NULL;
+    w = nx_unflatten(w, 1, (int[]){groups, w->shape[1] / groups}, 2, s);
+    return nx_flatten(nx_moveaxis(w, 0, 1, s), 0, 2, s);
+}
+
+/* Inputs that differ are more images; weights that differ are more outputs of each group; where both
+ * do, each item is a set of groups of its own. */
+static bool vmap_conv(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_conv_params p = *(const nx_conv_params *)n->params;
+    nx_stream *s = n->stream;
+    int size = nx_batch_size(in, axes, 2), last = n->in[0]->ndim - 1, outputs = n->in[1]->shape[0];
+    nx_array *x = nx_batch_front(in[0], axes[0], s), *w = nx_batch_front(in[1], axes[1], s);
+    out_axes[0] = 0;
+    if (size == 0)
+        return nx_batch_by_slices(out);
+    if (axes[1] < 0) {
+        x = nx_batch_merge(x, s);
+    } else if (axes[0] < 0) {
+        w = into_groups(w, p.groups, s);
+    } else {
+        x = nx_flatten(nx_moveaxis(x, 0, last, s), last, last + 1, s);
+        w = nx_batch_merge(w, s);
+        p.groups *= size;
+    }
+    nx_array *made = nx_op(&nx_prim_Convolution, &p, (nx_array *[]){x, w}, 2, s);
+    if (axes[1] < 0) {
+        out[0] = nx_batch_part(made, size, s);
+    } else if (axes[0] >= 0) {
+        out[0] = nx_unflatten(made, last, (int[]){size, outputs}, 2, s);
+        out_axes[0] = last;
+    } else {
+        made = nx_unflatten(made, last, (int[]){p.groups, size, outputs / p.groups}, 3, s);
+        out[0] = nx_flatten(nx_moveaxis(made, last + 1, 0, s), last + 1, last + 2, s);
+    }
+    return true;
+}
+
 const nx_prim nx_prim_Convolution = {
     .name = "Convolution",
     .id = NX_PRIM_Convolution,
@@ -153,6 +195,7 @@ const nx_prim nx_prim_Convolution = {
     .row_inputs = 1 << 1,
     .infer = infer_conv,
     .vjp = vjp,
+    .vmap = vmap_conv,
 };
 
 /* `given` for all spatial dimensions, each at least `least`. */

@@ -10,6 +10,7 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
 /* ---- Full: the input is already broadcast ------------------------------------------------------- */
@@ -31,6 +32,7 @@ const nx_prim nx_prim_Full = {
     .id = NX_PRIM_Full,
     .infer = infer_full,
     .vjp = vjp_full,
+    .vmap = nx_vmap_front,
 };
 
 nx_array *nx_full(const int *shape, int ndim, nx_array *value, nx_dtype dtype, nx_stream *s)
@@ -103,6 +105,7 @@ static const nx_field arange_fields[] = {
 const nx_prim nx_prim_Arange = {
     .name = "Arange",
     .id = NX_PRIM_Arange,
+    .flags = NX_PRIM_NO_GRAD,
     .params_size = sizeof(nx_arange_params),
     .fields = arange_fields,
     .n_fields = 3,

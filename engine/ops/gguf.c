@@ -5,8 +5,10 @@
 #include "base/ggml_types.h"
 #include "engine/core/prim.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/matmul.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 
 static const nx_field fields[] = {
     {"type", NX_FIELD_INT, offsetof(nx_gguf_params, type)},
@@ -21,6 +23,29 @@ static bool infer_matmul(nx_array *const *in, int n_in, const void *params, nx_s
     return true;
 }
 
+static bool vjp_matmul(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_gguf_params *p = n->params;
+    if (wanted[1])
+        return nx_fail("[GgufMatmul::vjp] no gradient wrt the blocks of a GGUF tensor.");
+    if (wanted[0])
+        out[0] = nx_matmul(g[0], nx_gguf_take(n->in[1], p->type, NULL, p->dtype, n->stream), n->stream);
+    return true;
+}
+
+/* One matrix serves any number of rows, or any number of indices. */
+static bool vmap_by_rows(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                         int *out_axes)
+{
+    int matrix = n->prim == &nx_prim_GgufMatmul;
+    nx_array *all[2] = {in[0], n->n_in > 1 ? in[1] : NULL};
+    if (axes[matrix] >= 0)
+        return nx_batch_by_slices(out);
+    all[1 - matrix] = nx_batch_front(in[1 - matrix], axes[1 - matrix], n->stream);
+    out_axes[0] = 0;
+    return nx_op_like(n, all, n->stream, true, out);
+}
+
 const nx_prim nx_prim_GgufMatmul = {
     .name = "GgufMatmul",
     .id = NX_PRIM_GgufMatmul,
@@ -29,6 +54,8 @@ const nx_prim nx_prim_GgufMatmul = {
     .fields = fields,
     .n_fields = 3,
     .infer = infer_matmul,
+    .vjp = vjp_matmul,
+    .vmap = vmap_by_rows,
 };
 
 static bool infer_take(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
@@ -45,11 +72,13 @@ static bool infer_take(nx_array *const *in, int n_in, const void *params, nx_spe
 const nx_prim nx_prim_GgufTake = {
     .name = "GgufTake",
     .id = NX_PRIM_GgufTake,
+    .flags = NX_PRIM_NO_GRAD,
     .row_inputs = 1 << 0 | 1 << 1,
     .params_size = sizeof(nx_gguf_params),
     .fields = fields,
     .n_fields = 3,
     .infer = infer_take,
+    .vmap = vmap_by_rows,
 };
 
 static bool infer_same(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
@@ -61,6 +90,7 @@ static bool infer_same(nx_array *const *in, int n_in, const void *params, nx_spe
 const nx_prim nx_prim_GgufRepack = {
     .name = "GgufRepack",
     .id = NX_PRIM_GgufRepack,
+    .flags = NX_PRIM_NO_GRAD | NX_PRIM_VMAP_SLICES,
     .row_inputs = 1 << 0,
     .params_size = sizeof(nx_gguf_params),
     .fields = fields,

@@ -9,6 +9,7 @@
 #include "engine/ops/index.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/reduce.h"
 #include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
@@ -121,13 +122,19 @@ static const nx_field gather_fields[] = {
     {"right_sorted", NX_FIELD_BOOL, offsetof(nx_gather_mm_params, right_sorted)},
 };
 
-/* Products that belong to the matrices `places` of an array like `like`, added up there. */
-static nx_array *add_up(nx_array *products, nx_array *places, const nx_array *like, nx_stream *s)
+nx_array *nx_each_product(const nx_array *indices, nx_stream *s)
+{
+    nx_array *each = nx_arange(0, (double)indices->size, 1, NX_UINT32, s);
+    return nx_reshape(each, indices->shape, indices->ndim, s);
+}
+
+nx_array *nx_add_products(nx_array *products, nx_array *places, const nx_array *like, nx_dtype dtype,
+                          nx_stream *s)
 {
     int n = 1, rows = like->shape[like->ndim - 2], columns = like->shape[like->ndim - 1];
     for (int i = 0; i < like->ndim - 2; i++)
         n *= like->shape[i];
-    nx_array *sum = nx_zeros((int[]){n, rows, columns}, 3, (nx_dtype)like->dtype, s);
+    nx_array *sum = nx_zeros((int[]){n, rows, columns}, 3, dtype, s);
     products = nx_reshape(products, (int[]){(int)places->size, 1, rows, columns}, 4, s);
     places = nx_reshape(places, (int[]){(int)places->size}, 1, s);
     sum = nx_scatter(NX_UPDATE_ADD, sum, &places, 1, products, (int[]){0}, 1, s);
@@ -138,15 +145,56 @@ static bool vjp_gather_mm(nx_node *n, nx_array *const *g, const bool *wanted, nx
 {
     nx_array *a = n->in[0], *b = n->in[1], *left = n->in[2], *right = n->in[3];
     nx_stream *s = n->stream;
-    nx_array *each = nx_arange(0, (double)left->size, 1, NX_UINT32, s);
-    each = nx_reshape(each, left->shape, left->ndim, s);
+    nx_array *each = nx_each_product(left, s);
+    nx_dtype t = (nx_dtype)a->dtype;
     if (wanted[0])
-        out[0] = add_up(nx_gather_mm(g[0], adjoint(b, s), each, right, false, s), left, a, s);
+        out[0] = nx_add_products(nx_gather_mm(g[0], adjoint(b, s), each, right, false, s), left, a, t, s);
     if (wanted[1])
-        out[1] = add_up(nx_gather_mm(adjoint(a, s), g[0], left, each, false, s), right, b, s);
+        out[1] = nx_add_products(nx_gather_mm(adjoint(a, s), g[0], left, each, false, s), right, b, t, s);
     for (int i = 2; i < 4; i++)
         if (wanted[i])
             out[i] = nx_array_none();
+    return true;
+}
+
+nx_array *nx_batch_indices(nx_array *in, int axis, int size, bool each, int64_t matrices,
+                           nx_stream *s)
+{
+    int shape[NX_MAX_NDIM + 1] = {size};
+    nx_array *all = nx_batch_all(in, axis, size, s);
+    if (!all || !each)
+        return all;
+    if (matrices * size > INT32_MAX)
+        return nx_fail_null("[vmap] %lld matrices are too many", (long long)matrices * size);
+    for (int i = 1; i < all->ndim; i++)
+        shape[i] = 1;
+    nx_array *first = nx_arange(0, (double)matrices * size, (double)(matrices ? matrices : 1), NX_UINT32, s);
+    if (!matrices)
+        first = nx_zeros((int[]){size}, 1, NX_UINT32, s);
+    return nx_add(all, nx_reshape(first, shape, all->ndim, s), s);
+}
+
+static int64_t matrices_of(const nx_array *a)
+{
+    return nx_shape_size(a->shape, a->ndim - 2);
+}
+
+static bool vmap_gather_mm(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                           int *out_axes)
+{
+    nx_gather_mm_params p = *(const nx_gather_mm_params *)n->params;
+    nx_stream *s = n->stream;
+    int size = nx_batch_size(in, axes, 4);
+    nx_array *all[4];
+    for (int i = 0; i < 2; i++) {
+        all[i] = nx_batch_front(in[i], axes[i], s);
+        all[i + 2] = nx_batch_indices(in[i + 2], axes[i + 2], size, axes[i] >= 0,
+                                      matrices_of(n->in[i]), s);
+    }
+    p.left_sorted = p.left_sorted && axes[0] >= 0;
+    p.right_sorted = p.right_sorted && axes[1] >= 0;
+    out[0] = nx_op(&nx_prim_GatherMM, &p, all, 4, s);
+    out_axes[0] = 0;
     return true;
 }
 
@@ -159,6 +207,7 @@ const nx_prim nx_prim_GatherMM = {
     .n_fields = 2,
     .infer = infer_gather,
     .vjp = vjp_gather_mm,
+    .vmap = vmap_gather_mm,
 };
 
 /* The leading dimensions of the segments, then rows and columns. */
@@ -172,11 +221,41 @@ static bool infer_segmented(nx_array *const *in, int n_in, const void *params, n
     return true;
 }
 
+/* [S, 1, K], one where a segment has the place. Products over all of K are taken and what lies outside
+ * of their segment is left out. */
+static nx_array *segment_mask(nx_array *segments, int length, nx_dtype dtype, nx_stream *s)
+{
+    nx_array *ends[2], *places = nx_arange(0, length, 1, NX_UINT32, s);
+    if (!nx_split(nx_reshape(segments, (int[]){-1, 1, 2}, 3, s), 2, -1, s, ends))
+        return NULL;
+    return nx_astype(nx_logical_and(nx_greater_equal(places, ends[0], s), nx_less(places, ends[1], s), s),
+                     dtype, s);
+}
+
+static bool vjp_segmented(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    nx_array *a = n->in[0], *b = n->in[1];
+    nx_stream *s = n->stream;
+    nx_array *mask = segment_mask(n->in[2], b->shape[0], (nx_dtype)a->dtype, s);
+    int shape[3] = {(int)(n->in[2]->size / 2), a->shape[0], b->shape[1]}, first = 0;
+    nx_array *c = nx_reshape(g[0], shape, 3, s);
+    if (wanted[0])
+        out[0] = nx_sum(nx_multiply(nx_matmul(c, adjoint(b, s), s), mask, s), &first, 1, false, s);
+    if (wanted[1])
+        out[1] = nx_sum(nx_multiply(nx_matmul(adjoint(a, s), c, s), nx_swapaxes(mask, 1, 2, s), s),
+                        &first, 1, false, s);
+    if (wanted[2])
+        out[2] = nx_array_none();
+    return true;
+}
+
 const nx_prim nx_prim_SegmentedMM = {
     .name = "SegmentedMM",
     .id = NX_PRIM_SegmentedMM,
+    .flags = NX_PRIM_VMAP_SLICES,
     .row_inputs = 1 << 2,
     .infer = infer_segmented,
+    .vjp = vjp_segmented,
 };
 
 /* ---- builders ------------------------------------------------------------------------------- */

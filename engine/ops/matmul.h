@@ -22,4 +22,15 @@ nx_array *nx_segmented_mm(nx_array *a, nx_array *b, nx_array *segments, nx_strea
 bool nx_matrix_indices(const char *op, nx_array *a, nx_array *b, nx_array **lhs, nx_array **rhs,
                        nx_stream *s);
 
+/* For batches of such products: the indices `in` (batched along `axis`, or -1) as [size, ...], counting
+ * through the matrices of the whole batch if `each` item has its own `matrices`. */
+nx_array *nx_batch_indices(nx_array *in, int axis, int size, bool each, int64_t matrices,
+                           nx_stream *s);
+/* For their derivatives: products, one for each of places, added up at those places of an array of
+ * matrices of `like`'s shape. */
+nx_array *nx_add_products(nx_array *products, nx_array *places, const nx_array *like, nx_dtype dtype,
+                          nx_stream *s);
+/* The numbers of the products that indices of this shape name, in the same shape. */
+nx_array *nx_each_product(const nx_array *indices, nx_stream *s);
+
 #endif

@@ -21,7 +21,6 @@ static const nx_field norm_fields[] = {
     {"eps", NX_FIELD_FLOAT, offsetof(nx_norm_params, eps)},
 };
 
-/* Inputs: x, weight or none. */
 /* A factor's gradient: the sum over all rows. */
 static nx_array *over_rows(nx_array *a, nx_dtype t, nx_stream *s)
 {
@@ -64,6 +63,41 @@ static bool vjp_norm(nx_node *n, nx_array *const *g, const bool *wanted, nx_arra
     return true;
 }
 
+/* A factor or addend for the batch [B, D] goes over the rows of an item of `ndim` dimensions. */
+static nx_array *by_item(nx_array *v, int axis, int ndim, nx_stream *s)
+{
+    int axes[NX_MAX_NDIM];
+    for (int i = 1; i < ndim; i++)
+        axes[i - 1] = i;
+    v = wide(nx_batch_front(v, axis, s), s);
+    return axis < 0 ? v : nx_expand_dims_axes(v, axes, ndim - 1, s);
+}
+
+/* Rows are normalized each for itself. Weights that differ from item to item come after, on wide
+ * numbers, so that there is one rounding. */
+static bool vmap_norm(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_stream *s = n->stream;
+    nx_array *x = nx_batch_front(in[0], axes[0], s), *plain[3] = {x, in[1]};
+    bool separate = axes[1] >= 0 || (n->n_in > 2 && axes[2] >= 0);
+    out_axes[0] = 0;
+    if (n->n_in > 2)
+        plain[2] = in[2];
+    if (!separate)
+        return nx_op_like(n, plain, s, true, out);
+    plain[0] = wide(nx_batch_all(in[0], axes[0], nx_batch_size(in, axes, n->n_in), s), s);
+    plain[1] = plain[2] = nx_array_none();
+    if (!plain[0] || !nx_op_like(n, plain, s, true, out))
+        return false;
+    if (!nx_array_is_none(in[1]))
+        out[0] = nx_multiply(out[0], by_item(in[1], axes[1], n->in[0]->ndim, s), s);
+    if (n->n_in > 2 && !nx_array_is_none(in[2]))
+        out[0] = nx_add(out[0], by_item(in[2], axes[2], n->in[0]->ndim, s), s);
+    out[0] = nx_astype(out[0], (nx_dtype)n->out[0].dtype, s);
+    return true;
+}
+
+/* Inputs: x, weight or none. */
 static bool vjp_rms_norm(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
 {
     return vjp_norm(n, g, wanted, out, false);
@@ -78,6 +112,7 @@ const nx_prim nx_prim_RMSNorm = {
     .n_fields = 1,
     .infer = infer_norm,
     .vjp = vjp_rms_norm,
+    .vmap = vmap_norm,
 };
 
 /* Inputs: x, weight or none, bias or none. */
@@ -95,6 +130,7 @@ const nx_prim nx_prim_LayerNorm = {
     .n_fields = 1,
     .infer = infer_norm,
     .vjp = vjp_layer_norm,
+    .vmap = vmap_norm,
 };
 
 static bool check_vector(const char *op, const char *name, const nx_array *x, const nx_array *v)

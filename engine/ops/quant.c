@@ -108,6 +108,52 @@ static const nx_field quantize_fields[] = {
     {"dtype", NX_FIELD_DTYPE, offsetof(nx_quantize_params, dtype)},
 };
 
+/* Scales and biases of groups of numbers `code * scale + bias`, from d, the cotangent of the numbers
+ * [..., R, K]. NULL where it is not wanted. */
+static bool parts_gradient(nx_array *d, nx_array *w, nx_array *scales, int group_size, int bits,
+                           bool scales_too, bool biases_too, nx_array **to_scales,
+                           nx_array **to_biases, nx_stream *s)
+{
+    nx_dtype t = (nx_dtype)scales->dtype;
+    int last = scales->ndim - 1, parts[2] = {scales->shape[last], group_size};
+    d = nx_unflatten(d, -1, parts, 2, s);
+    if (scales_too) {
+        nx_array *codes = nx_dequantize(w, nx_ones_like(scales, s), nx_zeros_like(scales, s),
+                                        group_size, bits, "affine", NULL, NULL, s);
+        codes = nx_unflatten(codes, -1, parts, 2, s);
+        *to_scales = nx_astype(nx_sum(nx_multiply(d, codes, s), (int[]){-1}, 1, false, s), t, s);
+    }
+    if (biases_too)
+        *to_biases = nx_astype(nx_sum(d, (int[]){-1}, 1, false, s), t, s);
+    return d;
+}
+
+static bool vjp_quantize(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_quantize_params *p = n->params;
+    if (!p->dequantize)
+        return nx_fail("[Quantize::vjp] no gradient through quantization.");
+    if (wanted[0])
+        return nx_fail("[Quantize::vjp] no gradient wrt the quantized weights.");
+    if (p->mode != NX_QUANT_AFFINE)
+        return nx_fail("[Quantize::vjp] no gradient wrt the scales of mode %s.", modes[p->mode].name);
+    return parts_gradient(g[0], n->in[0], n->in[1], p->group_size, p->bits, wanted[1], wanted[2],
+                          &out[1], &out[2], n->stream);
+}
+
+static bool vmap_quantize(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                          int *out_axes)
+{
+    nx_array *all[3];
+    int size = nx_batch_size(in, axes, n->n_in);
+    for (int i = 0; i < n->n_in; i++)
+        if (!(all[i] = nx_batch_all(in[i], axes[i], size, n->stream)))
+            return false;
+    for (int i = 0; i < n->n_out; i++)
+        out_axes[i] = 0;
+    return nx_op_like(n, all, n->stream, true, out);
+}
+
 const nx_prim nx_prim_Quantize = {
     .name = "Quantize",
     .id = NX_PRIM_Quantize,
@@ -116,6 +162,8 @@ const nx_prim nx_prim_Quantize = {
     .fields = quantize_fields,
     .n_fields = 5,
     .infer = infer_quantize,
+    .vjp = vjp_quantize,
+    .vmap = vmap_quantize,
 };
 
 int nx_quantize(nx_array *w, int group_size, int bits, const char *mode, nx_array *global_scale,
@@ -232,30 +280,53 @@ static const nx_field product_fields[] = {
     {"right_sorted", NX_FIELD_BOOL, offsetof(nx_qmm_params, right_sorted)},
 };
 
-/* The gradient of the matrix [rows, columns of w], of which scales and biases get the sums over
- * groups, for scales weighted by the codes. */
+/* a, summed over the dimensions it was broadcast along from `like`'s shape. */
+static nx_array *summed_to(nx_array *a, const int *shape, int ndim, nx_stream *s)
+{
+    int axes[NX_MAX_NDIM], n = 0, added = a ? a->ndim - ndim : 0;
+    for (int i = 0; a && i < a->ndim; i++)
+        if (i < added || (shape[i - added] == 1 && a->shape[i] != 1))
+            axes[n++] = i;
+    if (n)
+        a = nx_sum(a, axes, n, true, s);
+    return a ? nx_reshape(a, shape, ndim, s) : NULL;
+}
+
+/* The shape of the numbers of a matrix of codes: the scales', with groups at full length. */
+static void numbers_shape(const nx_array *scales, int group_size, int *shape)
+{
+    for (int i = 0; i < scales->ndim; i++)
+        shape[i] = scales->shape[i];
+    shape[scales->ndim - 1] *= group_size;
+}
+
+static bool can_derive_parts(const nx_node *n)
+{
+    const nx_qmm_params *p = n->params;
+    return p->mode == NX_QUANT_AFFINE ||
+           nx_fail("[%s::vjp] no gradient wrt the scales of mode %s.", n->prim->name,
+                   modes[p->mode].name);
+}
+
+/* By scales and biases, through the gradient of the matrix. */
 static bool vjp_parts(nx_node *n, nx_array *g, const bool *wanted, nx_array **out)
 {
     const nx_qmm_params *p = n->params;
-    nx_array *x = n->in[0], *w = n->in[1], *scales = n->in[2];
+    nx_array *x = n->in[0], *w = n->in[1];
     nx_stream *s = n->stream;
-    if (w->ndim != 2 || p->mode != NX_QUANT_AFFINE)
-        return nx_fail("[vjp] QuantizedMatmul has derivatives by scales and biases for one affine "
-                       "matrix only");
-    x = nx_flatten(x, 0, -2, s);
-    g = nx_flatten(g, 0, -2, s);
-    nx_array *d = p->transpose ? nx_matmul(nx_transpose(g, s), x, s) : nx_matmul(nx_transpose(x, s), g, s);
-    d = nx_unflatten(d, -1, (int[]){scales->shape[1], p->group_size}, 2, s);
-    if (wanted[2]) {
-        nx_array *codes = nx_dequantize(w, nx_ones_like(scales, s), nx_zeros_like(scales, s),
-                                        p->group_size, p->bits, "affine", NULL, NULL, s);
-        codes = nx_unflatten(codes, -1, (int[]){scales->shape[1], p->group_size}, 2, s);
-        out[2] = nx_astype(nx_sum(nx_multiply(d, codes, s), (int[]){-1}, 1, false, s),
-                           (nx_dtype)scales->dtype, s);
+    int shape[NX_MAX_NDIM];
+    if (!can_derive_parts(n))
+        return false;
+    if (w->ndim == 2) { /* one matrix: all rows at once */
+        x = nx_flatten(x, 0, -2, s);
+        g = nx_flatten(g, 0, -2, s);
     }
-    if (n->n_in > 3 && wanted[3])
-        out[3] = nx_astype(nx_sum(d, (int[]){-1}, 1, false, s), (nx_dtype)scales->dtype, s);
-    return true;
+    nx_array *d = p->transpose ? nx_matmul(nx_swapaxes(g, -1, -2, s), x, s)
+                               : nx_matmul(nx_swapaxes(x, -1, -2, s), g, s);
+    numbers_shape(n->in[2], p->group_size, shape);
+    d = summed_to(d, shape, w->ndim, s);
+    return parts_gradient(d, w, n->in[2], p->group_size, p->bits, wanted[2], wanted[3], &out[2],
+                          &out[3], s);
 }
 
 static bool vjp_product(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
@@ -267,16 +338,36 @@ static bool vjp_product(nx_node *n, nx_array *const *g, const bool *wanted, nx_a
     p.transpose = !p.transpose;
     if (wanted[0]) {
         nx_array *x = n->in[0], *back = nx_op(&nx_prim_QuantizedMatmul, &p, in, n->n_in, n->stream);
-        int axes[NX_MAX_NDIM], n_axes = 0, added = back ? back->ndim - x->ndim : 0;
-        for (int i = 0; back && i < back->ndim; i++)
-            if (i < added || (x->shape[i - added] == 1 && back->shape[i] != 1))
-                axes[n_axes++] = i;
-        if (n_axes)
-            back = nx_sum(back, axes, n_axes, true, n->stream);
-        out[0] = back ? nx_reshape(back, x->shape, x->ndim, n->stream) : NULL;
+        out[0] = summed_to(back, x->shape, x->ndim, n->stream);
     }
     if (wanted[2] || (n->n_in > 3 && wanted[3]))
         return vjp_parts(n, g[0], wanted, out);
+    return true;
+}
+
+/* Ones between the batch in front and the rest, until it has `leading` dimensions before the matrix. */
+static nx_array *aligned(nx_array *a, int leading, nx_stream *s)
+{
+    while (a && a->ndim - 3 < leading)
+        a = nx_expand_dims(a, 1, s);
+    return a;
+}
+
+static bool vmap_product(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                         int *out_axes)
+{
+    nx_stream *s = n->stream;
+    nx_array *all[4];
+    int size = nx_batch_size(in, axes, n->n_in), leading = n->in[0]->ndim - 2;
+    bool matrices = false;
+    for (int i = 1; i < n->n_in; i++)
+        matrices |= axes[i] >= 0;
+    if (n->in[1]->ndim - 2 > leading)
+        leading = n->in[1]->ndim - 2;
+    for (int i = 0; i < n->n_in; i++)
+        all[i] = i == 0 || matrices ? aligned(nx_batch_all(in[i], axes[i], size, s), leading, s) : in[i];
+    out[0] = nx_op(&nx_prim_QuantizedMatmul, n->params, all, n->n_in, s);
+    out_axes[0] = 0;
     return true;
 }
 
@@ -289,7 +380,71 @@ const nx_prim nx_prim_QuantizedMatmul = {
     .n_fields = 4,
     .infer = infer_product,
     .vjp = vjp_product,
+    .vmap = vmap_product,
 };
+
+static bool vjp_gather_qmm(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    nx_qmm_params p = *(const nx_qmm_params *)n->params;
+    nx_array *x = n->in[0], *w = n->in[1], *in[6];
+    nx_array *left = n->in[n->n_in - 2], *right = n->in[n->n_in - 1];
+    nx_stream *s = n->stream;
+    bool biases = n->n_in > 5, by_parts = wanted[2] || (biases && wanted[3]);
+    nx_array *each = nx_each_product(left, s);
+    if (wanted[1])
+        return nx_fail("[GatherQMM::vjp] no gradient wrt the quantized weights.");
+    for (int i = 0; i < n->n_in; i++)
+        in[i] = n->in[i];
+    for (int i = n->n_in - 2; i < n->n_in; i++)
+        if (wanted[i])
+            out[i] = nx_array_none();
+    if (wanted[0]) {
+        p.transpose = !p.transpose;
+        p.left_sorted = p.right_sorted = false;
+        in[0] = g[0];
+        in[n->n_in - 2] = each;
+        nx_array *back = nx_op(&nx_prim_GatherQMM, &p, in, n->n_in, s);
+        out[0] = nx_add_products(back, left, x, (nx_dtype)x->dtype, s);
+        p.transpose = !p.transpose;
+    }
+    if (!by_parts)
+        return true;
+    if (!can_derive_parts(n))
+        return false;
+    nx_array *turned = nx_swapaxes(p.transpose ? g[0] : x, -1, -2, s);
+    nx_array *d = p.transpose ? nx_gather_mm(turned, x, each, left, false, s)
+                              : nx_gather_mm(turned, g[0], left, each, false, s);
+    int shape[NX_MAX_NDIM];
+    numbers_shape(n->in[2], p.group_size, shape);
+    nx_array *like = nx_zeros(shape, w->ndim, (nx_dtype)x->dtype, s);
+    d = like ? nx_add_products(d, right, like, (nx_dtype)x->dtype, s) : NULL;
+    return parts_gradient(d, w, n->in[2], p.group_size, p.bits, wanted[2], biases && wanted[3], &out[2],
+                          &out[3], s);
+}
+
+static bool vmap_gather_qmm(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                            int *out_axes)
+{
+    nx_qmm_params p = *(const nx_qmm_params *)n->params;
+    nx_stream *s = n->stream;
+    nx_array *all[6];
+    int size = nx_batch_size(in, axes, n->n_in), parts = n->n_in - 2;
+    bool each[2] = {axes[0] >= 0, false};
+    for (int i = 1; i < parts; i++)
+        each[1] |= axes[i] >= 0;
+    for (int i = 0; i < parts; i++)
+        all[i] = each[i > 0] ? nx_batch_all(in[i], axes[i], size, s) : in[i];
+    for (int i = 0; i < 2; i++) {
+        const nx_array *of = n->in[i];
+        all[parts + i] = nx_batch_indices(in[parts + i], axes[parts + i], size, each[i],
+                                          nx_shape_size(of->shape, of->ndim - 2), s);
+    }
+    p.left_sorted = p.left_sorted && each[0];
+    p.right_sorted = p.right_sorted && each[1];
+    out[0] = nx_op(&nx_prim_GatherQMM, &p, all, n->n_in, s);
+    out_axes[0] = 0;
+    return true;
+}
 
 const nx_prim nx_prim_GatherQMM = {
     .name = "GatherQMM",
@@ -299,6 +454,8 @@ const nx_prim nx_prim_GatherQMM = {
     .fields = product_fields,
     .n_fields = 6,
     .infer = infer_gather,
+    .vjp = vjp_gather_qmm,
+    .vmap = vmap_gather_qmm,
 };
 
 /* Checks all, fills the parameters in, and casts *x. */

@@ -16,6 +16,7 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
 /* ---- RandomBits --------------------------------------------------------------------------------- */
@@ -47,6 +48,7 @@ const nx_prim nx_prim_RandomBits = {
     .n_fields = 2,
     .row_inputs = 1,
     .infer = infer,
+    .vmap = nx_vmap_front,
 };
 
 /* ---- keys --------------------------------------------------------------------------------------- */

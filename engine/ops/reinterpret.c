@@ -9,6 +9,7 @@
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/rules.h"
 #include "engine/ops/shape.h"
 
 /* ---- View: the last axis grows or shrinks with the type ------------------------------------------- */
@@ -60,6 +61,13 @@ static bool view(nx_node *n)
 
 static const nx_field view_fields[] = {{"dtype", NX_FIELD_DTYPE, offsetof(nx_view_params, dtype)}};
 
+/* As MLX has it, bytes for bytes: the cotangent's bytes are those of the input's. */
+static bool vjp_view(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    out[0] = nx_view_as(g[0], (nx_dtype)n->in[0]->dtype, n->stream);
+    return true;
+}
+
 const nx_prim nx_prim_View = {
     .name = "View",
     .id = NX_PRIM_View,
@@ -70,6 +78,8 @@ const nx_prim nx_prim_View = {
     .row_inputs = 1,
     .infer = infer_view,
     .view = view,
+    .vjp = vjp_view,
+    .vmap = nx_vmap_front,
 };
 
 nx_array *nx_view_as(nx_array *a, nx_dtype dtype, nx_stream *s)
@@ -95,11 +105,15 @@ static bool infer_from_fp8(nx_array *const *in, int n_in, const void *params, nx
 static const nx_field fp8_fields[] = {{"dtype", NX_FIELD_DTYPE, offsetof(nx_from_fp8_params, dtype)}};
 
 const nx_prim nx_prim_ToFP8 = {
-    .name = "ToFP8", .id = NX_PRIM_ToFP8, .flags = NX_PRIM_ELEMENTWISE, .infer = infer_to_fp8};
+    .name = "ToFP8",
+    .id = NX_PRIM_ToFP8,
+    .flags = NX_PRIM_ELEMENTWISE | NX_PRIM_NO_GRAD,
+    .infer = infer_to_fp8,
+};
 const nx_prim nx_prim_FromFP8 = {
     .name = "FromFP8",
     .id = NX_PRIM_FromFP8,
-    .flags = NX_PRIM_ELEMENTWISE,
+    .flags = NX_PRIM_ELEMENTWISE | NX_PRIM_NO_GRAD,
     .params_size = sizeof(nx_from_fp8_params),
     .fields = fp8_fields,
     .n_fields = 1,

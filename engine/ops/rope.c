@@ -6,9 +6,13 @@
 
 #include "base/error.h"
 #include "engine/core/prim.h"
+#include "engine/ops/creation.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/reduce.h"
+#include "engine/ops/rules.h"
+#include "engine/ops/slice.h"
 
 static bool infer_rope(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
 {
@@ -24,17 +28,74 @@ static const nx_field rope_fields[] = {
     {"forward", NX_FIELD_BOOL, offsetof(nx_rope_params, forward)},
 };
 
+/* The two halves [..., dims / 2] of what is turned. */
+static bool halves(nx_array *a, const nx_rope_params *p, nx_stream *s, nx_array **first,
+                   nx_array **second)
+{
+    int start[NX_MAX_NDIM] = {0}, stop[NX_MAX_NDIM], step[NX_MAX_NDIM], last = a ? a->ndim - 1 : 0;
+    nx_array **half[2] = {first, second};
+    for (int h = 0; a && h < 2; h++) {
+        for (int i = 0; i <= last; i++) {
+            stop[i] = a->shape[i];
+            step[i] = 1;
+        }
+        start[last] = p->traditional ? h : h * (p->dims / 2);
+        stop[last] = p->traditional ? p->dims : (h + 1) * (p->dims / 2);
+        step[last] = p->traditional ? 2 : 1;
+        *half[h] = nx_slice(a, start, a->ndim, stop, a->ndim, step, a->ndim, s);
+    }
+    return a && *first && *second;
+}
+
+/* By the frequencies f: the angle of place t is scale * t / f, and a turn of the result (a, b) by d
+ * moves it by (-b, a) d. */
+static nx_array *by_frequencies(nx_node *n, nx_array *g, nx_stream *s)
+{
+    const nx_rope_params *p = n->params;
+    nx_array *a, *b, *c, *d, *f = n->in[2], *offset = nx_astype(n->in[1], NX_FLOAT32, s);
+    int rows = n->in[0]->shape[n->in[0]->ndim - 2], shape[NX_MAX_NDIM];
+    if (!halves(nx_astype(&n->out[0], NX_FLOAT32, s), p, s, &a, &b) ||
+        !halves(nx_astype(g, NX_FLOAT32, s), p, s, &c, &d))
+        return NULL;
+    nx_array *turn = nx_subtract(nx_multiply(d, a, s), nx_multiply(c, b, s), s);
+    for (int i = 0; i < n->in[0]->ndim; i++)
+        shape[i] = i == 0 ? (int)offset->size : 1;
+    nx_array *place = nx_reshape(nx_arange(0, rows, 1, NX_FLOAT32, s), (int[]){rows, 1}, 2, s);
+    place = nx_add(place, nx_reshape(offset, shape, n->in[0]->ndim, s), s);
+    float sign = p->forward ? -p->scale : p->scale;
+    nx_array *by = nx_divide(nx_multiply(place, nx_scalar_float(sign), s), nx_square(f, s), s);
+    return nx_sum(nx_multiply(turn, by, s), nx_all_axes(), turn ? turn->ndim - 1 : 0, false, s);
+}
+
 /* Turned back. */
 static bool vjp_rope(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
 {
     nx_rope_params p = *(const nx_rope_params *)n->params;
     if (wanted[1])
         out[1] = nx_array_none();
-    if (wanted[2])
-        return nx_fail("[vjp] RoPE has no derivative by its frequencies");
+    if (wanted[2] && !(out[2] = by_frequencies(n, g[0], n->stream)))
+        return false;
     p.forward = !p.forward;
     if (wanted[0])
         out[0] = nx_op(&nx_prim_RoPE, &p, (nx_array *[]){g[0], n->in[1], n->in[2]}, 3, n->stream);
+    return true;
+}
+
+/* The batch joins the first dimension, whose items have an offset each if they do not share one. */
+static bool vmap_rope(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    nx_stream *s = n->stream;
+    int size = nx_batch_size(in, axes, 3), items = n->in[0]->shape[0];
+    if (axes[2] >= 0)
+        return nx_batch_by_slices(out);
+    nx_array *x = nx_batch_merge(nx_batch_all(in[0], axes[0], size, s), s), *offset = in[1];
+    if (axes[1] >= 0 || offset->size != 1) {
+        offset = nx_reshape(nx_batch_all(offset, axes[1], size, s), (int[]){size, -1}, 2, s);
+        offset = nx_flatten_all(nx_broadcast_to(offset, (int[]){size, items}, 2, s), s);
+    }
+    nx_array *turned = nx_op(&nx_prim_RoPE, n->params, (nx_array *[]){x, offset, in[2]}, 3, s);
+    out[0] = nx_batch_part(turned, size, s);
+    out_axes[0] = 0;
     return true;
 }
 
@@ -47,6 +108,7 @@ const nx_prim nx_prim_RoPE = {
     .n_fields = 5,
     .infer = infer_rope,
     .vjp = vjp_rope,
+    .vmap = vmap_rope,
 };
 
 static bool check_input(const nx_array *x, const nx_rope_options *o)

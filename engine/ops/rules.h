@@ -35,6 +35,28 @@ static inline nx_array *nx_batch_all(nx_array *a, int axis, int size, nx_stream 
     return nx_broadcast_to(a, shape, a->ndim + 1, s);
 }
 
+/* What a rule of vmap answers for axes it has no rule for. */
+static inline bool nx_batch_by_slices(nx_array **out)
+{
+    out[0] = nx_array_none();
+    return true;
+}
+
+/* The same array with its two first dimensions, batch and item, as one. */
+static inline nx_array *nx_batch_merge(nx_array *a, nx_stream *s)
+{
+    return nx_flatten(a, 0, 1, s);
+}
+
+/* And back: the first dimension as `size` times the rest of it. */
+static inline nx_array *nx_batch_part(nx_array *a, int size, nx_stream *s)
+{
+    if (!a)
+        return NULL;
+    int parts[2] = {size, size ? a->shape[0] / size : 0};
+    return nx_unflatten(a, 0, parts, 2, s);
+}
+
 /* vmap of an operation on one array that only looks at its last dimensions. */
 bool nx_vmap_front(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes);
 

@@ -5,10 +5,14 @@
 
 #include "engine/core/prim.h"
 #include "engine/ops/axes.h"
+#include "engine/ops/creation.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/index.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
 #include "engine/ops/rules.h"
+#include "engine/ops/shape.h"
+#include "engine/ops/slice.h"
 
 static bool infer_scan(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
 {
@@ -25,6 +29,61 @@ static const nx_field scan_fields[] = {
     {"inclusive", NX_FIELD_BOOL, offsetof(nx_scan_params, inclusive)},
 };
 
+/* Of a product along the axis: before the first zero the sum of later results over x; at it the same
+ * with the zero left out of the product; after it nothing, as every later product has the zero. */
+static nx_array *vjp_cumprod(nx_node *n, nx_array *g, nx_stream *s)
+{
+    const nx_scan_params *p = n->params;
+    nx_array *x = n->in[0], *r = &n->out[0], *zero = nx_scalar(0, (nx_dtype)x->dtype);
+    nx_array *one = nx_scalar(1, (nx_dtype)x->dtype), *is_zero = nx_equal(x, zero, s);
+    nx_array *zeros = nx_cumsum(nx_astype(is_zero, NX_INT32, s), p->axis, p->reverse, true, s);
+    nx_array *first = nx_logical_and(is_zero, nx_equal(zeros, nx_scalar_int(1), s), s);
+    nx_array *filled = nx_where(first, one, x, s);
+    nx_array *without = nx_cumprod(filled, p->axis, p->reverse, p->inclusive, s);
+    nx_array *before = nx_cumsum(nx_multiply(g, r, s), p->axis, !p->reverse, p->inclusive, s);
+    nx_array *at = nx_cumsum(nx_multiply(g, without, s), p->axis, !p->reverse, p->inclusive, s);
+    before = nx_divide(before, nx_where(is_zero, one, x, s), s);
+    return nx_where(nx_equal(zeros, nx_scalar_int(0), s), before, nx_where(first, at, zero, s), s);
+}
+
+/* g one place on (back: to the front), with a zero where it came from: an exclusive scan gave each
+ * result to the element before. */
+static nx_array *shifted(nx_array *g, int axis, bool back, nx_stream *s)
+{
+    int start[NX_MAX_NDIM] = {0}, stop[NX_MAX_NDIM], step[NX_MAX_NDIM], low = back ? 0 : 1;
+    if (!g || g->shape[axis] == 0)
+        return g;
+    for (int i = 0; i < g->ndim; i++) {
+        stop[i] = g->shape[i];
+        step[i] = 1;
+    }
+    start[axis] = back;
+    stop[axis] -= !back;
+    int high = 1 - low;
+    nx_array *part = nx_slice(g, start, g->ndim, stop, g->ndim, step, g->ndim, s);
+    return nx_pad(part, &axis, 1, &low, 1, &high, 1, nx_scalar(0, (nx_dtype)g->dtype), "constant", s);
+}
+
+/* Of a largest or smallest so far: each cotangent goes to the latest element that has the value. */
+static nx_array *vjp_extreme(nx_node *n, nx_array *g, nx_stream *s)
+{
+    const nx_scan_params *p = n->params;
+    nx_array *x = n->in[0], *r = &n->out[0];
+    int length = x->shape[p->axis], shape[NX_MAX_NDIM];
+    if (!p->inclusive) {
+        r = nx_op(&nx_prim_Scan, &(nx_scan_params){p->kind, p->axis, p->reverse, true}, &x, 1, s);
+        g = shifted(g, p->axis, !p->reverse, s);
+    }
+    for (int i = 0; i < x->ndim; i++)
+        shape[i] = i == p->axis ? length : 1;
+    nx_array *places = nx_reshape(nx_arange(0, length, 1, NX_INT32, s), shape, x->ndim, s);
+    nx_array *none = nx_scalar_int(p->reverse ? length - 1 : 0);
+    places = nx_where(nx_equal_nan(x, r, s), places, none, s);
+    places = p->reverse ? nx_cummin(places, p->axis, true, true, s)
+                        : nx_cummax(places, p->axis, false, true, s);
+    return nx_scatter_add_axis(nx_zeros_like(x, s), places, g, p->axis, s);
+}
+
 static bool vjp_scan(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
 {
     const nx_scan_params *p = n->params;
@@ -34,14 +93,13 @@ static bool vjp_scan(nx_node *n, nx_array *const *g, const bool *wanted, nx_arra
     if (p->kind == NX_SCAN_SUM) {
         out[0] = nx_astype(nx_cumsum(g[0], p->axis, back, p->inclusive, s), (nx_dtype)x->dtype, s);
     } else if (p->kind == NX_SCAN_PROD) {
-        nx_array *sum = nx_cumsum(nx_multiply(g[0], r, s), p->axis, back, p->inclusive, s);
-        out[0] = nx_divide(sum, x, s);
+        out[0] = vjp_cumprod(n, g[0], s);
     } else if (p->kind == NX_SCAN_LOGADDEXP) {
         nx_array *sum = nx_cumsum(nx_multiply(g[0], nx_exp(nx_negative(r, s), s), s), p->axis, back,
                                   p->inclusive, s);
         out[0] = nx_multiply(nx_exp(x, s), sum, s);
     } else {
-        return nx_fail("[vjp] Scan has no derivative for a cumulative min or max");
+        out[0] = vjp_extreme(n, g[0], s);
     }
     return true;
 }

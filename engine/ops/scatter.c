@@ -10,6 +10,7 @@
 #include "engine/ops/indices.h"
 #include "engine/ops/prims.h"
 #include "engine/ops/rules.h"
+#include "engine/ops/scan.h"
 #include "engine/ops/shape.h"
 
 /* ---- Scatter -------------------------------------------------------------------------------- */
@@ -212,12 +213,75 @@ nx_array *nx_scatter_add_axis(nx_array *a, nx_array *indices, nx_array *values, 
 
 /* ---- MaskedScatter -------------------------------------------------------------------------- */
 
+/* Which value each place of a flat mask [B, size] takes, and whether there is one for it. */
+typedef struct {
+    nx_array *which, *placed;
+} placing;
+
+static placing place_values(nx_array *mask, int n_values, nx_stream *s)
+{
+    nx_array *rank = nx_cumsum(nx_astype(mask, NX_INT32, s), 1, false, false, s);
+    nx_array *there = nx_less(rank, nx_scalar_int(n_values), s);
+    return (placing){nx_minimum(rank, nx_scalar_int(n_values > 0 ? n_values - 1 : 0), s),
+                     nx_logical_and(mask, there, s)};
+}
+
+static nx_array *in_rows(nx_array *a, int rows, nx_stream *s)
+{
+    return nx_reshape(a, (int[]){rows, (int)(a->size / (rows ? rows : 1))}, 2, s);
+}
+
+/* What was replaced is lost; each value gets what stands where it went. */
+static bool vjp_masked_scatter(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    nx_array *a = n->in[0], *values = n->in[2], *zero = nx_scalar(0, (nx_dtype)g[0]->dtype);
+    nx_stream *s = n->stream;
+    if (a->size > INT32_MAX)
+        return nx_fail("[vjp] MaskedScatter of more than 2^31 elements");
+    placing p = place_values(in_rows(n->in[1], 1, s), (int)values->size, s);
+    nx_array *flat = in_rows(g[0], 1, s);
+    if (wanted[0])
+        out[0] = nx_reshape(nx_where(p.placed, zero, flat, s), a->shape, a->ndim, s);
+    if (wanted[1])
+        out[1] = nx_array_none();
+    if (wanted[2] && values->size) {
+        nx_array *sum = nx_zeros((int[]){1, (int)values->size}, 2, (nx_dtype)g[0]->dtype, s);
+        sum = nx_scatter_add_axis(sum, p.which, nx_where(p.placed, flat, zero, s), 1, s);
+        out[2] = nx_reshape(sum, values->shape, values->ndim, s);
+    } else if (wanted[2]) {
+        out[2] = nx_zeros_like(values, s);
+    }
+    return true;
+}
+
+static bool vmap_masked_scatter(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                                int *out_axes)
+{
+    nx_stream *s = n->stream;
+    int size = nx_batch_size(in, axes, 3);
+    nx_array *all[3];
+    for (int i = 0; i < 3; i++)
+        if (!(all[i] = nx_batch_all(in[i], axes[i], size, s)))
+            return false;
+    out[0] = all[0];
+    out_axes[0] = 0;
+    if (all[0]->size == 0 || all[2]->size == 0)
+        return true;
+    placing p = place_values(in_rows(all[1], size, s), all[2]->shape[1], s);
+    nx_array *taken = nx_take_along_axis(all[2], p.which, 1, s);
+    taken = nx_where(p.placed, taken, in_rows(all[0], size, s), s);
+    out[0] = nx_reshape(taken, all[0]->shape, all[0]->ndim, s);
+    return true;
+}
+
 const nx_prim nx_prim_MaskedScatter = {
     .name = "MaskedScatter",
     .id = NX_PRIM_MaskedScatter,
     .flags = NX_PRIM_UPDATES_FIRST,
     .row_inputs = 1 << 2,
     .infer = infer_scatter_axis,
+    .vjp = vjp_masked_scatter,
+    .vmap = vmap_masked_scatter,
 };
 
 static bool check_mask(const nx_array *a, const nx_array *mask)

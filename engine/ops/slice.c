@@ -6,6 +6,7 @@
 #include "engine/ops/broadcast.h"
 #include "engine/ops/creation.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/index.h"
 #include "engine/ops/prims.h"
 #include "engine/ops/rules.h"
 
@@ -312,6 +313,47 @@ static bool vjp_dynamic(nx_node *n, nx_array *const *g, const bool *wanted, nx_a
     return true;
 }
 
+/* Starts that differ from item to item, as index arrays [B]: one of the items, then one an axis, held
+ * where the slice fits. */
+static int start_indices(nx_array *start, const nx_dims *axes, const int *shape, const int *size,
+                         nx_stream *s, nx_array **index)
+{
+    int batch = start->shape[0];
+    index[0] = nx_arange(0, batch, 1, NX_INT32, s);
+    start = nx_astype(nx_reshape(start, (int[]){batch, axes->n}, 2, s), NX_INT64, s);
+    for (int i = 0; i < axes->n; i++) {
+        int from[2] = {0, i}, to[2] = {batch, i + 1}, step[2] = {1, 1};
+        int most = shape[axes->v[i]] - size[axes->v[i]];
+        nx_array *column = nx_squeeze_axis(nx_slice(start, from, 2, to, 2, step, 2, s), 1, s);
+        index[i + 1] = nx_clip(column, nx_scalar_int(0), nx_scalar_int(most), s);
+    }
+    return axes->n + 1;
+}
+
+static bool vmap_dynamic(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                         int *out_axes)
+{
+    nx_slice_dynamic_params p = *(const nx_slice_dynamic_params *)n->params;
+    nx_stream *s = n->stream;
+    int batch = nx_batch_size(in, axes, 2);
+    nx_array *a = nx_batch_all(in[0], axes[0], batch, s), *index[NX_MAX_NDIM + 1];
+    out_axes[0] = 0;
+    nx_dims size = p.size, places = p.axes;
+    nx_axes_shift(&places);
+    if (axes[1] < 0) {
+        nx_dims_prepend(&size, batch);
+        out[0] = nx_slice_dynamic(a, in[1], places.v, places.n, size.v, size.n, s);
+        return true;
+    }
+    nx_array *start = nx_batch_front(in[1], axes[1], s);
+    int n_index = start ? start_indices(start, &p.axes, n->in[0]->shape, p.size.v, s, index) : 0;
+    nx_dims_prepend(&size, 1);
+    nx_dims_prepend(&places, 0);
+    out[0] = nx_gather(a, index, n_index, places.v, places.n, size.v, size.n, s);
+    out[0] = out[0] ? nx_squeeze_axis(out[0], 1, s) : NULL;
+    return true;
+}
+
 const nx_prim nx_prim_DynamicSlice = {
     .name = "DynamicSlice",
     .id = NX_PRIM_DynamicSlice,
@@ -320,6 +362,7 @@ const nx_prim nx_prim_DynamicSlice = {
     .n_fields = 2,
     .infer = infer_dynamic,
     .vjp = vjp_dynamic,
+    .vmap = vmap_dynamic,
 };
 
 static const nx_field dynamic_update_fields[] = {
@@ -342,6 +385,30 @@ static bool vjp_dynamic_update(nx_node *n, nx_array *const *g, const bool *wante
     return true;
 }
 
+static bool vmap_dynamic_update(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                                int *out_axes)
+{
+    nx_axes_params p = *(const nx_axes_params *)n->params;
+    nx_stream *s = n->stream;
+    int batch = nx_batch_size(in, axes, 3);
+    nx_array *a = nx_batch_all(in[0], axes[0], batch, s), *index[NX_MAX_NDIM + 1];
+    nx_array *update = nx_batch_all(in[1], axes[1], batch, s);
+    nx_dims places = p.axes;
+    nx_axes_shift(&places);
+    out_axes[0] = 0;
+    if (axes[2] < 0) {
+        out[0] = nx_slice_update_dynamic(a, update, in[2], places.v, places.n, s);
+        return true;
+    }
+    nx_array *start = nx_batch_front(in[2], axes[2], s);
+    int n_index = start ? start_indices(start, &p.axes, n->in[0]->shape, n->in[1]->shape, s, index)
+                        : 0;
+    nx_dims_prepend(&places, 0);
+    out[0] = nx_scatter(NX_UPDATE_NONE, a, index, n_index, nx_expand_dims(update, 1, s), places.v,
+                        places.n, s);
+    return true;
+}
+
 const nx_prim nx_prim_DynamicSliceUpdate = {
     .name = "DynamicSliceUpdate",
     .id = NX_PRIM_DynamicSliceUpdate,
@@ -351,6 +418,7 @@ const nx_prim nx_prim_DynamicSliceUpdate = {
     .n_fields = 1,
     .infer = infer_like_first,
     .vjp = vjp_dynamic_update,
+    .vmap = vmap_dynamic_update,
 };
 
 nx_array *nx_slice_dynamic(nx_array *a, nx_array *start, const int *axes, int n_axes,

@@ -74,6 +74,25 @@ static bool vjp_as_strided(nx_node *n, nx_array *const *g, const bool *wanted, n
     return true;
 }
 
+/* One dimension more, whose stride is an item. */
+static bool vmap_as_strided(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                            int *out_axes)
+{
+    nx_as_strided_params p = *(const nx_as_strided_params *)n->params;
+    nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
+    if (!a)
+        return false;
+    nx_dims_prepend(&p.shape, a->shape[0]);
+    for (int i = p.strides.n; i > 0; i--)
+        p.strides.v[i] = p.strides.v[i - 1];
+    p.strides.v[0] = n->in[0]->size;
+    p.strides.n = p.shape.n;
+    out[0] = nx_as_strided(a, p.shape.v, p.shape.n, p.strides.v, p.strides.n, (size_t)p.offset,
+                           n->stream);
+    out_axes[0] = 0;
+    return true;
+}
+
 const nx_prim nx_prim_AsStrided = {
     .name = "AsStrided",
     .id = NX_PRIM_AsStrided,
@@ -85,6 +104,7 @@ const nx_prim nx_prim_AsStrided = {
     .infer = infer_as_strided,
     .view = view_as_strided,
     .vjp = vjp_as_strided,
+    .vmap = vmap_as_strided,
 };
 
 nx_array *nx_as_strided(nx_array *a, const int *shape, int ndim, const int64_t *strides,
@@ -179,6 +199,14 @@ static bool vjp_depends(nx_node *n, nx_array *const *g, const bool *wanted, nx_a
     return true;
 }
 
+static bool vmap_depends(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
+                         int *out_axes)
+{
+    for (int i = 0; i < n->n_out; i++)
+        out_axes[i] = axes[i];
+    return nx_op_like(n, in, n->stream, true, out);
+}
+
 const nx_prim nx_prim_Depends = {
     .name = "Depends",
     .id = NX_PRIM_Depends,
@@ -186,6 +214,7 @@ const nx_prim nx_prim_Depends = {
     .infer = infer_depends,
     .view = view_depends,
     .vjp = vjp_depends,
+    .vmap = vmap_depends,
 };
 
 bool nx_depends(nx_array *const *in, int n_in, nx_array *const *dependencies, int n_dependencies,
