@@ -21,7 +21,8 @@ enum { MAX_ENTRIES = 1 << 24 };
 
 typedef struct {
     const unsigned char *data;
-    uint64_t size, at;
+    uint64_t size, at;  /* bytes at data */
+    uint64_t file_bytes; /* of the whole file: size, or more where data is only its beginning */
     const char *path;
     const char *kind; /* what is being read, for messages: "metadata entry" … */
     uint64_t no;      /* … and which, from 0 */
@@ -150,11 +151,11 @@ static bool take_kv(reader *r, nx_gguf *g, nx_gguf_kv *kv)
 
 static bool check_count(const reader *r, uint64_t n, uint64_t entry, const char *what)
 {
-    if (n <= (r->size - r->at) / entry && n <= MAX_ENTRIES)
+    if (n <= (r->file_bytes - r->at) / entry && n <= MAX_ENTRIES)
         return true;
     return nx_fail("[gguf] %s: the header promises %llu %s, more than the file's %llu bytes can "
                    "hold: it is damaged or truncated",
-                   r->path, (unsigned long long)n, what, (unsigned long long)r->size);
+                   r->path, (unsigned long long)n, what, (unsigned long long)r->file_bytes);
 }
 
 static bool take_magic(reader *r, nx_gguf *g)
@@ -244,13 +245,13 @@ static bool place_tensor(const reader *r, const nx_gguf *g, nx_gguf_tensor *t)
     if (__builtin_add_overflow(g->data_offset, t->offset, &begin) ||
         __builtin_add_overflow(begin, t->bytes, &end))
         return nx_fail("[gguf] %s: the offset of tensor '%s' is too large", r->path, t->name);
-    if (end > r->size)
+    if (end > r->file_bytes)
         return nx_fail("[gguf] %s: truncated: tensor '%s' takes bytes %llu to %llu, but the file "
                        "ends at byte %llu; fetch it again",
                        r->path, t->name, (unsigned long long)begin, (unsigned long long)end,
-                       (unsigned long long)r->size);
+                       (unsigned long long)r->file_bytes);
     t->offset = begin;
-    t->data = r->data + begin;
+    t->data = end <= r->size ? r->data + begin : NULL;
     return true;
 }
 
@@ -260,8 +261,8 @@ static bool place_tensors(reader *r, nx_gguf *g)
         return false;
     uint64_t a = g->alignment; /* r->at is a size in memory: adding a small number is safe */
     g->data_offset = (r->at + a - 1) / a * a;
-    if (g->n_tensors == 0 && g->data_offset > r->size)
-        g->data_offset = r->size; /* metadata alone needs no padding */
+    if (g->n_tensors == 0 && g->data_offset > r->file_bytes)
+        g->data_offset = r->file_bytes; /* metadata alone needs no padding */
     for (size_t i = 0; i < g->n_tensors; i++)
         if (!place_tensor(r, g, &g->tensors[i]))
             return false;
@@ -283,10 +284,11 @@ static bool take_entries(reader *r, nx_gguf *g, uint64_t n_tensors, uint64_t n_k
     return true;
 }
 
-static bool parse(nx_gguf *g)
+static bool parse(nx_gguf *g, uint64_t file_bytes)
 {
     reader r = {.data = nx_mapping_data(g->file),
                 .size = nx_mapping_size(g->file),
+                .file_bytes = file_bytes,
                 .path = nx_mapping_path(g->file),
                 .kind = "header"};
     uint64_t n_tensors = 0, n_kv = 0;
@@ -297,14 +299,27 @@ static bool parse(nx_gguf *g)
            take_entries(&r, g, n_tensors, n_kv) && place_tensors(&r, g);
 }
 
-nx_gguf *nx_gguf_open_mapping(nx_mapping *m)
+static nx_gguf *open_beginning(nx_mapping *m, uint64_t file_bytes)
 {
     nx_gguf *g = nx_calloc(1, sizeof *g);
     g->file = nx_mapping_ref(m);
-    if (parse(g))
+    if (parse(g, file_bytes))
         return g;
     nx_gguf_free(g);
     return NULL;
+}
+
+nx_gguf *nx_gguf_open_mapping(nx_mapping *m)
+{
+    return open_beginning(m, nx_mapping_size(m));
+}
+
+nx_gguf *nx_gguf_parse(const void *beginning, size_t n, uint64_t file_bytes, const char *name)
+{
+    nx_mapping *m = nx_mapping_of_memory(beginning, n, name);
+    nx_gguf *g = open_beginning(m, file_bytes > n ? file_bytes : n);
+    nx_mapping_unref(&m);
+    return g;
 }
 
 nx_gguf *nx_gguf_open(const char *path)

@@ -62,7 +62,8 @@ typedef struct {
     uint64_t elements; /* product of ne */
     uint64_t offset;   /* from the start of the file, in bytes */
     uint64_t bytes;
-    const unsigned char *data; /* in the mapping, aligned as the file's alignment says */
+    const unsigned char *data; /* in the mapping, aligned as the file's alignment says;
+                                  NULL if only the header was parsed */
 } nx_gguf_tensor;
 
 /* Read only for users. */
@@ -80,6 +81,10 @@ typedef struct {
 /* NULL with an error that names the file and what is wrong with it. */
 nx_gguf *nx_gguf_open(const char *path);
 nx_gguf *nx_gguf_open_mapping(nx_mapping *m); /* takes a reference of its own */
+/* From the beginning of a file of file_bytes, which the caller keeps alive: enough for metadata and
+ * descriptions when it holds the whole header (else an error: try with more). Tensors whose data
+ * lie beyond it have data NULL. */
+nx_gguf *nx_gguf_parse(const void *beginning, size_t n, uint64_t file_bytes, const char *name);
 void nx_gguf_free(nx_gguf *g);                /* the mapping lives on while others refer to it */
 
 /* ---- metadata ---- */

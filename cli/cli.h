@@ -17,6 +17,7 @@ int cli_run(int argc, char **argv);
 int cli_chat(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_bench(int argc, char **argv);
+int cli_models(int argc, char **argv);
 
 /* "nexus: " and the library's message on stderr; EXIT_FAILED, or EXIT_USAGE for wrong arguments. */
 int cli_fail(nexus_status status);

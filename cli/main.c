@@ -12,6 +12,7 @@ static const struct {
 } commands[] = {
     {"run", cli_run, "answer a prompt"},
     {"chat", cli_chat, "have a conversation"},
+    {"models", cli_models, "list the models there are, and what fits"},
     {"info", cli_info, "say what a model is and what it needs"},
     {"bench", cli_bench, "measure a model's speed on this machine"},
 };

@@ -4,12 +4,13 @@
 case "$(uname -s)" in
 Linux)
     BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-pip python3-venv
-        libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev)
-    TEST_PACKAGES=(libcmocka-dev g++ clang libclang-rt-dev openmpi-bin libopenmpi-dev)
+        libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev libsqlite3-dev libcurl4-openssl-dev
+        libxrandr-dev)
+    TEST_PACKAGES=(libcmocka-dev g++ clang libclang-rt-dev openmpi-bin libopenmpi-dev xvfb tmux)
     ;;
 Darwin) # untested
-    BUILD_PACKAGES=(cmake ninja pkg-config python jansson pcre2 utf8proc libedit)
-    TEST_PACKAGES=(cmocka open-mpi)
+    BUILD_PACKAGES=(cmake ninja pkg-config python jansson pcre2 utf8proc libedit sqlite curl)
+    TEST_PACKAGES=(cmocka open-mpi tmux)
     ;;
 *)
     echo "nexus: this system ($(uname -s)) is not supported: Linux and macOS are" >&2

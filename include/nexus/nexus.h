@@ -97,6 +97,74 @@ bool nexus_model_reads(const nexus_model *m, const char *variable); /* "enable_t
 /* What a file or folder holds, without loading it; ctx 0: 4096 or the model's most, if less. */
 nexus_status nexus_inspect(const char *name, int ctx, nexus_model_info *out);
 
+/* ---- the models of this machine ---------------------------------------------------------------- */
+
+/* Memory of the machine (or the container around us, where it has less), in bytes. */
+typedef struct {
+    uint64_t total;
+    uint64_t available; /* can be taken now without swapping */
+    uint64_t reserve;   /* of total, left to the desktop and the rest when a machine counts as free */
+} nexus_memory;
+nexus_status nexus_memory_now(nexus_memory *out);
+
+/* What a scan found. Nothing in it changes until it is freed, so any thread may read it. */
+typedef struct nexus_models nexus_models;
+
+typedef struct {
+    const char *const *folders; /* walked to any depth; none: the stores and the setting `folders` */
+    size_t folder_count;
+    bool stores;            /* the stores too where folders are given */
+    int context;            /* the context memory_bytes is for; 0: 4096 */
+    const char *cache_type; /* "f16" (default), "bf16", "f32" */
+    bool fresh;             /* look into every file, whatever earlier scans found */
+} nexus_models_options;
+
+typedef struct {
+    const char *name;         /* of the file or folder, without ".gguf"; of ollama "llama3.2:1b" */
+    const char *path;         /* what nexus_model_load is given */
+    const char *store;        /* "nexus", "lmstudio", "huggingface", "ollama", "folder" */
+    const char *format;       /* "gguf", "mlx", "huggingface", "pytorch", "diffusers" */
+    const char *kind;         /* "text", "embedding", "vision", "audio", "classifier", "image",
+                                 "adapter", "projector" */
+    const char *family;       /* as the file writes it */
+    const char *quantization; /* of most parameters */
+    const char *status;       /* "ready", "unsupported" (a good one of a kind this version does not
+                                 run), "broken" */
+    const char *reason;       /* why not ready; "" */
+    const char *base;         /* of an adapter: its model; "" */
+    const char *duplicate_of; /* path of an entry before it with the same content; "" */
+    const char *fit;          /* "now", "when-free" (of other programs), "too-big"; "" unknown */
+    uint64_t parameters;
+    double bits_per_weight;   /* stored bits, scales included, per parameter; 0 unknown */
+    uint64_t bytes;           /* of the files */
+    int64_t modified;         /* of the newest file, seconds since 1970 */
+    int max_context;          /* 0: unknown */
+    int context;              /* the one memory_bytes is for */
+    uint64_t memory_bytes;    /* to run at that context; 0: unknown */
+    bool chat;                /* brings a chat template */
+    uint64_t converted_bytes, converted_memory_bytes; /* as MLX with 4 bits; 0: nothing gained */
+    const char *converted_fit;
+} nexus_models_entry;
+
+/* Walks, remembers in the cache folder what it looked into, and compares with the memory free now.
+ * options may be NULL. A folder that cannot be read is a problem, not a failure; one that was named
+ * and is not there is. */
+nexus_status nexus_models_scan(const nexus_models_options *options, nexus_models **out);
+void nexus_models_free(nexus_models *m);
+size_t nexus_models_count(const nexus_models *m);
+const nexus_models_entry *nexus_models_at(const nexus_models *m, size_t i);
+/* By path, alias, or name in any case ("publisher/name" too); a ready one if there is one. NULL if
+ * there is none. */
+const nexus_models_entry *nexus_models_find(const nexus_models *m, const char *name);
+/* Bytes it needs at another context; 0: unknown. */
+uint64_t nexus_models_memory(const nexus_models *m, const nexus_models_entry *e, int context,
+                             const char *cache_type);
+/* Folders that could not be read: "PATH: why". */
+size_t nexus_models_problem_count(const nexus_models *m);
+const char *nexus_models_problem(const nexus_models *m, size_t i);
+/* The memory that `fit` was judged by. */
+nexus_memory nexus_models_machine(const nexus_models *m);
+
 /* ---- text ------------------------------------------------------------------------------------ */
 
 /* UTF-8 text to token ids. Invalid bytes become U+FFFD and are counted in *replaced (may be NULL).

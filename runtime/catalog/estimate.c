@@ -5,17 +5,58 @@
 /* Code, libraries and stacks; and a vocabulary's strings, merges and hashes, per token. */
 enum { PROGRAM_BYTES = 5 << 20, BYTES_A_TOKEN = 320 };
 
-uint64_t estimate_memory(const model *m, uint64_t file_bytes, int ctx, mlx_dtype cache_type)
+memory_shape memory_shape_of(const model *m)
+{
+    return (memory_shape){.n_layers = m->n_layers, .n_kv_heads = m->n_kv_heads,
+                          .head_dim = m->head_dim, .hidden_size = m->hidden_size,
+                          .intermediate_size = m->intermediate_size, .n_heads = m->n_heads,
+                          .vocab_size = m->vocab_size};
+}
+
+void memory_shape_complete(memory_shape *s)
+{
+    if (!s->n_kv_heads)
+        s->n_kv_heads = s->n_heads;
+    if (!s->head_dim && s->n_heads > 0)
+        s->head_dim = s->hidden_size / s->n_heads;
+}
+
+uint64_t estimate_memory(const memory_shape *s, int ctx, mlx_dtype cache_type)
 {
     uint64_t rows = (uint64_t)(ctx < SCHEDULER_CHUNK ? ctx : SCHEDULER_CHUNK);
-    uint64_t heads = (uint64_t)(m->n_heads + 2 * m->n_kv_heads) * (uint64_t)m->head_dim;
+    uint64_t heads = ((uint64_t)s->n_heads + 2 * (uint64_t)s->n_kv_heads) * (uint64_t)s->head_dim;
     /* Alive together at the widest point of a layer: the residual stream and its norm, q k v with
      * their rotations, or gate, up and their product. float32. */
-    uint64_t mlp = 3 * (uint64_t)m->intermediate_size + 2 * (uint64_t)m->hidden_size;
-    uint64_t attention = 2 * heads + 2 * (uint64_t)m->hidden_size;
+    uint64_t mlp = 3 * (uint64_t)s->intermediate_size + 2 * (uint64_t)s->hidden_size;
+    uint64_t attention = 2 * heads + 2 * (uint64_t)s->hidden_size;
     uint64_t activations = rows * 4 * (mlp > attention ? mlp : attention);
-    uint64_t vocabulary = (uint64_t)m->vocab_size;
-    return file_bytes +
-           nn_cache_bytes(m->n_layers, m->n_kv_heads, m->head_dim, cache_type, ctx) + activations +
+    uint64_t vocabulary = (uint64_t)s->vocab_size;
+    return s->file_bytes +
+           nn_cache_bytes(s->n_layers, s->n_kv_heads, s->head_dim, cache_type, ctx) + activations +
            vocabulary * (4 + 3 * 4 + BYTES_A_TOKEN) + PROGRAM_BYTES;
+}
+
+int estimate_context(const memory_shape *s, uint64_t room, mlx_dtype cache_type, int most)
+{
+    int least = 0, blocks = most / NN_CACHE_BLOCK; /* the answer's blocks lie in [least, blocks] */
+    while (least < blocks) {
+        int middle = least + (blocks - least + 1) / 2;
+        if (estimate_memory(s, middle * NN_CACHE_BLOCK, cache_type) <= room)
+            least = middle;
+        else
+            blocks = middle - 1;
+    }
+    return least * NN_CACHE_BLOCK;
+}
+
+uint64_t estimate_quantized(uint64_t parameters, uint64_t matrix_parameters, int bits)
+{
+    uint64_t rest = parameters > matrix_parameters ? parameters - matrix_parameters : 0;
+    return matrix_parameters / 8 * (uint64_t)bits + matrix_parameters / 64 * 4 + rest * 2;
+}
+
+uint64_t estimate_reserve(uint64_t total)
+{
+    const uint64_t most = (uint64_t)4 << 30;
+    return total / 8 < most ? total / 8 : most;
 }

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/os.h"
 #include "runtime/catalog/estimate.h"
+#include "runtime/catalog/names.h"
 
 enum { DEFAULT_CONTEXT = 4096 };
 
@@ -84,34 +85,50 @@ static nexus_status resolve_folder(const char *folder, nx_str *path)
     return NEXUS_ERROR_FORMAT;
 }
 
+/* A folder's or file's own path, found by any of the ways a model may be named. */
+static nexus_status resolve_found(const char *found, nx_str *path)
+{
+    if (nx_os_is_dir(found))
+        return resolve_folder(found, path);
+    nx_str_puts(path, found);
+    return NEXUS_OK;
+}
+
+/* Aliases, and whatever nexus models lists: the stores of other programs and the user's folders. */
+static bool find_elsewhere(const char *named, nx_str *found)
+{
+    char *target = names_alias(named);
+    if (target && (nx_os_is_dir(target) || nx_os_is_file(target)))
+        nx_str_puts(found, target);
+    nexus_models *all = NULL;
+    if (!found->len && nexus_models_scan(NULL, &all) == NEXUS_OK) {
+        const nexus_models_entry *e = nexus_models_find(all, named);
+        if (e)
+            nx_str_puts(found, e->path);
+    }
+    nexus_models_free(all);
+    free(target);
+    return found->len > 0;
+}
+
 nexus_status package_resolve(const char *named, nx_str *path)
 {
     if (!named || !*named) {
         nx_fail("no model was named: give a GGUF file, a folder, or the name of a stored model");
         return NEXUS_ERROR_ARGUMENT;
     }
-    if (nx_os_is_dir(named))
-        return resolve_folder(named, path);
-    if (nx_os_is_file(named)) {
-        nx_str_puts(path, named);
-        return NEXUS_OK;
-    }
+    if (nx_os_is_dir(named) || nx_os_is_file(named))
+        return resolve_found(named, path);
     nx_str stored = {0}, known = {0};
-    nexus_status status = NEXUS_OK;
-    if (!strchr(named, '/') && find_stored(named, &stored, &known)) {
-        if (nx_os_is_dir(nx_str_cstr(&stored)))
-            status = resolve_folder(nx_str_cstr(&stored), path);
-        else
-            nx_str_puts(path, nx_str_cstr(&stored));
-    } else {
-        status = NEXUS_ERROR_NOT_FOUND;
-        if (strchr(named, '/') || !known.len)
-            nx_fail("[%s] no such file or folder%s", named,
-                    strchr(named, '/') ? "" : ", and no model is stored yet");
-        else
-            nx_fail("[%s] no such file, folder or stored model; stored are: %s", named,
-                    nx_str_cstr(&known));
-    }
+    nexus_status status = NEXUS_ERROR_NOT_FOUND;
+    bool is_path = named[0] == '/' || named[0] == '.' || named[0] == '~';
+    if (!is_path && (find_stored(named, &stored, &known) || find_elsewhere(named, &stored)))
+        status = resolve_found(nx_str_cstr(&stored), path);
+    else if (is_path || !known.len)
+        nx_fail("[%s] no such file or folder%s", named, is_path ? "" : ", and no model is stored yet");
+    else
+        nx_fail("[%s] no such file, folder or stored model; stored are: %s", named,
+                nx_str_cstr(&known));
     nx_str_clear(&stored);
     nx_str_clear(&known);
     return status;
@@ -239,6 +256,8 @@ nexus_status package_describe(package *p, const model *m, int ctx, nexus_model_i
     out->bytes = p->source.file_bytes;
     out->max_context = m->max_context;
     out->context = package_context(m, ctx);
-    out->memory_bytes = estimate_memory(m, p->source.file_bytes, out->context, MLX_FLOAT16);
+    memory_shape shape = memory_shape_of(m);
+    shape.file_bytes = p->source.file_bytes;
+    out->memory_bytes = estimate_memory(&shape, out->context, MLX_FLOAT16);
     return NEXUS_OK;
 }
