@@ -208,6 +208,98 @@ void nx_buffer_unref(nx_buffer **pb)
     pthread_mutex_unlock(&pool.lock);
 }
 
+/* ---- memory that is kept ---------------------------------------------------------------------- */
+
+enum { HUGE = 2 << 20, CHUNK = 8 * HUGE };
+
+/* Memory mapped at once for several buffers, given back with the last of them. Guarded by pool.lock. */
+typedef struct {
+    char *data;
+    size_t size, used;
+    int live; /* buffers in it */
+} chunk;
+static chunk *open_chunk; /* where the next one goes; NULL: nowhere yet */
+
+typedef struct {
+    chunk *in;
+    size_t size;
+} kept;
+
+static chunk *chunk_new(size_t size)
+{
+    size = (size + HUGE - 1) & ~(size_t)(HUGE - 1);
+    size_t mapped = size + HUGE; /* trimmed to whole huge pages */
+    char *p = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    size_t before = (HUGE - ((uintptr_t)p & (HUGE - 1))) & (HUGE - 1);
+    if (before)
+        munmap(p, before);
+    munmap(p + before + size, mapped - before - size);
+#if defined(MADV_HUGEPAGE)
+    (void)madvise(p + before, size, MADV_HUGEPAGE); /* a wish: without it, all works, slower */
+#endif
+    chunk *c = nx_malloc(sizeof *c);
+    *c = (chunk){.data = p + before, .size = size};
+    return c;
+}
+
+static void chunk_unref(chunk *c)
+{
+    if (--c->live)
+        return;
+    if (c == open_chunk)
+        open_chunk = NULL;
+    munmap(c->data, c->size);
+    free(c);
+}
+
+static void kept_free(void *arg)
+{
+    kept *k = arg;
+    pthread_mutex_lock(&pool.lock);
+    pool.active -= k->size;
+    chunk_unref(k->in);
+    pthread_mutex_unlock(&pool.lock);
+    free(k);
+}
+
+/* Room for `size` bytes, with pool.lock held. The rest of a chunk too small for the next is lost. */
+static chunk *chunk_for(size_t size)
+{
+    if (open_chunk && open_chunk->size - open_chunk->used >= size)
+        return open_chunk;
+    chunk *c = chunk_new(size > CHUNK / 2 ? size : CHUNK);
+    if (c && c->size - size >= HUGE)
+        open_chunk = c;
+    return c;
+}
+
+nx_buffer *nx_buffer_new_kept(size_t size)
+{
+    if (size > (size_t)1 << 48)
+        return nx_fail_null("[malloc] an array of %zu bytes is beyond any machine's memory", size);
+    size = size ? (size + ALIGN - 1) & ~(size_t)(ALIGN - 1) : ALIGN;
+    pthread_mutex_lock(&pool.lock);
+    pool_setup();
+    chunk *c = may_allocate(size) ? chunk_for(size) : NULL;
+    if (!c) {
+        pthread_mutex_unlock(&pool.lock);
+        return nx_fail_null("[malloc] no memory for %zu bytes (%zu bytes in use by arrays)", size,
+                            pool.active);
+    }
+    kept *k = nx_malloc(sizeof *k);
+    *k = (kept){c, size};
+    char *data = c->data + c->used;
+    c->used += size;
+    c->live++;
+    pool.active += size;
+    if (pool.active > pool.peak)
+        pool.peak = pool.active;
+    pthread_mutex_unlock(&pool.lock);
+    return nx_buffer_wrap(data, size, kept_free, k);
+}
+
 static size_t locked_get(const size_t *field)
 {
     pthread_mutex_lock(&pool.lock);

@@ -33,6 +33,10 @@ enum { NX_EXTERNAL = UINT32_MAX };
 /* New memory for use by tasks of `stream` (NULL: by the calling thread at once). At least one byte;
  * 64-byte aligned. NULL after nx_fail when it cannot be had. */
 nx_buffer *nx_buffer_new(size_t size, nx_stream *stream);
+/* New memory for what is made to be kept, such as weights in another order: laid end to end in huge
+ * pages where the system has them (a pass over 128 MB is then twice as fast), given back to the system
+ * when freed, never handed to another array. */
+nx_buffer *nx_buffer_new_kept(size_t size);
 /* Wraps memory of the caller's: never written, never copied, given back through dtor(payload). */
 nx_buffer *nx_buffer_wrap(void *data, size_t size, void (*dtor)(void *), void *payload);
 

@@ -192,7 +192,9 @@ static bool can_donate(const nx_node *n, const nx_array *in, const nx_array *out
 
 static bool buffer_for(nx_array *out, nx_stream *s, const int64_t *strides)
 {
-    nx_buffer *b = nx_buffer_new((size_t)nx_array_nbytes(out), s);
+    size_t size = (size_t)nx_array_nbytes(out);
+    bool kept = out->node->prim->flags & NX_PRIM_KEPT;
+    nx_buffer *b = kept ? nx_buffer_new_kept(size) : nx_buffer_new(size, s);
     if (!b)
         return false;
     nx_array_set_buffer(out, b, b->data, strides);

@@ -72,6 +72,8 @@ enum {
     NX_PRIM_WAITS = 1 << 6,
     /* Batched one slice after another, on purpose: there is no better rule. */
     NX_PRIM_VMAP_SLICES = 1 << 7,
+    /* The outputs are made to be kept: nx_buffer_new_kept. */
+    NX_PRIM_KEPT = 1 << 8,
 };
 
 struct nx_prim {

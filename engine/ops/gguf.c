@@ -90,7 +90,7 @@ static bool infer_same(nx_array *const *in, int n_in, const void *params, nx_spe
 const nx_prim nx_prim_GgufRepack = {
     .name = "GgufRepack",
     .id = NX_PRIM_GgufRepack,
-    .flags = NX_PRIM_NO_GRAD | NX_PRIM_VMAP_SLICES,
+    .flags = NX_PRIM_NO_GRAD | NX_PRIM_VMAP_SLICES | NX_PRIM_KEPT,
     .row_inputs = 1 << 0,
     .params_size = sizeof(nx_gguf_params),
     .fields = fields,

@@ -119,6 +119,29 @@ static void external_memory_is_given_back_once(void **state)
     assert_int_equal(freed, 1);
 }
 
+/* Kept buffers share mapped memory, count as in use, and overlap neither each other nor later ones. */
+static void kept_memory(void **state)
+{
+    size_t before = nx_memory_active(), sizes[5] = {100, 3 << 20, 40 << 20, 7, 15 << 20};
+    nx_buffer *b[5];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 5; i++) {
+            b[i] = nx_buffer_new_kept(sizes[i]);
+            assert_int_equal((uintptr_t)b[i]->data % 64, 0);
+            memset(b[i]->data, i + 1, sizes[i]);
+        }
+        assert_true(nx_memory_active() >= before + (58u << 20));
+        for (int i = 0; i < 5; i++) {
+            assert_int_equal(b[i]->data[0], i + 1);
+            assert_int_equal(b[i]->data[sizes[i] - 1], i + 1);
+        }
+        for (int i = 0; i < 5; i++)
+            nx_buffer_unref(&b[(i + 3 * round) % 5]);
+        assert_int_equal(nx_memory_active(), before);
+    }
+    assert_null(nx_buffer_new_kept((size_t)1 << 49));
+}
+
 static void memory_limit_is_an_error(void **state)
 {
     nx_scope scope = nx_scope_open();
@@ -140,6 +163,7 @@ int main(void)
         cmocka_unit_test(donation_reuses_memory),
         cmocka_unit_test(streams_follow_each_other),
         cmocka_unit_test(external_memory_is_given_back_once),
+        cmocka_unit_test(kept_memory),
         cmocka_unit_test(memory_limit_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
