@@ -40,6 +40,10 @@ size_t NX_FN(conv_workspace)(const nx_call *c);
 void NX_FN(hadamard)(const nx_call *c);
 size_t NX_FN(hadamard_workspace)(const nx_call *c);
 
+/* fft_tmpl.c: any strides; complex64 to complex64, float32 to complex64 or back */
+void NX_FN(fft)(const nx_call *c);
+size_t NX_FN(fft_workspace)(const nx_call *c);
+
 /* elementwise_tmpl.c: any strides; types as elementwise.def says */
 #define NX_ELEM1(name, ...) void NX_FN(elementwise_##name)(const nx_call *c);
 #define NX_ELEM2(name, ...) void NX_FN(elementwise_##name)(const nx_call *c);

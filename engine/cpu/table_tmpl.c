@@ -28,6 +28,7 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_MaskedScatter] = {NX_FN(masked_scatter), NULL},
     [NX_PRIM_Convolution] = {NX_FN(conv), NX_FN(conv_workspace)},
     [NX_PRIM_Hadamard] = {NX_FN(hadamard), NX_FN(hadamard_workspace)},
+    [NX_PRIM_FFT] = {NX_FN(fft), NX_FN(fft_workspace)},
 #define NX_ELEM1(name, ...) [NX_PRIM_##name] = {NX_FN(elementwise_##name), NULL},
 #define NX_ELEM2(name, ...) [NX_PRIM_##name] = {NX_FN(elementwise_##name), NULL},
 #include "engine/ops/elementwise.def"

@@ -84,6 +84,12 @@ typedef struct {
     float scale;
 } nx_hadamard_params;
 
+/* fft.c */
+typedef struct {
+    nx_dims axes;
+    bool inverse, real;
+} nx_fft_params;
+
 /* gather.c, scatter.c */
 typedef struct {
     nx_dims axes, slice_sizes;
