@@ -79,9 +79,36 @@ static bool node_fill(nx_node *n, const nx_prim *prim, const void *params, nx_ar
     return true;
 }
 
+/* Can such an array be? Its elements and bytes are counted in int64, and an empty dimension does not
+ * excuse the others: strides are their products. */
+static bool size_fits(const int *shape, int ndim, nx_dtype dtype)
+{
+    int64_t bytes = (int64_t)nx_dtype_size(dtype);
+    for (int i = 0; i < ndim; i++)
+        if (shape[i] < 0 || __builtin_mul_overflow(bytes, (int64_t)(shape[i] ? shape[i] : 1), &bytes))
+            return false;
+    return true;
+}
+
+/* The check of every result, whatever the operation checked before. */
+static bool spec_check(const nx_prim *prim, nx_array *const *in, int n_in, const nx_spec *spec)
+{
+    if (spec->ndim > NX_MAX_NDIM)
+        return nx_fail("[%s] %d dimensions are too many, the limit is %d", prim->name, spec->ndim,
+                       NX_MAX_NDIM);
+    if (size_fits(spec->shape, spec->ndim, spec->dtype))
+        return true;
+    const nx_array *from = n_in ? in[0] : &none;
+    return nx_fail("[%s] a result of shape %s and type %s (from shape %s) is beyond the address space",
+                   prim->name, nx_shape_text(spec->shape, spec->ndim), nx_dtype_name(spec->dtype),
+                   nx_shape_text(from->shape, from->ndim));
+}
+
 nx_array *nx_op_spec(const nx_prim *prim, const void *params, nx_array *const *in, int n_in,
                      nx_stream *s, const nx_spec *spec)
 {
+    if (!spec_check(prim, in, n_in, spec))
+        return NULL;
     nx_node *n = node_alloc(prim->params_size, n_in, 1, &spec);
     node_fill(n, prim, params, in, s);
     return nx_scope_own(&n->out[0]);
@@ -113,6 +140,8 @@ bool nx_op_n(const nx_prim *prim, const void *params, nx_array *const *in, int n
     for (int i = 0; i < n_out; i++)
         each[i] = &specs[i];
     bool ok = prim->infer(in, n_in, params, specs, n_out);
+    for (int i = 0; ok && i < n_out; i++)
+        ok = spec_check(prim, in, n_in, &specs[i]);
     if (ok) {
         nx_node *n = node_alloc(prim->params_size, n_in, n_out, each);
         node_fill(n, prim, params, in, s);
@@ -258,12 +287,13 @@ static bool shape_check(const int *shape, int ndim, nx_dtype dtype, size_t *nbyt
     if ((unsigned)dtype >= NX_DTYPE_COUNT)
         return nx_fail("[array] %d is no data type", (int)dtype);
     *nbytes = nx_dtype_size(dtype);
-    for (int i = 0; i < ndim; i++) {
+    for (int i = 0; i < ndim; i++)
         if (shape[i] < 0)
             return nx_fail("[array] shape %s has a negative dimension", nx_shape_text(shape, ndim));
-        if (__builtin_mul_overflow(*nbytes, (size_t)shape[i], nbytes))
-            return nx_fail("[array] shape %s is beyond the address space", nx_shape_text(shape, ndim));
-    }
+    if (!size_fits(shape, ndim, dtype))
+        return nx_fail("[array] shape %s of type %s is beyond the address space",
+                       nx_shape_text(shape, ndim), nx_dtype_name(dtype));
+    *nbytes *= (size_t)nx_shape_size(shape, ndim);
     return true;
 }
 

@@ -9,11 +9,12 @@
 
 #include "engine/core/array.h"
 
-/* Shape and type of one output, as infer finds them. */
+/* Shape and type of one output, as infer finds them. There is room for a rule that puts two dimensions
+ * to another shape: too many are refused after it, and so are sizes beyond the address space. */
 typedef struct {
     nx_dtype dtype;
     int ndim;
-    int shape[NX_MAX_NDIM];
+    int shape[NX_MAX_NDIM + 3];
 } nx_spec;
 
 static inline void nx_spec_set(nx_spec *spec, const int *shape, int ndim, nx_dtype dtype)

@@ -147,6 +147,8 @@ bool nx_broadcast_leading(nx_array **arrays, int n, int ignore, nx_stream *s)
         const int *own = arrays[i]->shape + arrays[i]->ndim - ignore;
         memcpy(dims.v + all.n, own, (size_t)ignore * sizeof *own);
         arrays[i] = broadcast(arrays[i], &dims, s);
+        if (!arrays[i])
+            return false;
     }
     return true;
 }

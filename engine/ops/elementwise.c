@@ -243,7 +243,9 @@ static nx_array *binary(const nx_prim *p, const void *params, nx_array *a, nx_ar
 {
     nx_array *in[2] = {nx_astype(a, t, s), nx_astype(b, t, s)};
     if (!nx_shape_equal(a->shape, a->ndim, b->shape, b->ndim) && !nx_broadcast_arrays(in, 2, s))
-        return NULL;
+        return nx_fail_null("[%s] Shapes %s and %s (%s and %s) cannot be broadcast.", p->name,
+                            nx_shape_text(a->shape, a->ndim), nx_shape_text(b->shape, b->ndim),
+                            nx_dtype_name((nx_dtype)a->dtype), nx_dtype_name((nx_dtype)b->dtype));
     if (!s)
         return nx_fail_null("[%s] no stream to run on", p->name);
     nx_spec spec;

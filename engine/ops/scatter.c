@@ -50,6 +50,35 @@ static nx_array *masked(nx_array *g, nx_array *a, nx_array *b, nx_stream *s)
     return same ? nx_multiply(g, nx_astype(same, (nx_dtype)g->dtype, s), s) : NULL;
 }
 
+/* Of products: each factor's share is the product of all others. Zeros are left out of it: where there
+ * is one, it alone has a share; where there are more, none has. */
+static bool vjp_scatter_prod(nx_node *n, nx_array *g, const bool *wanted, nx_array **out)
+{
+    const nx_scatter_params *p = n->params;
+    int n_index = n->n_in - 2, lead = n_index ? n->in[1]->ndim : 0;
+    nx_array *a = n->in[0], *const *index = n->in + 1, *update = n->in[n->n_in - 1];
+    nx_stream *s = n->stream;
+    nx_array *one = nx_scalar(1, (nx_dtype)a->dtype), *zero = nx_scalar(0, (nx_dtype)a->dtype);
+    const int *axes = p->axes.v;
+    if (wanted[0]) {
+        nx_array *all = nx_scatter(NX_UPDATE_PROD, nx_ones_like(a, s), index, n_index, update, axes,
+                                   p->axes.n, s);
+        out[0] = nx_multiply(g, all, s);
+    }
+    if (!wanted[n->n_in - 1])
+        return true;
+    nx_array *is_zero = nx_equal(update, zero, s), *filled = nx_where(is_zero, one, update, s);
+    nx_array *rest = nx_scatter(NX_UPDATE_PROD, a, index, n_index, filled, axes, p->axes.n, s);
+    nx_array *zeros = nx_scatter(NX_UPDATE_ADD, nx_zeros_like(a, s), index, n_index,
+                                 nx_astype(is_zero, (nx_dtype)a->dtype, s), axes, p->axes.n, s);
+    const int *sizes = update->shape + lead;
+    rest = nx_gather(nx_multiply(g, rest, s), index, n_index, axes, p->axes.n, sizes, a->ndim, s);
+    zeros = nx_gather(zeros, index, n_index, axes, p->axes.n, sizes, a->ndim, s);
+    nx_array *others = nx_subtract(zeros, nx_astype(is_zero, (nx_dtype)a->dtype, s), s);
+    out[n->n_in - 1] = nx_where(nx_equal(others, zero, s), nx_divide(rest, filled, s), zero, s);
+    return true;
+}
+
 /* What a source element that was replaced had is lost; what an update brought comes from where it
  * was put. Of a largest or smallest, whatever is equal to the result has its part. */
 static bool vjp_scatter(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
@@ -59,11 +88,11 @@ static bool vjp_scatter(nx_node *n, nx_array *const *g, const bool *wanted, nx_a
     nx_array *const *index = n->in + 1, *update = n->in[n->n_in - 1], *got = NULL;
     nx_array **to_update = &out[n->n_in - 1];
     nx_stream *s = n->stream;
-    if (p->mode == NX_UPDATE_PROD)
-        return nx_fail("[vjp] scatter_prod has no derivative");
     for (int i = 0; i < n_index; i++)
         if (wanted[i + 1])
             out[i + 1] = nx_array_none();
+    if (p->mode == NX_UPDATE_PROD)
+        return vjp_scatter_prod(n, g[0], wanted, out);
     if (wanted[n->n_in - 1])
         got = *to_update = nx_gather(g[0], index, n_index, p->axes.v, p->axes.n,
                                      update->shape + lead, update->ndim - lead, s);
