@@ -23,8 +23,20 @@ enum {
     CMPLX(creal(a) * creal(b) - cimag(a) * cimag(b), creal(a) * cimag(b) + cimag(a) * creal(b))
 #define IMAX(a, b) ((a) > (b) ? (a) : (b))
 #define IMIN(a, b) ((a) < (b) ? (a) : (b))
-#define FMAX(a, b) ((((a) > (b)) | ((a) != (a))) ? (a) : (b)) /* NaN from either side stays */
-#define FMIN(a, b) ((((a) < (b)) | ((a) != (a))) ? (a) : (b))
+/* NaN from either side stays. Functions, not macros: nested ones of those do not vectorise. */
+#define EXTREMES(T, max, min)            \
+    static inline T max(T a, T b)        \
+    {                                    \
+        T m = a > b ? a : b;             \
+        return a != a ? a : m;           \
+    }                                    \
+    static inline T min(T a, T b)        \
+    {                                    \
+        T m = a < b ? a : b;             \
+        return a != a ? a : m;           \
+    }
+EXTREMES(float, fmax_f32, fmin_f32)
+EXTREMES(double, fmax_f64, fmin_f64)
 
 /* Complex numbers are ordered by real, then imaginary part; a NaN anywhere makes a NaN. */
 static inline bool c64_is_nan(nx_c64 a)
@@ -126,15 +138,15 @@ FOLD(max_i32, int32_t, int32_t, IMAX, IMAX, INT32_MIN)
 FOLD(max_u32, uint32_t, uint32_t, IMAX, IMAX, 0)
 FOLD(max_i64, int64_t, int64_t, IMAX, IMAX, INT64_MIN)
 FOLD(max_u64, uint64_t, uint64_t, IMAX, IMAX, 0)
-FOLD(max_f32, float, float, FMAX, FMAX, -INFINITY)
-FOLD(max_f64, double, double, FMAX, FMAX, -INFINITY)
+FOLD(max_f32, float, float, fmax_f32, fmax_f32, -INFINITY)
+FOLD(max_f64, double, double, fmax_f64, fmax_f64, -INFINITY)
 FOLD(max_c64, nx_c64, nx_c64, c64_max, c64_max, CMPLXF(-INFINITY, -INFINITY))
 FOLD(min_i32, int32_t, int32_t, IMIN, IMIN, INT32_MAX)
 FOLD(min_u32, uint32_t, uint32_t, IMIN, IMIN, UINT32_MAX)
 FOLD(min_i64, int64_t, int64_t, IMIN, IMIN, INT64_MAX)
 FOLD(min_u64, uint64_t, uint64_t, IMIN, IMIN, UINT64_MAX)
-FOLD(min_f32, float, float, FMIN, FMIN, INFINITY)
-FOLD(min_f64, double, double, FMIN, FMIN, INFINITY)
+FOLD(min_f32, float, float, fmin_f32, fmin_f32, INFINITY)
+FOLD(min_f64, double, double, fmin_f64, fmin_f64, INFINITY)
 FOLD(min_c64, nx_c64, nx_c64, c64_min, c64_min, CMPLXF(INFINITY, INFINITY))
 
 typedef struct {

@@ -79,14 +79,19 @@
 #define NX_TILE2(name, R, types, i, f, c) LOOPS_##types(LOOP_BINARY, name, R, i, f, c)
 #include "engine/ops/elementwise.def"
 
-/* Only bits move, so one loop a size. */
+/* Only bits move, so one loop a size. Both sides are read first: reads under a condition would not
+ * vectorise. */
 #define SELECT(T)                                                                   \
     static void select_##T(int64_t n, const void *const *in, void *out)             \
     {                                                                               \
-        const bool *when = in[0];                                                   \
+        const uint8_t *when = in[0];                                                \
         const T *a = in[1], *b = in[2];                                             \
         T *o = out;                                                                 \
-        NX_INDEPENDENT for (int64_t i = 0; i < n; i++) o[i] = when[i] ? a[i] : b[i]; \
+        NX_INDEPENDENT for (int64_t i = 0; i < n; i++)                              \
+        {                                                                           \
+            T x = a[i], y = b[i];                                                   \
+            o[i] = when[i] ? x : y;                                                 \
+        }                                                                           \
     }
 SELECT(uint8_t)
 SELECT(uint16_t)
@@ -142,6 +147,7 @@ static bool any_large(int64_t n, const float *x)
     }
 WITH_LARGE(Sin, sinf)
 WITH_LARGE(Cos, cosf)
+WITH_LARGE(Tan, tanf)
 
 nx_tile_fn NX_FN(tile_function)(nx_tile_id id, nx_dtype dtype)
 {
@@ -152,6 +158,8 @@ nx_tile_fn NX_FN(tile_function)(nx_tile_id id, nx_dtype dtype)
             return Sin_any;
         if (id == NX_TILE_Cos)
             return Cos_any;
+        if (id == NX_TILE_Tan)
+            return Tan_any;
     }
     return id == NX_TILE_Select ? selects[nx_dtype_size(dtype)] : table[id][dtype];
 }
