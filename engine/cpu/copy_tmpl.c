@@ -1,11 +1,15 @@
 /*
  * copy_tmpl.c: copies between any layouts and any types. The walk merges what is contiguous; the
- * innermost loop is one of 14 x 14 conversions, of which the dense ones vectorise.
+ * innermost loop is one of 14 x 14 conversions, of which the dense ones vectorise. Where neighbours
+ * in the output are far apart in the input, but those of another dimension are not, both dimensions
+ * are gone through in panels that lie in cache (turn.h).
  */
 #include <string.h>
 
+#include "engine/cpu/half_tile.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/pool.h"
+#include "engine/cpu/turn.h"
 #include "engine/cpu/types.h"
 
 /* Any type through one of its own kind: float for halves, the real part for complex. */
@@ -118,6 +122,22 @@ SAME(uint16_t, 2)
 SAME(uint32_t, 4)
 SAME(uint64_t, 8)
 
+/* float16 from and to float, with the processor's instructions where rows are dense. */
+static void row_f16_f32_fast(int64_t n, const void *from, int64_t fs, void *to, int64_t ts)
+{
+    if (fs == 1 && ts == 1)
+        nx_tile_from_f16(n, from, to);
+    else
+        row_f16_f32(n, from, fs, to, ts);
+}
+static void row_f32_f16_fast(int64_t n, const void *from, int64_t fs, void *to, int64_t ts)
+{
+    if (fs == 1 && ts == 1)
+        nx_tile_to_f16(n, from, to);
+    else
+        row_f32_f16(n, from, fs, to, ts);
+}
+
 #define TO_ROW_b(N, T, t) [NX_##N] = row_##t##_b,
 #define TO_ROW_u8(N, T, t) [NX_##N] = row_##t##_u8,
 #define TO_ROW_u16(N, T, t) [NX_##N] = row_##t##_u16,
@@ -146,6 +166,10 @@ static row_fn choose(nx_dtype from, nx_dtype to)
     static const row_fn same[9] = {[1] = same_1, [2] = same_2, [4] = same_4, [8] = same_8};
     if (from == to)
         return same[nx_dtype_size(to)];
+    if (from == NX_FLOAT32 && to == NX_FLOAT16)
+        return row_f32_f16_fast;
+    if (from == NX_FLOAT16 && to == NX_FLOAT32)
+        return row_f16_f32_fast;
     return from == NX_COMPLEX64 ? from_complex[to] : to_from[to][from];
 }
 
@@ -157,19 +181,118 @@ typedef struct {
     int64_t from_size, to_size; /* bytes an element */
 } copy_job;
 
+/* Where a walk of both views stands: in each dimension, and in elements of each. */
+typedef struct {
+    int64_t at[NX_MAX_NDIM], from, to;
+} place;
+
+static place place_at(const nx_walk *w, int64_t index)
+{
+    place p = {.from = 0};
+    for (int d = w->ndim - 1; d >= 0; d--) {
+        p.at[d] = index % w->shape[d];
+        index /= w->shape[d];
+        p.from += p.at[d] * w->strides[0][d];
+        p.to += p.at[d] * w->strides[1][d];
+    }
+    return p;
+}
+
+/* To the beginning of the next row of the innermost dimension. */
+static void place_next_row(const nx_walk *w, place *p)
+{
+    int d = w->ndim - 1;
+    p->from -= p->at[d] * w->strides[0][d];
+    p->to -= p->at[d] * w->strides[1][d];
+    p->at[d] = 0;
+    while (--d >= 0) {
+        p->from += w->strides[0][d];
+        p->to += w->strides[1][d];
+        if (++p->at[d] < w->shape[d])
+            return;
+        p->from -= w->shape[d] * w->strides[0][d];
+        p->to -= w->shape[d] * w->strides[1][d];
+        p->at[d] = 0;
+    }
+}
+
 /* Positions begin..end-1 of the merged shape, a run of the innermost dimension at a time. */
 static void copy_piece(void *ctx, int64_t begin, int64_t end)
 {
     const copy_job *j = ctx;
     const nx_walk *w = &j->walk;
     int last = w->ndim - 1;
-    while (begin < end) {
-        int64_t at[2];
-        int64_t n = nx_walk_run(w, begin, end, at);
-        j->row(n, j->from + at[0] * j->from_size, w->strides[0][last], j->to + at[1] * j->to_size,
+    for (place p = place_at(w, begin); begin < end; place_next_row(w, &p)) {
+        int64_t n = w->shape[last] - p.at[last];
+        n = n < end - begin ? n : end - begin;
+        j->row(n, j->from + p.from * j->from_size, w->strides[0][last], j->to + p.to * j->to_size,
                w->strides[1][last]);
         begin += n;
     }
+}
+
+/* ---- turned copies ----------------------------------------------------------------------------- */
+
+enum { PANEL_I = 64, PANEL_J = 256 }; /* elements: pages of input and output stay in reach */
+
+typedef struct {
+    const copy_job *copy;
+    nx_walk outer; /* without the two dimensions: i, the fastest of the input, and j, of the output */
+    int64_t ni, nj, from_j, to_i, panels_j, panels;
+    turn_fn turn; /* NULL: types differ */
+} turn_job;
+
+static void turn_panel(const turn_job *t, const char *from, char *to, int64_t ni, int64_t nj)
+{
+    const copy_job *c = t->copy;
+    if (t->turn)
+        t->turn(ni, nj, from, t->from_j, to, t->to_i);
+    else
+        for (int64_t i = 0; i < ni; i++)
+            c->row(nj, from + i * c->from_size, t->from_j, to + i * t->to_i * c->to_size, 1);
+}
+
+/* Indices are panels, of all matrices. */
+static void turn_piece(void *ctx, int64_t begin, int64_t end)
+{
+    const turn_job *t = ctx;
+    const copy_job *c = t->copy;
+    for (int64_t p = begin; p < end; p++) {
+        int64_t at[2], i = p % t->panels / t->panels_j * PANEL_I, j = p % t->panels_j * PANEL_J;
+        nx_walk_seek(&t->outer, p / t->panels, at);
+        int64_t ni = t->ni - i < PANEL_I ? t->ni - i : PANEL_I;
+        int64_t nj = t->nj - j < PANEL_J ? t->nj - j : PANEL_J;
+        turn_panel(t, c->from + (at[0] + i + j * t->from_j) * c->from_size,
+                   c->to + (at[1] + i * t->to_i + j) * c->to_size, ni, nj);
+    }
+}
+
+/* The dimension whose neighbours are neighbours in the input, where those of the last are not. */
+static int turned_dimension(const nx_walk *w)
+{
+    int last = w->ndim - 1;
+    if (w->strides[1][last] != 1 || w->strides[0][last] == 1 || w->shape[last] < 4)
+        return -1;
+    for (int d = last - 1; d >= 0; d--)
+        if (w->strides[0][d] == 1 && w->shape[d] >= 4)
+            return d;
+    return -1;
+}
+
+static void copy_turned(const copy_job *c, int i, bool same_type)
+{
+    static const turn_fn turns[9] = {[1] = turn_1, [2] = turn_2, [4] = turn_4, [8] = turn_8};
+    const nx_walk *w = &c->walk;
+    int j = w->ndim - 1;
+    turn_job t = {.copy = c, .outer = *w, .ni = w->shape[i], .nj = w->shape[j],
+                  .from_j = w->strides[0][j], .to_i = w->strides[1][i],
+                  .turn = same_type ? turns[c->to_size] : NULL};
+    t.outer.shape[i] = t.outer.shape[j] = 1;
+    t.panels_j = (t.nj + PANEL_J - 1) / PANEL_J;
+    t.panels = t.panels_j * ((t.ni + PANEL_I - 1) / PANEL_I);
+    int64_t matrices = w->size / (t.ni * t.nj), bytes = w->size * (c->from_size + c->to_size);
+    int64_t all = matrices * t.panels;
+    nx_parallel(all, nx_grain(bytes / all, NX_PIECE_BYTES), turn_piece, &t);
 }
 
 void NX_FN(copy)(const nx_call *c)
@@ -179,7 +302,12 @@ void NX_FN(copy)(const nx_call *c)
                   .from_size = (int64_t)nx_dtype_size(from->dtype),
                   .to_size = (int64_t)nx_dtype_size(to->dtype)};
     nx_walk_init(&j.walk, to->shape, to->ndim, (const int64_t *const[]){from->strides, to->strides}, 2);
-    if (j.walk.size)
+    if (!j.walk.size)
+        return;
+    int turned = turned_dimension(&j.walk);
+    if (turned >= 0)
+        copy_turned(&j, turned, from->dtype == to->dtype);
+    else
         nx_parallel(j.walk.size, nx_grain(j.from_size + j.to_size, NX_PIECE_BYTES), copy_piece, &j);
 }
 

@@ -104,14 +104,31 @@ typedef struct {
     int64_t size;         /* bytes an element */
 } gather_axis_job;
 
+/* An element of n: indices of the usual types, dense, are read without asking for their type. */
+#define TAKE_BY(T, I)                                                                              \
+    {                                                                                              \
+        const I *index = (const I *)j->indices->data + at[0];                                      \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            int64_t k = (int64_t)index[i];                                                         \
+            k = nx_clamp(k < 0 ? k + j->length : k, 0, j->length - 1);                             \
+            out[i] = from[i * fs + j->step * k];                                                   \
+        }                                                                                          \
+        return;                                                                                    \
+    }
 #define TAKE(T, bytes)                                                                             \
     static void take_##bytes(const gather_axis_job *j, int64_t n, const int64_t *at,               \
                              int64_t begin)                                                        \
     {                                                                                              \
         const nx_walk *w = &j->walk;                                                               \
         int64_t is = w->strides[0][w->ndim - 1], fs = w->strides[1][w->ndim - 1];                  \
-        const T *from = (const T *)j->from + at[1];                                                \
-        T *out = (T *)j->out + begin;                                                              \
+        const T *restrict from = (const T *)j->from + at[1];                                       \
+        T *restrict out = (T *)j->out + begin;                                                     \
+        if (is == 1 && j->indices->dtype == NX_INT32)                                              \
+            TAKE_BY(T, int32_t)                                                                    \
+        if (is == 1 && j->indices->dtype == NX_UINT32)                                             \
+            TAKE_BY(T, uint32_t)                                                                   \
+        if (is == 1 && j->indices->dtype == NX_INT64)                                              \
+            TAKE_BY(T, int64_t)                                                                    \
         for (int64_t i = 0; i < n; i++)                                                            \
             out[i] =                                                                               \
                 from[i * fs + j->step * nx_index_in(j->indices->data, j->indices->dtype,           \

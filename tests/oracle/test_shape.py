@@ -248,3 +248,22 @@ def test_meshgrid():
                         mx.meshgrid(*[to_mx(p) for p in some], sparse=sparse, indexing=indexing))
     with pytest.raises(mlxc.Error):
         mlxc.op("meshgrid", parts, False, "ab")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "bfloat16", "float32", "complex64"])
+def test_turned_copies(dtype):
+    """Copies whose fast dimensions differ go through blocks: sizes around those of the blocks."""
+    rng = np.random.default_rng(3)
+    sizes = [1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 33, 64, 65, 70, 130, 257]
+    for _ in range(60):
+        shape = rng.choice(sizes, rng.integers(2, 5))
+        if np.prod(shape) > 300000:
+            continue
+        x = (np.arange(np.prod(shape)) % 2039).astype(np.float32).reshape(shape)
+        axes = [int(a) for a in rng.permutation(len(shape))]
+        turned = mlxc.op("transpose_axes", mlxc.array(x.astype(mlxc.numpy_dtype(dtype))), axes)
+        expect = x.astype(mlxc.numpy_dtype(dtype)).transpose(axes)
+        np.testing.assert_array_equal(mlxc.op("contiguous", turned, False).numpy(), expect)
+        if dtype == "float16":
+            np.testing.assert_array_equal(mlxc.op("astype", turned, "float32").numpy(),
+                                          expect.astype(np.float32))
