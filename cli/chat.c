@@ -389,7 +389,7 @@ int cli_chat(int argc, char **argv)
     nexus_model *m;
     nexus_status status = nexus_inspect(name, o.ctx, &info);
     if (!status)
-        status = cli_load(name, o.threads, &m);
+        status = cli_load_for(name, &o, &m);
     if (status)
         return cli_interrupted() ? EXIT_INTERRUPTED : cli_fail(status);
     code = chat_with(m, stored_name(info.path), &o, info.context);

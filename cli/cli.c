@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "cli/options.h"
 
 int cli_fail(nexus_status status)
 {
@@ -71,15 +72,27 @@ static bool loading(double fraction, void *user)
     return !cli_interrupted();
 }
 
-nexus_status cli_load(const char *name, int threads, nexus_model **out)
+static nexus_status load_with(const char *name, nexus_load_options o, nexus_model **out)
 {
     cli_progress p;
     cli_interrupt_watch(NULL);
     cli_progress_start(&p, "loading");
-    nexus_load_options o = {.progress = loading, .user = &p, .threads = threads};
+    o.progress = loading;
+    o.user = &p;
     nexus_status status = nexus_model_load(name, &o, out);
     cli_progress_end(&p);
     return status;
+}
+
+nexus_status cli_load(const char *name, int threads, nexus_model **out)
+{
+    return load_with(name, (nexus_load_options){.threads = threads}, out);
+}
+
+nexus_status cli_load_for(const char *name, const answer_options *o, nexus_model **out)
+{
+    return load_with(name, (nexus_load_options){.threads = o->threads, .context = o->ctx,
+                                                .cache_type = o->cache_type, .force = o->force}, out);
 }
 
 const char *cli_bytes(unsigned long long n, char *out, size_t size)

@@ -18,12 +18,16 @@ int cli_chat(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_models(int argc, char **argv);
+int cli_select(int argc, char **argv);
 
 /* "nexus: " and the library's message on stderr; EXIT_FAILED, or EXIT_USAGE for wrong arguments. */
 int cli_fail(nexus_status status);
 
 /* Loads with a progress line on a terminal (only when it takes over a second) and Ctrl-C. */
 nexus_status cli_load(const char *name, int threads, nexus_model **out);
+/* The same, refused where it does not fit with the context and cache of o, unless forced. */
+struct answer_options;
+nexus_status cli_load_for(const char *name, const struct answer_options *o, nexus_model **out);
 
 /* A progress line on stderr, "reading the prompt  42%", when it lasts over a second and stderr is a
  * terminal. */

@@ -13,6 +13,7 @@ static const struct {
     {"run", cli_run, "answer a prompt"},
     {"chat", cli_chat, "have a conversation"},
     {"models", cli_models, "list the models there are, and what fits"},
+    {"select", cli_select, "choose the model for a task"},
     {"info", cli_info, "say what a model is and what it needs"},
     {"bench", cli_bench, "measure a model's speed on this machine"},
 };

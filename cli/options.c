@@ -23,6 +23,7 @@ void options_table(answer_options *o, const arg_option *own, arg_option table[OP
         {"ctx", 'c', ARG_INT, &o->ctx, true, "N", "context in tokens (4096, or the model's most)"},
         {"cache-type", 0, ARG_TEXT, &o->cache_type, true, "TYPE", "f16 (default), bf16 or f32"},
         {"threads", 0, ARG_INT, &o->threads, true, "N", "threads (0: all processors)"},
+        {"force", 0, ARG_FLAG, &o->force, false, NULL, "load it though memory does not suffice"},
         {"verbose", 'v', ARG_FLAG, &o->verbose, false, NULL, "statistics on stderr"},
     };
     size_t n = 0;

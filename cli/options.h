@@ -7,14 +7,14 @@
 #include "cli/args.h"
 #include "nexus/nexus.h"
 
-typedef struct {
+typedef struct answer_options {
     const char *system;
     int max_tokens, top_k, ctx, threads;
     double temp, top_p, min_p, repeat_penalty;
     uint64_t seed;
     const char *cache_type;
     arg_texts stop;
-    bool verbose;
+    bool verbose, force;
 } answer_options;
 
 enum { OPTIONS_MOST = 24 }; /* rows of a table made by options_table, its end included */

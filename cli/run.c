@@ -178,7 +178,7 @@ int cli_run(int argc, char **argv)
         return args_usage_error(&command, "the prompt is empty");
     }
     nexus_model *m;
-    nexus_status status = cli_load(operands[0], o.common.threads, &m);
+    nexus_status status = cli_load_for(operands[0], &o.common, &m);
     if (status) {
         code = cli_interrupted() ? EXIT_INTERRUPTED : cli_fail(status);
     } else {

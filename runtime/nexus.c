@@ -17,6 +17,7 @@
 #include "base/os.h"
 #include "base/utf8.h"
 #include "runtime/catalog/package.h"
+#include "runtime/catalog/refuse.h"
 #include "runtime/generate/scheduler.h"
 #include "runtime/generate/stopper.h"
 #include "runtime/nn/engine.h"
@@ -176,6 +177,12 @@ static nexus_status load_parts(nexus_model *m, const char *name, const nexus_loa
     if (!m->model) {
         nx_fail_in("[%s]", m->package.path);
         return model_arch_find(m->package.arch) ? NEXUS_ERROR_FORMAT : NEXUS_ERROR_UNSUPPORTED;
+    }
+    if (!o || !o->force) {
+        int ctx = package_context(m->model, o ? o->context : 0);
+        status = refuse_unless_fits(&m->package, m->model, ctx, o ? o->cache_type : NULL);
+        if (status)
+            return status;
     }
     if (!load_text(m)) {
         nx_fail_in("[%s]", m->package.path);

@@ -63,11 +63,15 @@ typedef struct {
     nexus_progress_fn progress; /* may be NULL */
     void *user;
     int threads; /* for all models of the process; 0: as many as the process may use */
+    int context;            /* the context it is to fit into memory with; 0: 4096, or its most */
+    const char *cache_type; /* as for sessions */
+    bool force;             /* load it though it does not fit the memory that is free */
 } nexus_load_options;
 
-/* `name` is a GGUF file, a folder (MLX or Hugging Face), or a name in the store
- * (${XDG_DATA_HOME:-~/.local/share}/nexus/models). Weights are mapped, not read: loading takes
- * milliseconds, and pages come with their first use. options may be NULL. */
+/* `name` is a GGUF file, a folder (MLX or Hugging Face), an alias, a stored name, a name that
+ * nexus_models_scan lists, or "auto" (or "auto:TASK"): what nexus_select chooses. Weights are mapped,
+ * not read: loading takes milliseconds, and pages come with their first use. What does not fit the
+ * free memory is refused with NEXUS_ERROR_MEMORY and what would fit. options may be NULL. */
 nexus_status nexus_model_load(const char *name, const nexus_load_options *options,
                               nexus_model **out);
 void nexus_model_free(nexus_model *m);
@@ -164,6 +168,43 @@ size_t nexus_models_problem_count(const nexus_models *m);
 const char *nexus_models_problem(const nexus_models *m, size_t i);
 /* The memory that `fit` was judged by. */
 nexus_memory nexus_models_machine(const nexus_models *m);
+
+/* Which of the models for what. The ranking is data, in a policy file that a person may edit:
+ * policy.json in the settings folder, else the one that ships (nexus_policy). */
+typedef struct {
+    const char *task;       /* "chat" (default), "code", "reason", "embed", "vision", "transcribe",
+                               "small", or one of the policy's own */
+    uint64_t memory;        /* bytes that may be used; 0: what is available now */
+    int context;            /* 0: 4096 */
+    const char *cache_type; /* "f16" (default), "bf16", "f32" */
+} nexus_select_options;
+
+typedef struct {
+    const nexus_models_entry *model;
+    uint64_t memory_bytes; /* at the context asked for */
+    bool fits;
+    double score;
+    char note[160]; /* why it stands where it stands */
+} nexus_choice;
+
+typedef struct {
+    const nexus_models_entry *model; /* NULL: none is suitable */
+    uint64_t memory_bytes;
+    char task[32];
+    char reason[512]; /* a sentence or two */
+    char pull[256];   /* the repository to fetch where there is none, or a better one; "" */
+    uint64_t memory;  /* what was counted with */
+    int context;
+    nexus_choice *candidates; /* all of the task's kind, the best first */
+    size_t candidate_count;
+} nexus_selection;
+
+/* options may be NULL. NEXUS_OK also where none is suitable. */
+nexus_status nexus_select(const nexus_models *m, const nexus_select_options *options,
+                          nexus_selection *out);
+void nexus_selection_clear(nexus_selection *s);
+/* The policy in force as JSON text (nexus_free it), and the path of the file that overrides it. */
+nexus_status nexus_policy(char **text, char **path);
 
 /* ---- text ------------------------------------------------------------------------------------ */
 

@@ -2,8 +2,10 @@
 
 #include "runtime/generate/scheduler.h"
 
-/* Code, libraries and stacks; and a vocabulary's strings, merges and hashes, per token. */
-enum { PROGRAM_BYTES = 5 << 20, BYTES_A_TOKEN = 320 };
+/* Measured over the models of docs/models.md: what program, libraries and stacks take whatever the
+ * model; a vocabulary's strings, hashes and logits, per token; and what the engine keeps of freed
+ * memory once a prompt is read in more than one piece. */
+enum { PROGRAM_BYTES = 9000000, BYTES_A_TOKEN = 72, KEPT_BYTES = 10500000 };
 
 memory_shape memory_shape_of(const model *m)
 {
@@ -33,7 +35,7 @@ uint64_t estimate_memory(const memory_shape *s, int ctx, mlx_dtype cache_type)
     uint64_t vocabulary = (uint64_t)s->vocab_size;
     return s->file_bytes +
            nn_cache_bytes(s->n_layers, s->n_kv_heads, s->head_dim, cache_type, ctx) + activations +
-           vocabulary * (4 + 3 * 4 + BYTES_A_TOKEN) + PROGRAM_BYTES;
+           vocabulary * BYTES_A_TOKEN + PROGRAM_BYTES + (ctx > SCHEDULER_CHUNK ? KEPT_BYTES : 0);
 }
 
 int estimate_context(const memory_shape *s, uint64_t room, mlx_dtype cache_type, int most)

@@ -27,14 +27,31 @@ struct nexus_models {
     nexus_memory memory;
 };
 
+/* NEXUS_MEMORY: as if the machine had no more than so many bytes (or 4G, 512M). */
+static uint64_t told_limit(void)
+{
+    const char *text = getenv("NEXUS_MEMORY");
+    char *end;
+    double v = text ? strtod(text, &end) : 0;
+    if (!text || v <= 0)
+        return UINT64_MAX;
+    v *= *end == 'G' || *end == 'g' ? 1e9 : *end == 'M' || *end == 'm' ? 1e6 : 1;
+    return v < 1e18 ? (uint64_t)v : UINT64_MAX;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 nexus_status nexus_memory_now(nexus_memory *out)
 {
-    uint64_t total = nx_os_memory_total();
+    uint64_t total = least(nx_os_memory_total(), told_limit());
     if (!total) {
         nx_fail("this system does not tell how much memory there is");
         return NEXUS_ERROR_UNSUPPORTED;
     }
-    *out = (nexus_memory){total, nx_os_memory_available(), estimate_reserve(total)};
+    *out = (nexus_memory){total, least(nx_os_memory_available(), total), estimate_reserve(total)};
     return NEXUS_OK;
 }
 

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/os.h"
 #include "runtime/catalog/estimate.h"
 #include "runtime/catalog/names.h"
@@ -111,6 +112,30 @@ static bool find_elsewhere(const char *named, nx_str *found)
     return found->len > 0;
 }
 
+/* "auto" or "auto:TASK": the model that is chosen for it. */
+static nexus_status resolve_auto(const char *task, nx_str *path)
+{
+    nexus_models *all;
+    nexus_selection s;
+    nexus_select_options o = {.task = task};
+    nexus_status status = nexus_models_scan(NULL, &all);
+    if (status)
+        return status;
+    status = nexus_select(all, &o, &s);
+    if (!status) {
+        if (s.model && strcmp(s.model->status, "ready") == 0) {
+            nx_info("%s", s.reason);
+            nx_str_puts(path, s.model->path);
+        } else {
+            nx_fail("%s%s%s", s.reason, *s.pull ? " Fetch one: nexus pull " : "", s.pull);
+            status = NEXUS_ERROR_NOT_FOUND;
+        }
+        nexus_selection_clear(&s);
+    }
+    nexus_models_free(all);
+    return status;
+}
+
 nexus_status package_resolve(const char *named, nx_str *path)
 {
     if (!named || !*named) {
@@ -121,6 +146,13 @@ nexus_status package_resolve(const char *named, nx_str *path)
         return resolve_found(named, path);
     nx_str stored = {0}, known = {0};
     nexus_status status = NEXUS_ERROR_NOT_FOUND;
+    if (strcmp(named, "auto") == 0 || strncmp(named, "auto:", 5) == 0) {
+        status = resolve_auto(named[4] ? named + 5 : NULL, &stored);
+        if (!status)
+            status = resolve_found(nx_str_cstr(&stored), path);
+        nx_str_clear(&stored);
+        return status;
+    }
     bool is_path = named[0] == '/' || named[0] == '.' || named[0] == '~';
     if (!is_path && (find_stored(named, &stored, &known) || find_elsewhere(named, &stored)))
         status = resolve_found(nx_str_cstr(&stored), path);
