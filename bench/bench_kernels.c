@@ -1,10 +1,10 @@
 /*
  * bench_kernels.c: times kernels alone, without graph or program around them.
  *
- *     bench_kernels [gguf|float|attention|memory|pool ...]      NEXUS_ISA and NEXUS_THREADS apply
+ *     bench_kernels [gguf|float|attention|decode|memory|pool ...]      NEXUS_ISA and NEXUS_THREADS apply
  *
- * gguf: the products of SmolLM2-135M, prefill of 512 and decode; float: square matrices; attention:
- * SmolLM2's, prefill and decode; memory: the machine's read bandwidth; pool: cost of a parallel region.
+ * gguf: the products of SmolLM2-135M, prefill of 512 and decode; float: square matrices; attention,
+ * decode: SmolLM2's, of 512 queries and of one; memory: the machine's read bandwidth; pool: cost of a parallel region.
  * Each figure is the best of several runs.
  */
 #include <stdio.h>
@@ -190,23 +190,33 @@ static void bench_float(void)
                 }
 }
 
+/* SmolLM2's heads: l queries, the last of s keys. */
+static void attention_at(int l, int s)
+{
+    tensor q, k, v, out;
+    tensor_new(&q, NX_FLOAT32, 4, (int[]){1, 9, l, 64});
+    tensor_new(&k, NX_FLOAT16, 4, (int[]){1, 3, s, 64});
+    tensor_new(&v, NX_FLOAT16, 4, (int[]){1, 3, s, 64});
+    tensor_new(&out, NX_FLOAT32, 4, (int[]){1, 9, l, 64});
+    nx_attention_params p = {.scale = 0.125f, .causal = true};
+    nx_view in[3] = {q.v, k.v, v.v};
+    nx_call c = {.params = &p, .n_in = 3, .n_out = 1, .in = in, .out = &out.v};
+    double t = seconds_of(NX_PRIM_ScaledDotProductAttention, &c, l == 1 ? 50 : 5);
+    printf("attention %d queries, %d keys: %.3f ms a layer, %.1f ms in 30; cache %.1f GB/s\n", l,
+           s, t * 1e3, t * 30e3, 2.0 * 3 * s * 64 * 2 / t * 1e-9);
+    free(q.v.data), free(k.v.data), free(v.v.data), free(out.v.data);
+}
+
 static void bench_attention(void)
 {
-    for (int l = 512; l; l = l == 512 ? 1 : 0)
-        for (int s = l == 512 ? 512 : 128; s <= 8192; s *= 8) {
-            tensor q, k, v, out;
-            tensor_new(&q, NX_FLOAT32, 4, (int[]){1, 9, l, 64});
-            tensor_new(&k, NX_FLOAT16, 4, (int[]){1, 3, s, 64});
-            tensor_new(&v, NX_FLOAT16, 4, (int[]){1, 3, s, 64});
-            tensor_new(&out, NX_FLOAT32, 4, (int[]){1, 9, l, 64});
-            nx_attention_params p = {.scale = 0.125f, .causal = true};
-            nx_view in[3] = {q.v, k.v, v.v};
-            nx_call c = {.params = &p, .n_in = 3, .n_out = 1, .in = in, .out = &out.v};
-            double t = seconds_of(NX_PRIM_ScaledDotProductAttention, &c, l == 1 ? 50 : 5);
-            printf("attention %d queries, %d keys: %.3f ms a layer, %.1f ms in 30; cache %.1f GB/s\n", l,
-                   s, t * 1e3, t * 30e3, 2.0 * 3 * s * 64 * 2 / t * 1e-9);
-            free(q.v.data), free(k.v.data), free(v.v.data), free(out.v.data);
-        }
+    attention_at(512, 512);
+    attention_at(512, 4096);
+}
+
+static void bench_decode(void)
+{
+    for (int s = 128; s <= 8192; s *= 8)
+        attention_at(1, s);
 }
 
 static uint64_t *big;
@@ -263,7 +273,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(void);
-    } all[] = {{"gguf", bench_gguf}, {"float", bench_float}, {"attention", bench_attention},
+    } all[] = {{"gguf", bench_gguf}, {"float", bench_float}, {"attention", bench_attention}, {"decode", bench_decode},
                {"memory", bench_memory}, {"pool", bench_pool}};
     printf("%s, %d threads\n", nx_cpu_isa_name(), nx_pool_threads());
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

@@ -1,8 +1,10 @@
 /*
  * attention_tmpl.c: ScaledDotProductAttention. A tile of query rows (positions and the heads that
  * share keys) walks over the keys in blocks of 64 that begin at multiples of 64, keeping a running
- * maximum, sum and result a row. A row's arithmetic depends on its own place and the keys alone, so
- * neither the number of queries in a call nor of threads changes a bit of it.
+ * maximum, sum and result a row; every 256 keys these are added to the row's total. A row's arithmetic
+ * depends on its own place and the keys alone, so neither the number of queries in a call nor of
+ * threads changes a bit of it. Where there are few queries, each 256 keys are a piece of work of their
+ * own, and the totals are made afterwards, in the same order.
  *
  * Everything is float32 inside; q, k, v are read in their own types and strides.
  */
@@ -11,6 +13,7 @@
 #include <string.h>
 
 #include "engine/cpu/kernels.h"
+#include "engine/cpu/kmath_float.h"
 #include "engine/cpu/pool.h"
 #include "engine/cpu/simd.h"
 #include "engine/cpu/types.h"
@@ -18,6 +21,7 @@
 
 enum {
     KEYS = 64,    /* keys a block */
+    PART = 256,   /* keys whose results are added up as one */
     DEPTH = 64,   /* dimensions of q and k, or of v, at a time */
     ROWS = 48,    /* query rows a tile, at most */
     DV_MAX = 1024 /* dimensions of v in one pass */
@@ -41,7 +45,15 @@ typedef struct {
     int64_t l, s, d, dv;
     int rows; /* a tile */
     int64_t tiles; /* a batch and key head */
+    float *partial; /* [batch, key head, part, row of the tile] of dv_wide + 2 floats; NULL: not split */
+    int64_t parts;
 } job;
+
+/* What a row has seen: weights relative to exp(max), their sum, and v weighted by them. */
+typedef struct {
+    float max[ROWS], sum[ROWS];
+    float acc[ROWS * DEPTH]; /* rows x dv: fewer rows where dv is larger */
+} state;
 
 /* What one tile works on; on the stack of the thread that has the piece. */
 typedef struct {
@@ -51,14 +63,14 @@ typedef struct {
     int m;
     int64_t first[ROWS], limit[ROWS]; /* keys a row sees: first <= key < limit */
     bool blind[ROWS];                 /* sees none: the mean of all, as MLX has it */
-    float max[ROWS], sum[ROWS];
     float q[ROWS * DEPTH], s[ROWS * KEYS], panel[KEYS * DEPTH];
-    float acc[ROWS * DEPTH]; /* rows x dv: fewer rows where dv is larger */
+    state part, total;
 } tile;
 
-/* c[mr][NV vectors] += a[mr][kc] b[kc][..]; one chain a result, over kc ascending. */
-NX_INLINE void micro(int mr, int64_t kc, const float *a, int64_t a_row, const float *b, int64_t b_row,
-                     float *c, int64_t c_row)
+/* c[mr][NV vectors] += a[mr][kc] b[kc][..]; one chain a result, over kc ascending. b is float, or
+ * float16 where `half`. */
+NX_INLINE void micro(int mr, bool half, int64_t kc, const float *a, int64_t a_row, const void *b,
+                     int64_t b_row, float *c, int64_t c_row)
 {
     vf x[MR][NV];
 #pragma GCC unroll 6
@@ -70,7 +82,8 @@ NX_INLINE void micro(int mr, int64_t kc, const float *a, int64_t a_row, const fl
         vf y[NV];
 #pragma GCC unroll 4
         for (int n = 0; n < NV; n++)
-            y[n] = vf_load(b + k * b_row + n * VF_N);
+            y[n] = half ? vf_load_f16((const uint16_t *)b + k * b_row + n * VF_N)
+                        : vf_load((const float *)b + k * b_row + n * VF_N);
 #pragma GCC unroll 6
         for (int i = 0; i < mr; i++) {
             vf t = vf_set(a[i * a_row + k]);
@@ -87,22 +100,36 @@ NX_INLINE void micro(int mr, int64_t kc, const float *a, int64_t a_row, const fl
 }
 
 /* c[m][64] += a[m][kc] b[kc][64] */
-static void rows_by_64(int m, int64_t kc, const float *a, int64_t a_row, const float *b, float *c,
-                       int64_t c_row)
+NX_INLINE void rows_by_64(int m, bool half, int64_t kc, const float *a, int64_t a_row, const void *b,
+                          int64_t b_row, float *c, int64_t c_row)
 {
     for (int n = 0; n < 64; n += NV * VF_N)
         for (int i = 0; i < m; i += MR) {
             const float *x = a + i * a_row;
+            const void *from = (const char *)b + n * (half ? 2 : 4);
             float *y = c + i * c_row + n;
             switch (m - i) {
-            case 1: micro(1, kc, x, a_row, b + n, 64, y, c_row); break;
-            case 2: micro(2, kc, x, a_row, b + n, 64, y, c_row); break;
-            case 3: micro(3, kc, x, a_row, b + n, 64, y, c_row); break;
-            case 4: micro(4, kc, x, a_row, b + n, 64, y, c_row); break;
-            case 5: micro(5, kc, x, a_row, b + n, 64, y, c_row); break;
-            default: micro(6, kc, x, a_row, b + n, 64, y, c_row);
+            case 1: micro(1, half, kc, x, a_row, from, b_row, y, c_row); break;
+            case 2: micro(2, half, kc, x, a_row, from, b_row, y, c_row); break;
+            case 3: micro(3, half, kc, x, a_row, from, b_row, y, c_row); break;
+            case 4: micro(4, half, kc, x, a_row, from, b_row, y, c_row); break;
+            case 5: micro(5, half, kc, x, a_row, from, b_row, y, c_row); break;
+            default: micro(6, half, kc, x, a_row, from, b_row, y, c_row);
             }
         }
+}
+
+static void rows_by_panel(int m, int64_t kc, const float *a, int64_t a_row, const float *b, float *c,
+                          int64_t c_row)
+{
+    rows_by_64(m, false, kc, a, a_row, b, 64, c, c_row);
+}
+
+/* The same with b as it lies in the cache: for few rows, which would not repay a panel. */
+static void rows_by_f16(int m, int64_t kc, const float *a, int64_t a_row, const uint16_t *b,
+                        int64_t b_row, float *c, int64_t c_row)
+{
+    rows_by_64(m, true, kc, a, a_row, b, b_row, c, c_row);
 }
 
 /* n elements of a row of a view, from element offset `at`, as floats. */
@@ -148,20 +175,26 @@ static void floats_at(const nx_view *v, int64_t at, int64_t step, int64_t n, flo
     }
 }
 
+/* Floats a row of results takes. */
+static inline int64_t wide(int64_t dv)
+{
+    return (dv + 63) & ~(int64_t)63;
+}
+
 /* exp for x <= 0, to about one part in 10^7; 0 below -87.3. */
 NX_INLINE float exp_negative(float x)
 {
     float n = x * 1.44269504f + 0x1.8p23f;
     int32_t e = (int32_t)nx_bits_of_float(n) - 0x4B400000;
     n -= 0x1.8p23f;
-    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float r = K_FMA(n, 2.12194440e-4f, K_FMA(n, -0.693359375f, x));
     float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1;
+    p = K_FMA(p, r, 1.3981999507e-3f);
+    p = K_FMA(p, r, 8.3334519073e-3f);
+    p = K_FMA(p, r, 4.1665795894e-2f);
+    p = K_FMA(p, r, 1.6666665459e-1f);
+    p = K_FMA(p, r, 5.0000001201e-1f);
+    p = K_FMA(p * r, r, r) + 1;
     float y = nx_float_of_bits(nx_bits_of_float(p) + ((uint32_t)e << 23));
     y = x < -87.3f ? 0 : y;
     return x != x ? x : y;
@@ -204,11 +237,85 @@ static void put_columns(const float (*row)[DEPTH], int64_t nd, float *to)
             to[d * KEYS + i] = row[i][d];
 }
 
+#if defined(NX_ISA_avx512) || defined(NX_ISA_avx2)
+/* VF_N keys, 16-bit numbers key_step apart, by VF_N * 2 dimensions, as columns: to[d][64]. Rows of
+ * numbers are merged in squares of eight, each in its 128 bits, then the halves of VF_N keys are joined. */
+NX_INLINE void turn_f16(const uint16_t *k, int64_t key_step, float *to)
+{
+#if defined(NX_ISA_avx512)
+#define UP(w, hilo, a, b) _mm512_unpack##hilo##_epi##w(a, b)
+    enum { SQUARES = 2, LANES = 4 };
+#else
+#define UP(w, hilo, a, b) _mm256_unpack##hilo##_epi##w(a, b)
+    enum { SQUARES = 1, LANES = 2 };
+#endif
+    vi c[SQUARES][8]; /* lane L of c[.][j]: dimension 8 L + j of eight keys */
+#pragma GCC unroll 2
+    for (int s = 0; s < SQUARES; s++) {
+        vi a[8], b[8];
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++)
+            a[i] = vi_load(k + (8 * s + i) * key_step);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) { /* keys i and i + 4 */
+            b[2 * i] = UP(16, lo, a[i], a[i + 4]);
+            b[2 * i + 1] = UP(16, hi, a[i], a[i + 4]);
+        }
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) { /* i, i + 2, i + 4, i + 6 */
+            a[4 * i] = UP(16, lo, b[2 * i], b[2 * i + 4]);
+            a[4 * i + 1] = UP(16, hi, b[2 * i], b[2 * i + 4]);
+            a[4 * i + 2] = UP(16, lo, b[2 * i + 1], b[2 * i + 5]);
+            a[4 * i + 3] = UP(16, hi, b[2 * i + 1], b[2 * i + 5]);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) { /* all eight, dimensions 2 i and 2 i + 1 */
+            c[s][2 * i] = UP(16, lo, a[i], a[i + 4]);
+            c[s][2 * i + 1] = UP(16, hi, a[i], a[i + 4]);
+        }
+    }
+#undef UP
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+#if defined(NX_ISA_avx512)
+        __m512i even = _mm512_permutex2var_epi64(c[0][j], _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), c[1][j]);
+        __m512i odd = _mm512_permutex2var_epi64(c[0][j], _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), c[1][j]);
+        vf_store(to + j * KEYS, _mm512_cvtph_ps(_mm512_castsi512_si256(even)));
+        vf_store(to + (8 + j) * KEYS, _mm512_cvtph_ps(_mm512_castsi512_si256(odd)));
+        vf_store(to + (16 + j) * KEYS, _mm512_cvtph_ps(_mm512_extracti64x4_epi64(even, 1)));
+        vf_store(to + (24 + j) * KEYS, _mm512_cvtph_ps(_mm512_extracti64x4_epi64(odd, 1)));
+#else
+        vf_store(to + j * KEYS, _mm256_cvtph_ps(_mm256_castsi256_si128(c[0][j])));
+        vf_store(to + (8 + j) * KEYS, _mm256_cvtph_ps(_mm256_extracti128_si256(c[0][j], 1)));
+#endif
+    }
+}
+
+/* A whole block of keys, if its numbers lie so that they can be turned in vectors. */
+static bool turn_block(const nx_view *k, int64_t at, int n, int64_t nd, float *to)
+{
+    if (n < KEYS || k->dtype != NX_FLOAT16 || k->strides[3] != 1 || nd % (2 * VF_N))
+        return false;
+    const uint16_t *from = (const uint16_t *)k->data + at;
+    for (int i = 0; i < KEYS; i += VF_N)
+        for (int64_t d = 0; d < nd; d += 2 * VF_N)
+            turn_f16(from + i * k->strides[2] + d, k->strides[2], to + d * KEYS + i);
+    return true;
+}
+#else
+static bool turn_block(const nx_view *k, int64_t at, int n, int64_t nd, float *to)
+{
+    return false;
+}
+#endif
+
 /* Keys key.. (n of them), dimensions d0.. (nd), as panel[d][64]; zeros after the last key. */
 static void load_k(tile *t, int64_t key, int n, int64_t d0, int64_t nd)
 {
     const nx_view *k = t->j->k;
     int64_t at = t->b * k->strides[0] + t->kv * k->strides[1] + d0 * k->strides[3];
+    if (turn_block(k, at + key * k->strides[2], n, nd, t->panel))
+        return;
     float row[4][DEPTH];
     for (int i = 0; i < KEYS; i += 4) {
         for (int r = 0; r < 4; r++)
@@ -242,7 +349,7 @@ static void scores(tile *t, int64_t key, int n)
         if (j->d > DEPTH)
             load_q(t, d0, nd);
         load_k(t, key, n, d0, nd);
-        rows_by_64(t->m, nd, t->q, DEPTH, t->panel, t->s, KEYS);
+        rows_by_panel(t->m, nd, t->q, DEPTH, t->panel, t->s, KEYS);
     }
     for (int i = 0; i < t->m * KEYS; i++)
         t->s[i] *= j->scale;
@@ -283,13 +390,15 @@ static float soften(tile *t, int i, int64_t key, int n)
         s[c] = -INFINITY;
     for (int c = end; c < KEYS; c++)
         s[c] = -INFINITY;
-    float top = t->max[i], tops[16];
+    float top = t->part.max[i], tops[16];
     memcpy(tops, s, sizeof tops);
     for (int c = 16; c < KEYS; c += 16)
         for (int e = 0; e < 16; e++)
             tops[e] = s[c + e] > tops[e] ? s[c + e] : tops[e];
-    for (int e = 0; e < 16; e++)
-        top = tops[e] > top ? tops[e] : top;
+    for (int step = 8; step; step /= 2)
+        for (int e = 0; e < step; e++)
+            tops[e] = tops[e + step] > tops[e] ? tops[e + step] : tops[e];
+    top = tops[0] > top ? tops[0] : top;
     if (top == -INFINITY && begin < end) /* all hidden so far, or not a number */
         for (int c = begin; c < end; c++)
             top = s[c] != s[c] ? 0 : top;
@@ -306,20 +415,27 @@ static float soften(tile *t, int i, int64_t key, int n)
     for (int step = 8; step; step /= 2)
         for (int e = 0; e < step; e++)
             sums[e] += sums[e + step];
-    float factor = t->max[i] == -INFINITY ? 0 : exp_negative(t->max[i] - top);
-    t->max[i] = top;
-    t->sum[i] = t->sum[i] * factor + sums[0];
+    float factor = t->part.max[i] == -INFINITY ? 0 : exp_negative(t->part.max[i] - top);
+    t->part.max[i] = top;
+    t->part.sum[i] = t->part.sum[i] * factor + sums[0];
     return factor;
 }
 
 /* acc[m][..] += weights by v, dimensions d0.. */
 static void weigh(tile *t, int64_t key, int n, int64_t dv0, int64_t dv)
 {
-    int64_t stride = (dv + 63) & ~(int64_t)63;
+    int64_t stride = wide(dv);
     for (int64_t d0 = 0; d0 < dv; d0 += DEPTH) {
         int64_t nd = dv - d0 < DEPTH ? dv - d0 : DEPTH;
+        const nx_view *v = t->j->v;
+        if (t->m <= 2 * MR && nd == DEPTH && v->dtype == NX_FLOAT16 && v->strides[3] == 1) {
+            int64_t at = t->b * v->strides[0] + t->kv * v->strides[1] + key * v->strides[2] + dv0 + d0;
+            rows_by_f16(t->m, n, t->s, KEYS, (const uint16_t *)v->data + at, v->strides[2],
+                        t->part.acc + d0, stride);
+            continue;
+        }
         load_v(t, key, n, dv0 + d0, nd);
-        rows_by_64(t->m, n, t->s, KEYS, t->panel, t->acc + d0, stride);
+        rows_by_panel(t->m, n, t->s, KEYS, t->panel, t->part.acc + d0, stride);
     }
 }
 
@@ -349,19 +465,20 @@ static void ranges(tile *t, int64_t *from, int64_t *to)
 static void finish(tile *t, int64_t dv0, int64_t dv)
 {
     const job *j = t->j;
-    int64_t stride = (dv + 63) & ~(int64_t)63;
+    int64_t stride = wide(dv);
+    state *of = &t->total;
     for (int i = 0; i < t->m; i++) {
         int64_t row = t->row0 + i, h = head_of(t, row), l = row / j->share;
         int64_t at = ((t->b * j->heads + h) * j->l + l) * j->dv + dv0;
         float factor = 1;
         if (j->sinks) {
             float sink = ((const float *)j->sinks->data)[h * j->sinks->strides[0]];
-            float top = sink > t->max[i] ? sink : t->max[i];
-            factor = t->max[i] == -INFINITY ? 0 : exp_negative(t->max[i] - top);
-            t->sum[i] = t->sum[i] * factor + exp_negative(sink - top);
+            float top = sink > of->max[i] ? sink : of->max[i];
+            factor = of->max[i] == -INFINITY ? 0 : exp_negative(of->max[i] - top);
+            of->sum[i] = of->sum[i] * factor + exp_negative(sink - top);
         }
-        float inverse = j->s == 0 ? 0 : factor / t->sum[i];
-        const float *acc = t->acc + i * stride;
+        float inverse = j->s == 0 ? 0 : factor / of->sum[i];
+        const float *acc = of->acc + i * stride;
         switch (j->out->dtype) {
         case NX_FLOAT32:
             for (int64_t d = 0; d < dv; d++)
@@ -382,46 +499,161 @@ static void finish(tile *t, int64_t dv0, int64_t dv)
     }
 }
 
-static void run_tile(tile *t, int64_t dv0, int64_t dv)
+static void state_clear(state *of, int m, int64_t stride)
 {
-    const job *j = t->j;
-    int64_t from, to, stride = (dv + 63) & ~(int64_t)63;
-    ranges(t, &from, &to);
-    memset(t->acc, 0, (size_t)(t->m * stride) * sizeof *t->acc);
-    for (int i = 0; i < t->m; i++) {
-        t->max[i] = -INFINITY;
-        t->sum[i] = 0;
+    memset(of->acc, 0, (size_t)(m * stride) * sizeof *of->acc);
+    for (int i = 0; i < m; i++) {
+        of->max[i] = -INFINITY;
+        of->sum[i] = 0;
     }
-    if (j->d <= DEPTH)
-        load_q(t, 0, j->d);
+}
+
+/* Adds what row i saw of one part of the keys to its total. */
+static void add_part(state *to, int i, float max, float sum, const float *acc, int64_t stride)
+{
+    float top = to->max[i] > max ? to->max[i] : max;
+    if (top == -INFINITY)
+        return;
+    float before = to->max[i] == -INFINITY ? 0 : exp_negative(to->max[i] - top);
+    float now = max == -INFINITY ? 0 : exp_negative(max - top);
+    float *total = to->acc + i * stride;
+    for (int64_t d = 0; d < stride; d++)
+        total[d] = total[d] * before + acc[d] * now;
+    to->max[i] = top;
+    to->sum[i] = to->sum[i] * before + sum * now;
+}
+
+/* The keys from..to of one part: into t->part. */
+static void run_part(tile *t, int64_t from, int64_t to, int64_t dv0, int64_t dv)
+{
+    int64_t stride = wide(dv);
+    state_clear(&t->part, t->m, stride);
     for (int64_t key = from - from % KEYS; key < to; key += KEYS) {
         int n = to - key < KEYS ? (int)(to - key) : KEYS;
         scores(t, key, n);
         for (int i = 0; i < t->m; i++) {
             float factor = soften(t, i, key, n);
+            float *acc = t->part.acc + i * stride;
             if (factor != 1)
                 for (int64_t d = 0; d < stride; d++)
-                    t->acc[i * stride + d] *= factor;
+                    acc[d] *= factor;
         }
         weigh(t, key, n, dv0, dv);
     }
+}
+
+static void run_tile(tile *t, int64_t dv0, int64_t dv)
+{
+    const job *j = t->j;
+    int64_t from, to, stride = wide(dv);
+    ranges(t, &from, &to);
+    state_clear(&t->total, t->m, stride);
+    if (j->d <= DEPTH)
+        load_q(t, 0, j->d);
+    while (from < to) {
+        int64_t end = from - from % PART + PART;
+        run_part(t, from, end < to ? end : to, dv0, dv);
+        for (int i = 0; i < t->m; i++)
+            add_part(&t->total, i, t->part.max[i], t->part.sum[i], t->part.acc + i * stride, stride);
+        from = end;
+    }
     finish(t, dv0, dv);
+}
+
+/* The tile that begins at row0 of batch and key head number n. */
+static void tile_at(tile *t, int64_t n, int64_t row0)
+{
+    const job *j = t->j;
+    int64_t left = j->l * j->share - row0;
+    t->b = (int)(n / j->kv_heads);
+    t->kv = (int)(n % j->kv_heads);
+    t->row0 = row0;
+    t->m = (int)(left < j->rows ? left : j->rows);
 }
 
 static void piece(void *ctx, int64_t begin, int64_t end)
 {
     const job *j = ctx;
-    tile t = {.j = j};
+    tile t; /* 64 KB: not cleared */
+    t.j = j;
     for (int64_t i = begin; i < end; i++) {
-        int64_t n = i / j->tiles;
-        t.b = (int)(n / j->kv_heads);
-        t.kv = (int)(n % j->kv_heads);
-        t.row0 = (j->tiles - 1 - i % j->tiles) * j->rows; /* the longest first */
-        int64_t left = j->l * j->share - t.row0;
-        t.m = (int)(left < j->rows ? left : j->rows);
+        tile_at(&t, i / j->tiles, (j->tiles - 1 - i % j->tiles) * j->rows); /* the longest first */
         for (int64_t dv0 = 0; dv0 < j->dv; dv0 += DV_MAX)
             run_tile(&t, dv0, j->dv - dv0 < DV_MAX ? j->dv - dv0 : DV_MAX);
     }
+}
+
+/* ---- few queries: parts of the keys as pieces --------------------------------------------------- */
+
+static float *partial_at(const job *j, int64_t n, int64_t part, int row)
+{
+    return j->partial + ((n * j->parts + part) * j->rows + row) * (wide(j->dv) + 2);
+}
+
+static void part_piece(void *ctx, int64_t begin, int64_t end)
+{
+    const job *j = ctx;
+    tile t; /* 64 KB: not cleared */
+    t.j = j;
+    int64_t from, to, stride = wide(j->dv);
+    for (int64_t i = begin; i < end; i++) {
+        int64_t part = i % j->parts;
+        tile_at(&t, i / j->parts, 0);
+        ranges(&t, &from, &to);
+        from = from > part * PART ? from : part * PART;
+        to = to < (part + 1) * PART ? to : (part + 1) * PART;
+        if (j->d <= DEPTH)
+            load_q(&t, 0, j->d);
+        run_part(&t, from, to, 0, j->dv); /* of no keys: nothing seen */
+        for (int r = 0; r < t.m; r++) {
+            float *p = partial_at(j, i / j->parts, part, r);
+            p[0] = t.part.max[r];
+            p[1] = t.part.sum[r];
+            memcpy(p + 2, t.part.acc + r * stride, (size_t)stride * sizeof *p);
+        }
+    }
+}
+
+static void total_piece(void *ctx, int64_t begin, int64_t end)
+{
+    const job *j = ctx;
+    tile t; /* 64 KB: not cleared */
+    t.j = j;
+    int64_t stride = wide(j->dv);
+    for (int64_t n = begin; n < end; n++) {
+        tile_at(&t, n, 0);
+        state_clear(&t.total, t.m, stride);
+        for (int64_t part = 0; part < j->parts; part++)
+            for (int r = 0; r < t.m; r++) {
+                const float *p = partial_at(j, n, part, r);
+                add_part(&t.total, r, p[0], p[1], p + 2, stride);
+            }
+        finish(&t, 0, j->dv);
+    }
+}
+
+/* ---- both ---------------------------------------------------------------------------------------- */
+
+static int tile_rows(int64_t dv)
+{
+    int64_t rows = ROWS * DEPTH / (dv < DV_MAX ? wide(dv) : DV_MAX);
+    return (int)(rows < ROWS ? rows : ROWS);
+}
+
+/* Whether parts of the keys are worth being pieces: floats of the partial results; 0: no. */
+static int64_t partial_size(int64_t groups, int64_t rows, int64_t s, int64_t dv)
+{
+    int64_t parts = (s + PART - 1) / PART;
+    if (parts < 2 || groups > 64 || dv > DV_MAX || rows > tile_rows(dv))
+        return 0;
+    return groups * parts * tile_rows(dv) * (wide(dv) + 2);
+}
+
+size_t NX_FN(attention_workspace)(const nx_call *c)
+{
+    const nx_view *q = &c->in[0], *k = &c->in[1], *v = &c->in[2];
+    int64_t kv_heads = k->shape[1], rows = kv_heads ? (int64_t)q->shape[2] * (q->shape[1] / kv_heads) : 0;
+    return (size_t)partial_size(q->shape[0] * kv_heads, rows, k->shape[2], v->shape[3]) * sizeof(float);
 }
 
 void NX_FN(attention)(const nx_call *c)
@@ -437,9 +669,15 @@ void NX_FN(attention)(const nx_call *c)
     j.lengths = p->has_lengths ? &c->in[next++] : NULL;
     j.sinks = p->has_sinks ? &c->in[next++] : NULL;
     j.share = j.heads / j.kv_heads;
-    int64_t wide = j.dv < DV_MAX ? (j.dv + 63) & ~(int64_t)63 : DV_MAX;
-    int64_t rows = ROWS * DEPTH / wide;
-    j.rows = (int)(rows < ROWS ? rows : ROWS);
+    j.rows = tile_rows(j.dv);
     j.tiles = (j.l * j.share + j.rows - 1) / j.rows;
-    nx_parallel(j.batch * j.kv_heads * j.tiles, 1, piece, &j);
+    int64_t groups = (int64_t)j.batch * j.kv_heads;
+    if (!partial_size(groups, j.l * j.share, j.s, j.dv)) {
+        nx_parallel(groups * j.tiles, 1, piece, &j);
+        return;
+    }
+    j.partial = c->workspace;
+    j.parts = (j.s + PART - 1) / PART;
+    nx_parallel(groups * j.parts, 1, part_piece, &j);
+    nx_parallel(groups, nx_grain(j.parts * j.l * j.share * (j.dv + 2) * 4, NX_PIECE_BYTES), total_piece, &j);
 }

@@ -126,6 +126,26 @@ def test_a_query_has_the_bits_it_has_alone():
     assert (again == all_at_once).all()
 
 
+@pytest.mark.parametrize("window", [0, 300])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_one_query_over_many_keys(dtype, window):
+    """Few queries are cut by keys among threads; the sum is the one that many queries make."""
+    keys, depth, width = 1100, 96, 130
+    q, k, v = inputs(1, 6, 2, keys, keys, depth, width)
+    k, v = k.astype(dtype), v.astype(dtype)
+    all_at_once = ext.call("attention", q, k, v, 0.1, None, True, window, None).numpy()
+    for end in (65, 256, 257, 640, 1000, keys):
+        want = exact(q[:, :, end - 1:end], k[:, :, :end], v[:, :, :end], 0.1, sees(1, end, end, window))
+        for threads in (1, 2):
+            ext.table.set_threads(threads)
+            for begin in (end - 1, end - 3):
+                got = ext.call("attention", q[:, :, begin:end], k[:, :, :end], v[:, :, :end], 0.1, None,
+                               True, window, None).numpy()
+                assert (got == all_at_once[:, :, begin:end]).all()
+            np.testing.assert_allclose(got[:, :, -1:], want, rtol=2e-5, atol=2e-6)
+    ext.table.set_threads(0)
+
+
 def test_errors():
     q, k, v = inputs(1, 4, 2, 3, 5, 8, 6)
     for bad in ((q[0], k, v), (q, k[..., :7], v), (q, k, v[:, :1]), (q[:, :3], k, v),
