@@ -357,8 +357,7 @@ nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *opti
     s->context = package_context(m->model, wanted);
     atomic_fetch_add(&m->refs, 1);
     pthread_mutex_init(&s->use, NULL);
-    nn_cache_init(&s->cache, m->model->n_layers, m->model->n_kv_heads, m->model->head_dim, type,
-                  s->context);
+    nn_cache_init(&s->cache, m->model->caches, m->model->n_layers, type, s->context);
     *out = s;
     return NEXUS_OK;
 }
@@ -516,8 +515,7 @@ int nexus_session_context(const nexus_session *s)
 
 static void reuse_prefix(nexus_session *s, const int32_t *prompt, size_t count, size_t *cached)
 {
-    size_t n = shared_prefix(s, prompt, count);
-    nn_cache_truncate(&s->cache, (int)n);
+    size_t n = (size_t)nn_cache_truncate(&s->cache, (int)shared_prefix(s, prompt, count));
     nn_cache_expect(&s->cache, (int)count);
     s->tokens.n = 0;
     nx_vec_reserve(&s->tokens, count);

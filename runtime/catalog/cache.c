@@ -23,6 +23,9 @@ typedef enum { COLUMN_INT, COLUMN_BOOL, COLUMN_BIG, COLUMN_TEXT } column_type;
 #define SHAPE(member)                                                                      \
     {#member, COLUMN_INT, offsetof(catalog_facts, shape) + offsetof(memory_shape, member), \
      sizeof(int)}
+#define SHAPE_BIG(member)                                                                  \
+    {#member, COLUMN_BIG, offsetof(catalog_facts, shape) + offsetof(memory_shape, member), \
+     sizeof(uint64_t)}
 static const struct {
     const char *name;
     column_type type;
@@ -34,8 +37,8 @@ static const struct {
     FACT(matrix_parameters, COLUMN_BIG), FACT(fingerprint, COLUMN_BIG), FACT(sample, COLUMN_BIG),
     FACT(max_context, COLUMN_INT), FACT(chat, COLUMN_BOOL), SHAPE(n_layers), SHAPE(n_kv_heads),
     SHAPE(head_dim), SHAPE(hidden_size), SHAPE(intermediate_size), SHAPE(n_heads), SHAPE(vocab_size),
-    {"file_bytes", COLUMN_BIG,
-     offsetof(catalog_facts, shape) + offsetof(memory_shape, file_bytes), sizeof(uint64_t)},
+    SHAPE(window), SHAPE_BIG(file_bytes), SHAPE_BIG(cache_row), SHAPE_BIG(window_row),
+    SHAPE_BIG(state_bytes),
 };
 enum { N_COLUMNS = sizeof columns / sizeof *columns };
 

@@ -9,10 +9,27 @@ enum { PROGRAM_BYTES = 9000000, BYTES_A_TOKEN = 72, KEPT_BYTES = 10500000 };
 
 memory_shape memory_shape_of(const model *m)
 {
-    return (memory_shape){.n_layers = m->n_layers, .n_kv_heads = m->n_kv_heads,
-                          .head_dim = m->head_dim, .hidden_size = m->hidden_size,
-                          .intermediate_size = m->intermediate_size, .n_heads = m->n_heads,
-                          .vocab_size = m->vocab_size};
+    memory_shape s = {.n_layers = m->n_layers, .n_kv_heads = m->n_kv_heads, .head_dim = m->head_dim,
+                      .hidden_size = m->hidden_size, .intermediate_size = m->intermediate_size,
+                      .n_heads = m->n_heads, .vocab_size = m->vocab_size};
+    for (int i = 0; i < m->n_layers; i++) {
+        const nn_cache_shape *k = &m->caches[i];
+        uint64_t row = (uint64_t)k->heads * (uint64_t)(k->k_dim + k->v_dim);
+        *(k->window ? &s.window_row : &s.cache_row) += row;
+        s.window = k->window > s.window ? k->window : s.window;
+        s.state_bytes += nn_cache_state_bytes(k);
+    }
+    return s;
+}
+
+/* Of a family that this version does not know: keys and values of all layers. */
+static uint64_t cache_bytes(const memory_shape *s, int ctx, mlx_dtype type)
+{
+    uint64_t row = s->cache_row, size = mlx_dtype_size(type);
+    if (!s->cache_row && !s->window_row && !s->state_bytes)
+        row = 2 * (uint64_t)s->n_layers * (uint64_t)s->n_kv_heads * (uint64_t)s->head_dim;
+    return row * size * (uint64_t)nn_cache_room(0, ctx) +
+           s->window_row * size * (uint64_t)nn_cache_room(s->window, ctx) + s->state_bytes;
 }
 
 void memory_shape_complete(memory_shape *s)
@@ -34,7 +51,7 @@ uint64_t estimate_memory(const memory_shape *s, int ctx, mlx_dtype cache_type)
     uint64_t activations = rows * 4 * (mlp > attention ? mlp : attention);
     uint64_t vocabulary = (uint64_t)s->vocab_size;
     return s->file_bytes +
-           nn_cache_bytes(s->n_layers, s->n_kv_heads, s->head_dim, cache_type, ctx) + activations +
+           cache_bytes(s, ctx, cache_type) + activations +
            vocabulary * BYTES_A_TOKEN + PROGRAM_BYTES + (ctx > SCHEDULER_CHUNK ? KEPT_BYTES : 0);
 }
 

@@ -12,6 +12,10 @@
 typedef struct {
     uint64_t file_bytes; /* of the weights' files */
     int n_layers, n_kv_heads, head_dim, hidden_size, intermediate_size, n_heads, vocab_size;
+    /* The cache: numbers a position, of layers that keep all positions and of those that keep a
+     * window's; and the states of recurrent layers. All zero: not known, and taken from the above. */
+    uint64_t cache_row, window_row, state_bytes;
+    int window;
 } memory_shape;
 
 /* file_bytes is left to the caller. */

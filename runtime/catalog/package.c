@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "runtime/catalog/estimate.h"
 #include "runtime/catalog/names.h"
+#include "runtime/nn/packed.h"
 
 enum { DEFAULT_CONTEXT = 4096 };
 
@@ -203,10 +204,13 @@ static nexus_status open_folder(package *p)
     snprintf(p->arch, sizeof p->arch, "%s", type);
     p->config = (config_source){.json = p->json, .arch = p->arch};
     p->quant.block = nx_json_get(p->json, "quantization");
-    if (nx_json_has(p->json, "quantization_config") && !p->quant.block) {
-        nx_fail("[%s] is quantized by '%s', which is not supported yet", p->path,
-                nx_json_get_str(p->json, "quantization_config.quant_method", "an unnamed method"));
-        return NEXUS_ERROR_UNSUPPORTED;
+    const json_t *foreign = nx_json_get(p->json, "quantization_config");
+    if (json_is_object(foreign) && !p->quant.block) {
+        if (!nn_packed_check(foreign)) {
+            nx_fail_in("[%s]", p->path);
+            return NEXUS_ERROR_UNSUPPORTED;
+        }
+        p->quant.foreign = foreign;
     }
     return NEXUS_OK;
 }

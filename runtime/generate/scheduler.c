@@ -121,10 +121,7 @@ static bool eval_caches(const nn_batch *b)
 {
     mlx_vector_array all = mlx_vector_array_new();
     for (int i = 0; i < b->n_segments; i++)
-        for (int l = 0; l < b->segments[i].cache->n_layers; l++) {
-            mlx_vector_array_append_value(all, b->segments[i].cache->layers[l].k);
-            mlx_vector_array_append_value(all, b->segments[i].cache->layers[l].v);
-        }
+        nn_cache_arrays(b->segments[i].cache, all);
     bool ok = mlx_eval(all) == 0;
     mlx_vector_array_free(all);
     return ok;

@@ -44,23 +44,92 @@ const char *model_arch_names(void)
 
 /* ---- settings --------------------------------------------------------------------------------- */
 
-/* The number a row names, false where the file does not have it. */
-static bool row_value(const config_row *row, const config_source *from, double *out)
+/* Item i of a value that is one number (for all i), or an array; i -1: no array. */
+static bool json_number_at(const json_t *v, int i, double *out)
 {
-    if (from->json) {
-        json_t *v = row->hf ? nx_json_get(from->json, row->hf) : NULL;
-        if (json_is_boolean(v))
-            *out = json_boolean_value(v);
-        else if (json_is_number(v))
-            *out = json_number_value(v);
-        else
-            return false;
-        return true;
-    }
-    const nx_gguf_kv *kv = row->gguf ? nx_gguf_findf(from->gguf, "%s.%s", from->arch, row->gguf) : NULL;
+    if (json_is_array(v) && i >= 0)
+        v = json_array_get(v, (size_t)i);
+    if (json_is_boolean(v))
+        *out = json_boolean_value(v);
+    else if (json_is_number(v))
+        *out = json_number_value(v);
+    else
+        return false;
+    return true;
+}
+
+static bool gguf_number_at(const nx_gguf_kv *kv, int i, double *out)
+{
     if (!kv)
         return false;
-    *out = kv->item_type == NX_GGUF_BOOL ? nx_gguf_bool(kv, false) : nx_gguf_f64(kv, 0);
+    uint64_t at = kv->type == NX_GGUF_ARRAY && i > 0 ? (uint64_t)i : 0;
+    if (kv->item_type == NX_GGUF_STR || at >= kv->count)
+        return false;
+    *out = kv->item_type == NX_GGUF_BOOL ? nx_gguf_item_bool(kv, at, false)
+                                         : nx_gguf_item_f64(kv, at, 0);
+    return true;
+}
+
+/* Calls `each` with the names between '|', until it gives true. */
+typedef bool (*name_visit)(const char *name, void *arg);
+static bool any_name(const char *names, name_visit visit, void *arg)
+{
+    char one[256];
+    for (const char *at = names; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL) {
+        snprintf(one, sizeof one, "%.*s", (int)strcspn(at, "|"), at);
+        if (visit(one, arg))
+            return true;
+    }
+    return false;
+}
+
+typedef struct {
+    const config_source *from;
+    int item;
+    double *out;
+} number_query;
+
+static bool number_named(const char *name, void *arg)
+{
+    const number_query *q = arg;
+    if (q->from->json)
+        return json_number_at(nx_json_get(q->from->json, name), q->item, q->out);
+    return gguf_number_at(nx_gguf_findf(q->from->gguf, "%s.%s", q->from->arch, name), q->item, q->out);
+}
+
+static bool number_of(const config_source *from, const char *hf, const char *gguf, int i, double *out)
+{
+    return any_name(from->json ? hf : gguf, number_named, &(number_query){from, i, out});
+}
+
+double config_item(const config_source *from, const char *hf, const char *gguf, int i, double fallback)
+{
+    double v;
+    return number_of(from, hf, gguf, i, &v) ? v : fallback;
+}
+
+static bool list_named(const char *name, void *arg)
+{
+    const number_query *q = arg;
+    const nx_gguf_kv *kv = nx_gguf_findf(q->from->gguf, "%s.%s", q->from->arch, name);
+    return kv && kv->type == NX_GGUF_ARRAY;
+}
+
+static bool is_list(const config_source *from, const char *gguf)
+{
+    return from->gguf && any_name(gguf, list_named, &(number_query){from, 0, NULL});
+}
+
+/* The number a row names, false where the file does not have it. Where GGUF lists it by layer, the
+ * largest. */
+static bool row_value(const config_row *row, const config_source *from, double *out)
+{
+    double v;
+    if (!number_of(from, row->hf, row->gguf, -1, out))
+        return false;
+    if (is_list(from, row->gguf))
+        for (int i = 1; number_of(from, NULL, row->gguf, i, &v); i++)
+            *out = v > *out ? v : *out;
     return true;
 }
 
@@ -69,7 +138,8 @@ static bool read_row(model *m, const config_row *row, const config_source *from)
     double v = row->fallback;
     const char *key = from->json ? row->hf : row->gguf;
     if (!row_value(row, from, &v) && row->required)
-        return nx_fail("[%s] the model's settings lack '%s'", from->arch, key ? key : "?");
+        return nx_fail("[%s] the model's settings lack '%.*s'", from->arch,
+                       (int)strcspn(key ? key : "?", "|"), key ? key : "?");
     char *at = (char *)m + row->offset;
     if (row->type == CONFIG_INT) {
         if (!(v >= -INT_MAX && v <= INT_MAX))
@@ -94,14 +164,18 @@ model *model_configure(const config_source *from)
     bool ok = true;
     for (int i = 0; ok && i < arch->n_config; i++)
         ok = read_row(m, &arch->config[i], from);
-    ok = ok && arch->setup(m, from);
     if (ok && (m->n_layers < 1 || m->n_layers > 10000))
         ok = nx_fail("[%s] %d layers make no model", from->arch, m->n_layers);
+    if (ok) {
+        m->layers = nx_calloc((size_t)m->n_layers, arch->layer_size);
+        m->kinds = nx_calloc((size_t)m->n_layers, sizeof *m->kinds);
+        m->caches = nx_calloc((size_t)m->n_layers, sizeof *m->caches);
+        ok = arch->setup(m, from);
+    }
     if (!ok) {
         model_free(m);
         return NULL;
     }
-    m->layers = nx_calloc((size_t)m->n_layers, arch->layer_size);
     return m;
 }
 
@@ -115,31 +189,61 @@ static nn_weight *weight_at(const model *m, const weight_row *row, int layer)
     return (nn_weight *)(base + row->offset);
 }
 
-/* The tensor's name in the format at hand; NULL where the format has none. */
-static const char *row_name(const weight_row *row, int layer, bool is_gguf, char *out, size_t size)
+/* A pattern's name for layer %d and expert %e. */
+static void fill_name(const char *pattern, int layer, int expert, char *out, size_t size)
 {
-    const char *pattern = is_gguf ? row->gguf : row->hf;
-    if (!pattern)
-        return NULL;
-    const char *hole = strstr(pattern, "%d");
-    if (!hole)
-        snprintf(out, size, "%s", pattern);
-    else
-        snprintf(out, size, "%.*s%d%s", (int)(hole - pattern), pattern, layer, hole + 2);
-    return out;
+    size_t n = 0;
+    for (const char *p = pattern; *p && *p != '|' && n + 12 < size; p++) {
+        if (p[0] == '%' && (p[1] == 'd' || p[1] == 'e'))
+            n += (size_t)snprintf(out + n, size - n, "%d", *++p == 'd' ? layer : expert);
+        else
+            out[n++] = *p;
+    }
+    out[n] = '\0';
 }
 
-/* Calls `visit` for each weight of each layer, with its name. */
-typedef bool (*weight_visit)(const model *m, const weight_row *row, int layer, const char *name,
-                             void *arg);
-static bool each_weight(const model *m, bool is_gguf, weight_visit visit, void *arg)
+/* What checkpoints put before, or leave off, the names of a text model's tensors. */
+static const char *const prefixes[] = {"", "language_model.", "model.language_model.", "model.",
+                                       "transformer.", "bert.", "backbone."};
+static const char *const left_off[] = {"model.", "transformer.", "bert.", "gpt_neox."};
+
+/* Finds the tensor a row's names mean: its name in the source, in out. False: the first of the names. */
+static bool find_name(const weight_row *row, int layer, bool is_gguf, nn_source *s, char *out,
+                      size_t size, bool *by_expert)
 {
-    char name[256];
+    char name[256], plain[256];
+    const char *pattern = is_gguf ? row->gguf : row->hf;
+    for (const char *at = pattern; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL) {
+        fill_name(at, layer, 0, plain, sizeof plain);
+        const char *e = strstr(at, "%e");
+        *by_expert = e && e < at + strcspn(at, "|");
+        for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes && (i == 0 || !is_gguf); i++) {
+            snprintf(out, size, "%s%s", prefixes[i], plain);
+            if (nn_weight_there(s, out))
+                return true;
+        }
+        for (size_t i = 0; i < sizeof left_off / sizeof *left_off && !is_gguf; i++) {
+            size_t n = strlen(left_off[i]);
+            snprintf(out, size, "%s", plain + (strncmp(plain, left_off[i], n) == 0 ? n : 0));
+            if (nn_weight_there(s, out))
+                return true;
+        }
+    }
+    fill_name(pattern, layer, 0, name, sizeof name);
+    snprintf(out, size, "%s", name);
+    return false;
+}
+
+/* Calls `visit` for each weight of each layer that the format at hand has. */
+typedef bool (*weight_visit)(const model *m, const weight_row *row, int layer, void *arg);
+static bool each_weight(const model *m, weight_visit visit, void *arg)
+{
     for (int i = 0; i < m->arch->n_weights; i++) {
         const weight_row *row = &m->arch->weights[i];
+        unsigned kind = row->flags >> 8;
         int n = row->flags & WEIGHT_LAYER ? m->n_layers : 1;
         for (int layer = 0; layer < n; layer++)
-            if (row_name(row, layer, is_gguf, name, sizeof name) && !visit(m, row, layer, name, arg))
+            if ((!kind || kind & m->kinds[layer]) && !visit(m, row, layer, arg))
                 return false;
     }
     return true;
@@ -148,19 +252,97 @@ static bool each_weight(const model *m, bool is_gguf, weight_visit visit, void *
 typedef struct {
     nn_source *source;
     nn_quant_config quant;
+    bool is_gguf;
 } load_ctx;
 
-static bool load_one(const model *m, const weight_row *row, int layer, const char *name, void *arg)
+/* An expert's name is the first one's with another number, which stands where the pattern has %e. */
+static void expert_name(const char *first, const char *pattern, int i, char *out, size_t size)
 {
-    load_ctx *ctx = arg;
-    bool found;
-    if (!nn_weight_load(weight_at(m, row, layer), ctx->source, name, ctx->quant, &found))
+    const char *rest = strstr(pattern, "%e") + 2;
+    size_t tail = strcspn(rest, "|"), head = strlen(first) - tail - 1;
+    snprintf(out, size, "%.*s%d%.*s", (int)head, first, i, (int)tail, rest);
+}
+
+static bool load_each_expert(const model *m, nn_weight *w, const char *first, const char *pattern,
+                             const load_ctx *ctx)
+{
+    char name[300];
+    nn_weight *parts = nx_calloc((size_t)m->n_experts, sizeof *parts);
+    bool ok = true, found = true;
+    for (int i = 0; ok && i < m->n_experts; i++) {
+        expert_name(first, pattern, i, name, sizeof name);
+        ok = nn_weight_load(&parts[i], ctx->source, name, ctx->quant, &found);
+        if (ok && !found)
+            ok = nx_fail("[%s] tensor '%s' is missing", m->arch->name, name);
+    }
+    ok = ok && nn_weight_stack(w, parts, m->n_experts, first);
+    for (int i = 0; i < m->n_experts; i++)
+        nn_weight_clear(&parts[i]);
+    free(parts);
+    return ok;
+}
+
+static const char *pattern_with_expert(const weight_row *row, bool is_gguf)
+{
+    const char *p = is_gguf ? row->gguf : row->hf;
+    while (p && strstr(p, "%e") && strcspn(p, "|") < (size_t)(strstr(p, "%e") - p))
+        p = strchr(p, '|') + 1;
+    return p;
+}
+
+static bool adjust(const weight_row *row, nn_weight *w, bool is_gguf)
+{
+    if (row->flags & WEIGHT_TURNED && !is_gguf && !nn_weight_transpose(w))
         return false;
-    if (found || row->flags & WEIGHT_OPTIONAL)
+    if (row->flags & WEIGHT_PLUS_ONE && !is_gguf && !nn_weight_plus_one(w))
+        return false;
+    /* Experts as GGUF blocks are used as numbers, until the engine multiplies with them. */
+    return !(row->flags & WEIGHT_NUMBERS || (w->experts && w->form == NN_BLOCKS)) ||
+           nn_weight_to_numbers(w);
+}
+
+/* Shapes must agree with the settings before anything is multiplied. */
+static bool check_shape(const model *m, const weight_row *row, const nn_weight *w, const char *name)
+{
+    if (!row->cols || w->form == NN_ABSENT || row->flags & WEIGHT_NUMBERS)
         return true;
-    const char *near = nn_source_nearest(ctx->source, name);
+    bool experts = row->flags & WEIGHT_EXPERTS, vector = !row->rows;
+    int rows = vector ? experts ? m->n_experts : 1 : *(const int *)((const char *)m + row->rows);
+    int cols = *(const int *)((const char *)m + row->cols);
+    bool ok = w->rows == rows && w->cols == cols && w->experts == (experts && !vector ? m->n_experts : 0);
+    if (vector && w->form != NN_AFFINE)
+        return ok || nx_fail("[%s] tensor '%s' has %d numbers, the settings say %d", m->arch->name, name,
+                             w->rows * w->cols, cols);
+    if (ok && !vector)
+        return true;
+    if (vector)
+        return nx_fail("[%s] tensor '%s' must be plain numbers", m->arch->name, name);
+    return nx_fail("[%s] tensor '%s' has shape (%d,%d)%s, the settings say (%d,%d)", m->arch->name, name,
+                   w->rows, w->cols, w->experts ? " an expert" : "", rows, cols);
+}
+
+/* The nearest of the names in the file that nothing has taken. */
+static bool missing(const model *m, const nn_source *s, const char *name)
+{
+    const char *near = nn_source_nearest(s, name);
     return nx_fail("[%s] tensor '%s' is missing%s%s%s", m->arch->name, name,
                    near ? "; the nearest name there is '" : "", near ? near : "", near ? "'" : "");
+}
+
+static bool load_one(const model *m, const weight_row *row, int layer, void *arg)
+{
+    const load_ctx *ctx = arg;
+    char name[300];
+    bool by_expert, found = true;
+    nn_weight *w = weight_at(m, row, layer);
+    if (w->form != NN_ABSENT || !(ctx->is_gguf ? row->gguf : row->hf))
+        return true; /* another row has filled it, or this format has none */
+    if (!find_name(row, layer, ctx->is_gguf, ctx->source, name, sizeof name, &by_expert))
+        return row->flags & WEIGHT_OPTIONAL || missing(m, ctx->source, name);
+    bool ok = by_expert
+                  ? load_each_expert(m, w, name, pattern_with_expert(row, ctx->is_gguf), ctx)
+                  : nn_weight_load(w, ctx->source, name, ctx->quant, &found);
+    return ok && adjust(row, w, ctx->is_gguf) && check_shape(m, row, w, name);
 }
 
 /* Names a format stores beside the weights, that carry nothing a forward pass needs. */
@@ -176,25 +358,61 @@ static bool is_derived(const char *name)
     return false;
 }
 
-static bool check_all_used(const model *m, const nn_source *s)
+static bool is_ignored(const model *m, const char *name)
+{
+    for (const char *const *p = m->arch->ignored; p && *p; p++)
+        if (strncmp(name, *p, strlen(*p)) == 0)
+            return true;
+    return is_derived(name);
+}
+
+/* Of the names the tables know, the one most like `name`. */
+typedef struct {
+    const char *name;
+    bool is_gguf;
+    int least;
+    char nearest[256];
+} nearest_ctx;
+
+static bool compare_one(const model *m, const weight_row *row, int layer, void *arg)
+{
+    nearest_ctx *x = arg;
+    char known[256];
+    const char *pattern = x->is_gguf ? row->gguf : row->hf;
+    for (const char *at = pattern; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL) {
+        fill_name(at, layer, 0, known, sizeof known);
+        int d = nn_name_distance(x->name, known);
+        if (d < x->least) {
+            x->least = d;
+            snprintf(x->nearest, sizeof x->nearest, "%s", known);
+        }
+    }
+    return true;
+}
+
+static bool check_all_used(const model *m, const nn_source *s, bool is_gguf)
 {
     for (size_t i = 0; i < s->tensors.n; i++) {
         const nn_tensor *t = &s->tensors.at[i];
-        if (!t->used && !is_derived(t->name))
-            return nx_fail("[%s] the file holds tensor '%s', which this family does not use: running "
-                           "without it would give wrong answers", m->arch->name, t->name);
+        if (t->used || is_ignored(m, t->name))
+            continue;
+        nearest_ctx x = {t->name, is_gguf, INT_MAX, ""};
+        each_weight(m, compare_one, &x);
+        return nx_fail("[%s] the file holds tensor '%s', which this family does not use: running "
+                       "without it would give wrong answers; the nearest name it knows is '%s'",
+                       m->arch->name, t->name, x.nearest);
     }
     return true;
 }
 
 bool model_load_weights(model *m, nn_source *s, nn_quant_config quant, bool is_gguf)
 {
-    load_ctx ctx = {s, quant};
-    return each_weight(m, is_gguf, load_one, &ctx) && (!m->arch->prepare || m->arch->prepare(m, s)) &&
-           check_all_used(m, s);
+    load_ctx ctx = {s, quant, is_gguf};
+    return each_weight(m, load_one, &ctx) && (!m->arch->prepare || m->arch->prepare(m, s)) &&
+           check_all_used(m, s, is_gguf);
 }
 
-static bool clear_one(const model *m, const weight_row *row, int layer, const char *name, void *arg)
+static bool clear_one(const model *m, const weight_row *row, int layer, void *arg)
 {
     nn_weight_clear(weight_at(m, row, layer));
     return true;
@@ -205,12 +423,13 @@ void model_free(model *m)
     if (!m)
         return;
     if (m->layers) {
-        each_weight(m, false, clear_one, NULL);
-        each_weight(m, true, clear_one, NULL);
+        each_weight(m, clear_one, NULL);
+        if (m->arch->clear)
+            m->arch->clear(m);
     }
-    if (m->arch->clear)
-        m->arch->clear(m);
     free(m->layers);
+    free(m->kinds);
+    free(m->caches);
     free(m);
 }
 
@@ -222,20 +441,34 @@ typedef struct {
     nx_map labels; /* quantization -> parameters */
 } facts_ctx;
 
-static bool inspect_one(const model *m, const weight_row *row, int layer, const char *name, void *arg)
+static void count_one(facts_ctx *ctx, const char *name)
 {
-    facts_ctx *ctx = arg;
     nn_weight_facts f;
-    if (!nn_weight_inspect(ctx->load.source, name, ctx->load.quant, &f)) {
-        if (row->flags & WEIGHT_OPTIONAL)
-            return true;
-        return nx_fail("[%s] tensor '%s' is missing", m->arch->name, name);
-    }
+    if (!nn_weight_inspect(ctx->load.source, name, ctx->load.quant, &f))
+        return;
     ctx->facts->parameters += f.parameters;
     ctx->facts->bytes += f.bytes;
     size_t n = strlen(f.label);
     uint64_t before = nx_map_get(&ctx->labels, f.label, n, 0);
     nx_map_set(&ctx->labels, f.label, n, before + f.parameters);
+}
+
+static bool inspect_one(const model *m, const weight_row *row, int layer, void *arg)
+{
+    facts_ctx *ctx = arg;
+    char name[300], own[300];
+    bool by_expert;
+    if (!(ctx->load.is_gguf ? row->gguf : row->hf))
+        return true;
+    if (!find_name(row, layer, ctx->load.is_gguf, ctx->load.source, name, sizeof name, &by_expert))
+        return row->flags & WEIGHT_OPTIONAL ||
+               nx_fail("[%s] tensor '%s' is missing", m->arch->name, name);
+    count_one(ctx, name);
+    const char *pattern = by_expert ? pattern_with_expert(row, ctx->load.is_gguf) : NULL;
+    for (int i = 1; by_expert && i < m->n_experts; i++) {
+        expert_name(name, pattern, i, own, sizeof own);
+        count_one(ctx, own);
+    }
     return true;
 }
 
@@ -243,8 +476,8 @@ bool model_inspect_weights(const model *m, nn_source *s, nn_quant_config quant, 
                            model_facts *out)
 {
     *out = (model_facts){0};
-    facts_ctx ctx = {{s, quant}, out, {0}};
-    bool ok = each_weight(m, is_gguf, inspect_one, &ctx);
+    facts_ctx ctx = {{s, quant, is_gguf}, out, {0}};
+    bool ok = each_weight(m, inspect_one, &ctx);
     uint64_t most = 0;
     for (size_t i = 0; i < ctx.labels.n; i++)
         if (ctx.labels.entries[i].value > most) {

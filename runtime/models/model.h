@@ -17,20 +17,32 @@
 typedef enum { CONFIG_INT, CONFIG_FLOAT, CONFIG_BOOL } config_type;
 
 typedef struct {
-    const char *hf;   /* path in config.json; NULL: not there */
-    const char *gguf; /* key after "<architecture>."; NULL: not there */
+    const char *hf;   /* path in config.json, or several by '|': the first that is there */
+    const char *gguf; /* keys after "<architecture>.", likewise; NULL: not there */
     config_type type;
     size_t offset;   /* of an int, float or bool in the family's struct */
     double fallback; /* where the file does not say */
     bool required;
 } config_row;
 
-enum { WEIGHT_OPTIONAL = 1, WEIGHT_LAYER = 2 };
+enum {
+    WEIGHT_OPTIONAL = 1,
+    WEIGHT_LAYER = 2,     /* once a layer; offset in the layer's struct */
+    WEIGHT_EXPERTS = 4,   /* n_experts matrices: one tensor, or one each ("%e" in the name) */
+    WEIGHT_PLUS_ONE = 8,  /* config.json's formats store a norm's factor less one */
+    WEIGHT_TURNED = 16,   /* config.json's formats store the transposed matrix */
+    WEIGHT_NUMBERS = 32,  /* used otherwise than in products: plain float32, of any shape */
+};
+/* Only in layers with this bit in model.kinds. */
+#define WEIGHT_KIND(bit) ((unsigned)(bit) << 8)
 typedef struct {
-    const char *hf;   /* "model.layers.%d.self_attn.q_proj.weight"; Hugging Face's and MLX's */
-    const char *gguf; /* "blk.%d.attn_q.weight" */
-    unsigned flags;   /* WEIGHT_LAYER: once a layer, offset in the layer's struct */
+    const char *hf;   /* "model.layers.%d.self_attn.q_proj.weight"; Hugging Face's and MLX's, or
+                         several by '|': the first that is there */
+    const char *gguf; /* "blk.%d.attn_q.weight", likewise; NULL: not there */
+    unsigned flags;
     size_t offset;    /* of an nn_weight */
+    size_t rows, cols; /* offsets, in the family's struct, of the ints the shape must have; rows 0: a
+                          vector; both 0: not checked here */
 } weight_row;
 
 /* Where settings come from: exactly one is set. */
@@ -52,12 +64,17 @@ typedef struct {
     const weight_row *weights;
     int n_weights;
     /* After the config table was read: derived settings, and refusal of what is not supported. */
-    bool (*setup)(model *m, const config_source *from);
+    bool (*setup)(model *m, const config_source *from); /* layers, kinds and caches are there, zero */
     /* After the weights are there: constants made from them. May be NULL. */
     bool (*prepare)(model *m, nn_source *source);
     void (*clear)(model *m); /* what setup and prepare made. May be NULL. */
-    /* Logits [n, vocab] of the rows that want them, in order of the segments. */
+    /* Logits [n, vocab] of the rows that want them, in order of the segments; of an encoder, its last
+     * hidden states [n, hidden]. */
     mlx_array (*forward)(nn *c, model *m, const nn_batch *b);
+    bool encoder; /* no cache, no next token: for embeddings */
+    /* Beginnings of tensors' names that belong to other parts of a checkpoint (a vision tower, extra
+     * prediction heads) and are left out; ends with NULL. */
+    const char *const *ignored;
 } model_arch;
 
 struct model {
@@ -66,11 +83,17 @@ struct model {
     int n_layers, vocab_size, max_context; /* filled by the family's table or setup */
     int n_kv_heads, head_dim;              /* of the cache */
     int hidden_size, intermediate_size, n_heads; /* widest activations, for estimates */
-    void *layers; /* [n_layers] of arch->layer_size */
+    int n_experts;         /* 0: none */
+    void *layers;          /* [n_layers] of arch->layer_size */
+    unsigned *kinds;       /* [n_layers]: setup's bits for layers that differ */
+    nn_cache_shape *caches; /* [n_layers]: what each layer keeps of a text; setup's */
 };
 
 /* The family of a name, NULL if unknown. */
 const model_arch *model_arch_find(const char *name);
+/* The value a path of config.json or key of GGUF metadata (either may be NULL) has for layer i: an
+ * array's item, or the one number there is for all. */
+double config_item(const config_source *from, const char *hf, const char *gguf, int i, double fallback);
 /* Names of all families, for a message. */
 const char *model_arch_names(void);
 

@@ -21,50 +21,118 @@ static mlx_array from_heads(nn *c, mlx_array x, int heads, int count, int head_d
     return nn_reshape(c, x, (int[]){count, heads * head_dim}, 2);
 }
 
-static mlx_array rotate(nn *c, const nn_attention *a, mlx_array x, int position)
+/* Which keys, of positions start .. start+keys-1, a query at position `position` and on sees:
+ * [queries, keys], bool. */
+static mlx_array visible(nn *c, const nn_attention *a, int position, int queries, int start, int keys)
 {
-    mlx_optional_float base = {a->rope_base, a->rope_freqs.ctx == NULL};
-    return NN_CALL(c, mlx_fast_rope, x, a->rope_dims, a->rope_traditional, base, a->rope_scale,
-                   position, a->rope_freqs);
+    mlx_array row = NN_CALL(c, mlx_arange, position, position + queries, 1, MLX_INT32);
+    mlx_array q = nn_reshape(c, row, (int[]){queries, 1}, 2);
+    mlx_array k = NN_CALL(c, mlx_arange, start, start + keys, 1, MLX_INT32);
+    mlx_array seen = NN_CALL(c, mlx_less_equal, k, q);
+    if (a->window == 0)
+        return seen;
+    mlx_array window = mlx_array_new_int(a->window);
+    mlx_array last = NN_CALL(c, mlx_subtract, q, nn_own(c, window.ctx == NULL, window));
+    mlx_array inside = NN_CALL(c, mlx_greater, k, last);
+    return NN_CALL(c, mlx_logical_and, seen, inside);
 }
 
-/* Softmax(q k' scale + causal mask) v, in q's type over the cache's 16-bit keys and values. */
-static mlx_array attend(nn *c, const nn_attention *a, mlx_array q, mlx_array k, mlx_array v, int count)
+/* The attention written out, where scores are bent before the softmax. */
+static mlx_array attend_capped(nn *c, const nn_attention *a, mlx_array q, mlx_array k, mlx_array v,
+                               mlx_array mask)
+{
+    if (c->failed)
+        return q;
+    int share = a->n_heads / a->n_kv_heads, t = mlx_array_dim(q, 2), n = mlx_array_dim(k, 2);
+    int d = mlx_array_dim(q, 3), dv = mlx_array_dim(v, 3);
+    mlx_array grouped = nn_reshape(c, q, (int[]){a->n_kv_heads, share, t, d}, 4);
+    mlx_array keys = nn_reshape(c, k, (int[]){a->n_kv_heads, 1, n, d}, 4);
+    mlx_array values = nn_reshape(c, v, (int[]){a->n_kv_heads, 1, n, dv}, 4);
+    mlx_array turned = nn_transpose(c, keys, (int[]){0, 1, 3, 2}, 4);
+    mlx_array scores = NN_CALL(c, mlx_matmul, nn_scale(c, grouped, a->scale), turned);
+    scores = nn_softcap(c, scores, a->softcap);
+    scores = NN_CALL(c, mlx_where, mask, scores, nn_number(c, -1e30f, MLX_FLOAT32));
+    scores = NN_CALL(c, mlx_softmax_axis, scores, -1, true);
+    mlx_array y = NN_CALL(c, mlx_matmul, scores, values); /* [Hkv, share, T, Dv] */
+    return nn_reshape(c, y, (int[]){1, a->n_heads, t, dv}, 4);
+}
+
+/* What one sequence's attention needs beside q, k and v. */
+typedef struct {
+    int position, start; /* of the first query and key */
+    mlx_array sinks;
+} place;
+
+/* Softmax(q k' scale + mask) v, in q's type over the cache's 16-bit keys and values. */
+static mlx_array attend(nn *c, const nn_attention *a, const place *p, mlx_array q, mlx_array k,
+                        mlx_array v)
 {
     const nexus_engine *ext = engine_extensions();
-    mlx_array none = {0};
     if (c->failed)
-        return none;
-    if (ext) /* reads the cache as it is */
-        return NN_CALL(c, ext->attention, q, k, v, a->scale, none, true, 0, none);
+        return q;
+    if (ext && a->softcap == 0) /* reads the cache as it is */
+        return NN_CALL(c, ext->attention, q, k, v, a->scale, (mlx_array){0}, !a->both_ways, a->window,
+                       p->sinks);
+    int count = mlx_array_dim(q, 2), keys = mlx_array_dim(k, 2);
     mlx_dtype type = mlx_array_dtype(q);
-    mlx_array keys = nn_astype(c, k, type), values = nn_astype(c, v, type);
-    return NN_CALL(c, mlx_fast_scaled_dot_product_attention, q, keys, values, a->scale,
-                   count > 1 ? "causal" : "", none, none);
+    k = nn_astype(c, k, type);
+    v = nn_astype(c, v, type);
+    if (a->softcap != 0)
+        return attend_capped(c, a, q, k, v, visible(c, a, p->position, count, p->start, keys));
+    bool masked = a->window && keys > a->window;
+    mlx_array mask = masked ? visible(c, a, p->position, count, p->start, keys) : (mlx_array){0};
+    return NN_CALL(c, mlx_fast_scaled_dot_product_attention, q, k, v, a->scale,
+                   masked ? "array" : a->both_ways || count == 1 ? "" : "causal", mask, p->sinks);
 }
 
-static mlx_array attend_segment(nn *c, const nn_attention *a, const nn_segment *g, int layer,
-                                mlx_array q, mlx_array k, mlx_array v)
+typedef struct {
+    const nn_attention *a;
+    int layer;
+    mlx_array q, k, v, sinks;
+} attend_args;
+
+static mlx_array attend_segment(nn *c, const nn_segment *g, const attend_args *s)
 {
-    int end = g->begin + g->count, position = g->cache->length;
+    const nn_attention *a = s->a;
+    int begin = g->begin, end = g->begin + g->count, position = g->cache ? g->cache->length : 0;
+    int v_dim = a->v_dim ? a->v_dim : a->head_dim, limit = g->cache ? g->cache->limit : 0;
     /* [1, H, T, D] */
-    mlx_array queries = to_heads(c, nn_rows(c, q, g->begin, end), a->n_heads, g->count, a->head_dim);
-    mlx_array keys = to_heads(c, nn_rows(c, k, g->begin, end), a->n_kv_heads, g->count, a->head_dim);
-    mlx_array values = to_heads(c, nn_rows(c, v, g->begin, end), a->n_kv_heads, g->count, a->head_dim);
-    mlx_array all_keys, all_values;
-    nn_cache_update(c, g->cache, layer, rotate(c, a, keys, position), values, &all_keys, &all_values);
-    mlx_array y = attend(c, a, rotate(c, a, queries, position), all_keys, all_values, g->count);
-    return from_heads(c, y, a->n_heads, g->count, a->head_dim);
+    mlx_array q = to_heads(c, nn_rows(c, s->q, begin, end), a->n_heads, g->count, a->head_dim);
+    mlx_array k = to_heads(c, nn_rows(c, s->k, begin, end), a->n_kv_heads, g->count, a->head_dim);
+    mlx_array v = {0};
+    if (s->v.ctx)
+        v = to_heads(c, nn_rows(c, s->v, begin, end), a->n_kv_heads, g->count, v_dim);
+    place p = {.position = position, .sinks = s->sinks};
+    k = nn_rotate(c, &a->rope, k, position, limit);
+    q = nn_rotate(c, &a->rope, q, position, limit);
+    if (g->cache)
+        nn_cache_update(c, g->cache, s->layer, k, v, &k, &v, &p.start);
+    if (!v.ctx)
+        v = nn_slice(c, k, 3, 0, v_dim);
+    return from_heads(c, attend(c, a, &p, q, k, v), a->n_heads, g->count, v_dim);
 }
 
 mlx_array nn_attend(nn *c, const nn_attention *a, const nn_batch *b, int layer, mlx_array q,
-                    mlx_array k, mlx_array v)
+                    mlx_array k, mlx_array v, mlx_array sinks)
 {
+    attend_args args = {a, layer, q, k, v, sinks};
     if (b->n_segments == 1)
-        return attend_segment(c, a, &b->segments[0], layer, q, k, v);
+        return attend_segment(c, &b->segments[0], &args);
     mlx_array *parts = nx_malloc((size_t)b->n_segments * sizeof *parts);
     for (int i = 0; i < b->n_segments; i++)
-        parts[i] = attend_segment(c, a, &b->segments[i], layer, q, k, v);
+        parts[i] = attend_segment(c, &b->segments[i], &args);
+    mlx_array y = nn_concat_rows(c, parts, b->n_segments);
+    free(parts);
+    return y;
+}
+
+mlx_array nn_each_segment(nn *c, const nn_batch *b, mlx_array x, nn_segment_fn fn, void *arg)
+{
+    mlx_array *parts = nx_malloc((size_t)b->n_segments * sizeof *parts);
+    for (int i = 0; i < b->n_segments; i++) {
+        const nn_segment *g = &b->segments[i];
+        parts[i] = fn(c, g, nn_rows(c, x, g->begin, g->begin + g->count), arg);
+    }
     mlx_array y = nn_concat_rows(c, parts, b->n_segments);
     free(parts);
     return y;
@@ -78,7 +146,7 @@ mlx_array nn_last_rows(nn *c, mlx_array x, const nn_batch *b)
         const nn_segment *g = &b->segments[i];
         int end = g->begin + g->count;
         if (g->wants_logits)
-            rows[n++] = nn_rows(c, x, end - 1, end);
+            rows[n++] = nn_rows(c, x, b->all_rows ? g->begin : end - 1, end);
     }
     mlx_array y = n ? nn_concat_rows(c, rows, n) : (mlx_array){0};
     free(rows);

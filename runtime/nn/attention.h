@@ -7,6 +7,7 @@
 
 #include "runtime/nn/cache.h"
 #include "runtime/nn/nn.h"
+#include "runtime/nn/rope.h"
 
 /* The rows begin .. begin+count-1 of a batch, all of one sequence. */
 typedef struct {
@@ -20,25 +21,33 @@ typedef struct {
     int n_tokens;
     nn_segment *segments;
     int n_segments;
+    bool all_rows; /* logits of every row of the segments that want any (tests, scoring) */
 } nn_batch;
 
 typedef struct {
     int n_heads, n_kv_heads, head_dim;
+    int v_dim; /* of a value; 0: head_dim. Where the layer's cache keeps no values: the first v_dim
+                  numbers of a key */
     float scale;
-    /* Rotary position embedding. */
-    int rope_dims;
-    bool rope_traditional; /* pairs are neighbours, as in GGUF's llama, not halves */
-    float rope_base;
-    float rope_scale;
-    mlx_array rope_freqs; /* [rope_dims / 2], in place of base; may be empty */
+    float softcap; /* of the scores; 0: none */
+    int window;    /* positions a query sees, its own included; 0: all */
+    bool both_ways; /* an encoder's: every token sees all of its sequence */
+    nn_rope rope;
 } nn_attention;
 
-/* q [T, n_heads * head_dim], k and v [T, n_kv_heads * head_dim] before rotation:
- * [T, n_heads * head_dim]. Writes the caches of layer `layer`. */
+/* q [T, n_heads * head_dim], k [T, n_kv_heads * head_dim] before rotation, v [T, n_kv_heads * v_dim]:
+ * [T, n_heads * v_dim]. Writes the caches of layer `layer`. sinks (may be empty): [n_heads], a logit
+ * that takes part in a head's softmax and adds nothing. */
 mlx_array nn_attend(nn *c, const nn_attention *a, const nn_batch *b, int layer, mlx_array q,
-                    mlx_array k, mlx_array v);
+                    mlx_array k, mlx_array v, mlx_array sinks);
 
-/* Of x [T, D], the last row of each segment that wants logits: [n, D]; empty if none does. */
+/* Of x [T, D], for each segment fn(x of its rows, segment): laid end to end again. For layers that
+ * mix the tokens of a sequence by other means. */
+typedef mlx_array (*nn_segment_fn)(nn *c, const nn_segment *g, mlx_array x, void *arg);
+mlx_array nn_each_segment(nn *c, const nn_batch *b, mlx_array x, nn_segment_fn fn, void *arg);
+
+/* Of x [T, D], the last row of each segment that wants logits (all of its rows where the batch says
+ * so): [n, D]; empty if none does. */
 mlx_array nn_last_rows(nn *c, mlx_array x, const nn_batch *b);
 
 #endif

@@ -5,11 +5,10 @@
 
 #include "base/error.h"
 
-void nn_cache_init(nn_cache *k, int n_layers, int n_kv_heads, int head_dim, mlx_dtype dtype,
+void nn_cache_init(nn_cache *k, const nn_cache_shape *shapes, int n_layers, mlx_dtype dtype,
                    int limit)
 {
-    *k = (nn_cache){.n_layers = n_layers, .n_kv_heads = n_kv_heads, .head_dim = head_dim,
-                    .limit = limit, .dtype = dtype};
+    *k = (nn_cache){.n_layers = n_layers, .shapes = shapes, .limit = limit, .dtype = dtype};
     k->layers = nx_calloc((size_t)n_layers, sizeof *k->layers);
 }
 
@@ -18,15 +17,49 @@ void nn_cache_clear(nn_cache *k)
     for (int i = 0; i < k->n_layers; i++) {
         mlx_array_free(k->layers[i].k);
         mlx_array_free(k->layers[i].v);
+        for (int s = 0; s < NN_CACHE_STATES; s++)
+            mlx_array_free(k->layers[i].state[s]);
     }
     free(k->layers);
     *k = (nn_cache){0};
 }
 
-void nn_cache_truncate(nn_cache *k, int length)
+/* ---- forgetting ------------------------------------------------------------------------------- */
+
+static bool can_keep(const nn_cache *k, int layer, int length)
+{
+    const nn_cache_shape *s = &k->shapes[layer];
+    const nn_cache_layer *l = &k->layers[layer];
+    if (s->state[0][0] && l->state_length != length)
+        return false;
+    return l->start == 0 || length - s->window + 1 >= l->start;
+}
+
+/* As if no token had been: what the arrays hold is written over, states begin anew. */
+static void forget_all(nn_cache *k)
+{
+    for (int i = 0; i < k->n_layers; i++) {
+        nn_cache_layer *l = &k->layers[i];
+        l->start = l->state_length = 0;
+        for (int s = 0; s < NN_CACHE_STATES; s++) {
+            mlx_array_free(l->state[s]);
+            l->state[s] = (mlx_array){0};
+        }
+    }
+    k->length = 0;
+}
+
+int nn_cache_truncate(nn_cache *k, int length)
 {
     NX_BUG_IF(length > k->length || length < 0);
-    k->length = length;
+    bool keep = length > 0;
+    for (int i = 0; keep && i < k->n_layers; i++)
+        keep = can_keep(k, i, length);
+    if (keep)
+        k->length = length;
+    else
+        forget_all(k);
+    return k->length;
 }
 
 void nn_cache_expect(nn_cache *k, int length)
@@ -34,72 +67,145 @@ void nn_cache_expect(nn_cache *k, int length)
     k->expected = length < k->limit ? length : k->limit;
 }
 
+/* ---- room ------------------------------------------------------------------------------------- */
+
+static int whole_blocks(int n)
+{
+    return (n + NN_CACHE_BLOCK - 1) / NN_CACHE_BLOCK * NN_CACHE_BLOCK;
+}
+
 /* Positions to make room for so that `need` fit: whole blocks, not over the limit's block. */
-static int room_for(const nn_cache *k, int have, int need)
+static int room_for(const nn_cache *k, const nn_cache_shape *s, int have, int need)
 {
     int room = have + have / 4;
+    if (s->window)
+        return whole_blocks(need);
     if (room < need || k->expected >= need)
         room = k->expected > need ? k->expected : need;
     if (room > k->limit && k->limit >= need)
         room = k->limit;
-    return (room + NN_CACHE_BLOCK - 1) / NN_CACHE_BLOCK * NN_CACHE_BLOCK;
+    return whole_blocks(room);
 }
 
-static mlx_array grown(nn *c, const nn_cache *k, mlx_array old, int have, int room)
+static mlx_array rows_of(nn *c, mlx_array store, int from, int to)
 {
-    mlx_array more = NN_CALL(c, mlx_zeros, ((int[]){1, k->n_kv_heads, room - have, k->head_dim}), 4,
-                             k->dtype);
-    if (!old.ctx || c->failed)
+    if (c->failed)
+        return (mlx_array){0};
+    int start[4] = {0, 0, from, 0}, step[4] = {1, 1, 1, 1};
+    int stop[4] = {1, mlx_array_dim(store, 1), to, mlx_array_dim(store, 3)};
+    return NN_CALL(c, mlx_slice, store, start, 4, stop, 4, step, 4);
+}
+
+/* Rows from..to-1 of `old` at the front of an array of `room` rows. */
+static mlx_array moved(nn *c, const nn_cache *k, mlx_array old, int heads, int dim, int from, int to,
+                       int room)
+{
+    int kept = to - from;
+    mlx_array more = NN_CALL(c, mlx_zeros, ((int[]){1, heads, room - kept, dim}), 4, k->dtype);
+    if (!old.ctx || kept == 0 || c->failed)
         return more;
-    mlx_vector_array both = mlx_vector_array_new_data((mlx_array[]){old, more}, 2);
+    mlx_array part = rows_of(c, old, from, to);
+    mlx_vector_array both = mlx_vector_array_new_data((mlx_array[]){part, more}, 2);
     mlx_array r = NN_CALL(c, mlx_concatenate_axis, both, 2);
     mlx_vector_array_free(both);
     return r;
 }
 
-static void grow(nn *c, nn_cache *k, nn_cache_layer *l, int need)
+/* Room for positions up to `end`, in a layer with a window without those that nobody sees. */
+static void make_room(nn *c, nn_cache *k, int layer, int end)
 {
-    if (need <= l->room)
+    const nn_cache_shape *s = &k->shapes[layer];
+    nn_cache_layer *l = &k->layers[layer];
+    if (end - l->start <= l->room)
         return;
-    int room = room_for(k, l->room, need);
-    mlx_array keys = grown(c, k, l->k, l->room, room), values = grown(c, k, l->v, l->room, room);
+    int start = l->start, seen = k->length - s->window + 1;
+    if (s->window && seen > start)
+        start = seen / NN_CACHE_BLOCK * NN_CACHE_BLOCK;
+    int room = room_for(k, s, l->room, end - start), from = start - l->start, to = k->length - l->start;
+    if (s->window && end - start <= l->room)
+        room = l->room;
+    mlx_array keys = moved(c, k, l->k, s->heads, s->k_dim, from, to, room), values = {0};
+    if (s->v_dim)
+        values = moved(c, k, l->v, s->heads, s->v_dim, from, to, room);
     if (c->failed)
         return;
     mlx_array_set(&l->k, keys);
-    mlx_array_set(&l->v, values);
+    if (s->v_dim)
+        mlx_array_set(&l->v, values);
     l->room = room;
+    l->start = start;
 }
+
+/* ---- use -------------------------------------------------------------------------------------- */
 
 /* *store[:, :, at : at + n] = part. The only owner of the array is the cache, so this is in place. */
 static void write(nn *c, const nn_cache *k, mlx_array *store, mlx_array part, int at, int n)
 {
     mlx_array cast = nn_astype(c, part, k->dtype);
-    int start[4] = {0, 0, at, 0}, stop[4] = {1, k->n_kv_heads, at + n, k->head_dim};
-    int step[4] = {1, 1, 1, 1};
-    if (!c->failed && mlx_slice_update(store, *store, cast, start, 4, stop, 4, step, 4, c->s))
-        c->failed = true;
-}
-
-static mlx_array read(nn *c, const nn_cache *k, mlx_array store, int n)
-{
-    int start[4] = {0}, stop[4] = {1, k->n_kv_heads, n, k->head_dim}, step[4] = {1, 1, 1, 1};
-    return NN_CALL(c, mlx_slice, store, start, 4, stop, 4, step, 4);
+    if (c->failed)
+        return;
+    int start[4] = {0, 0, at, 0}, step[4] = {1, 1, 1, 1};
+    int stop[4] = {1, mlx_array_dim(*store, 1), at + n, mlx_array_dim(*store, 3)};
+    if (mlx_slice_update(store, *store, cast, start, 4, stop, 4, step, 4, c->s))
+        nn_fail(c);
 }
 
 void nn_cache_update(nn *c, nn_cache *k, int layer, mlx_array keys, mlx_array values,
-                     mlx_array *all_keys, mlx_array *all_values)
+                     mlx_array *all_keys, mlx_array *all_values, int *start)
 {
     *all_keys = *all_values = (mlx_array){0};
+    *start = 0;
     if (c->failed)
         return;
     nn_cache_layer *l = &k->layers[layer];
     int n = mlx_array_dim(keys, 2), end = k->length + n;
-    grow(c, k, l, end);
-    write(c, k, &l->k, keys, k->length, n);
-    write(c, k, &l->v, values, k->length, n);
-    *all_keys = read(c, k, l->k, end);
-    *all_values = read(c, k, l->v, end);
+    make_room(c, k, layer, end);
+    write(c, k, &l->k, keys, k->length - l->start, n);
+    *all_keys = rows_of(c, l->k, 0, end - l->start);
+    if (k->shapes[layer].v_dim) {
+        write(c, k, &l->v, values, k->length - l->start, n);
+        *all_values = rows_of(c, l->v, 0, end - l->start);
+    }
+    *start = l->start;
 }
+
+mlx_array nn_cache_state(nn *c, nn_cache *k, int layer, int i)
+{
+    nn_cache_layer *l = &k->layers[layer];
+    const int *shape = k->shapes[layer].state[i];
+    if (c->failed)
+        return (mlx_array){0};
+    if (!l->state[i].ctx)
+        return NN_CALL(c, mlx_zeros, shape, 3, MLX_FLOAT32);
+    mlx_array copy = mlx_array_new();
+    return nn_own(c, mlx_array_set(&copy, l->state[i]), copy);
+}
+
+void nn_cache_set_state(nn *c, nn_cache *k, int layer, int i, int n, mlx_array state)
+{
+    nn_cache_layer *l = &k->layers[layer];
+    if (c->failed || mlx_array_set(&l->state[i], state)) {
+        nn_fail(c);
+        return;
+    }
+    l->state_length = k->length + n;
+}
+
+void nn_cache_arrays(const nn_cache *k, mlx_vector_array out)
+{
+    for (int i = 0; i < k->n_layers; i++) {
+        const nn_cache_layer *l = &k->layers[i];
+        if (l->k.ctx)
+            mlx_vector_array_append_value(out, l->k);
+        if (l->v.ctx)
+            mlx_vector_array_append_value(out, l->v);
+        for (int s = 0; s < NN_CACHE_STATES; s++)
+            if (l->state[s].ctx)
+                mlx_vector_array_append_value(out, l->state[s]);
+    }
+}
+
+/* ---- facts ------------------------------------------------------------------------------------ */
 
 bool nn_cache_type(const char *name, mlx_dtype *out)
 {
@@ -114,9 +220,17 @@ bool nn_cache_type(const char *name, mlx_dtype *out)
     return true;
 }
 
-uint64_t nn_cache_bytes(int n_layers, int n_kv_heads, int head_dim, mlx_dtype dtype, int length)
+int nn_cache_room(int window, int length)
 {
-    uint64_t room = (uint64_t)((length + NN_CACHE_BLOCK - 1) / NN_CACHE_BLOCK * NN_CACHE_BLOCK);
-    return 2 * (uint64_t)n_layers * (uint64_t)n_kv_heads * (uint64_t)head_dim * room *
-           mlx_dtype_size(dtype);
+    /* A window is joined by the tokens of a step, and by the blocks that are not full. */
+    int most = window ? window + 1024 : length;
+    return whole_blocks(length < most ? length : most);
+}
+
+uint64_t nn_cache_state_bytes(const nn_cache_shape *s)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < NN_CACHE_STATES; i++)
+        bytes += 4 * (uint64_t)s->state[i][0] * (uint64_t)s->state[i][1] * (uint64_t)s->state[i][2];
+    return bytes;
 }

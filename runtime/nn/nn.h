@@ -13,10 +13,14 @@
 
 #include "base/vec.h"
 
+enum { NN_CALL_DEPTH = 16 };
 typedef struct {
     mlx_stream s;
     NX_VEC(mlx_array) temps;
-    bool failed; /* the reason is nx_error_message() */
+    bool failed;
+    char message[512]; /* of the first failure; and nx_error_message() says it */
+    mlx_array out[NN_CALL_DEPTH]; /* being filled, of calls within calls */
+    int depth;
 } nn;
 
 void nn_init(nn *c); /* on the default CPU or GPU stream */
@@ -25,10 +29,17 @@ void nn_clear(nn *c);
 
 /* Hands an array over to the scope; `status` is that of the call which made it. */
 mlx_array nn_own(nn *c, int status, mlx_array a);
-/* An empty array for a call to fill; see NN_CALL. */
-#define NN_CALL(c, fn, ...) nn_call_end_((c), nn_call_begin_(c) ? fn(&(c)->temps.at[(c)->temps.n - 1], __VA_ARGS__, (c)->s) : 1)
+/* A call of the engine, whose arguments may be calls themselves. */
+#define NN_CALL(c, fn, ...)                                                                        \
+    nn_call_end_((c), nn_call_begin_(c) ? fn(nn_call_out_(c), __VA_ARGS__, (c)->s) : 1)
 bool nn_call_begin_(nn *c);
+static inline mlx_array *nn_call_out_(nn *c)
+{
+    return &c->out[c->depth - 1];
+}
 mlx_array nn_call_end_(nn *c, int status);
+/* The failure whose message was just recorded is the scope's, if it is the first. */
+void nn_fail(nn *c);
 
 /* ---- elementwise and shapes ---- */
 mlx_array nn_add(nn *c, mlx_array a, mlx_array b);
@@ -40,8 +51,26 @@ mlx_array nn_transpose(nn *c, mlx_array x, const int *axes, int ndim);
 /* Rows begin..end-1 of the first axis; x itself where that is all of it. */
 mlx_array nn_rows(nn *c, mlx_array x, int begin, int end);
 mlx_array nn_concat_rows(nn *c, const mlx_array *parts, int n);
+/* begin..end-1 along one axis (negative: from the last), every step-th. */
+mlx_array nn_slice(nn *c, mlx_array x, int axis, int begin, int end);
+mlx_array nn_slice_step(nn *c, mlx_array x, int axis, int begin, int end, int step);
+mlx_array nn_concat(nn *c, const mlx_array *parts, int n, int axis);
+/* With a number in x's type; scale 1 is x itself. */
+mlx_array nn_scale(nn *c, mlx_array x, float factor);
+mlx_array nn_shift(nn *c, mlx_array x, float summand);
+mlx_array nn_number(nn *c, float value, mlx_dtype dtype);
+mlx_array nn_softplus(nn *c, mlx_array x); /* log(1 + e^x) */
+/* tanh(x / cap) * cap; cap 0: x itself */
+mlx_array nn_softcap(nn *c, mlx_array x, float cap);
 
 /* weight may be empty: none. */
 mlx_array nn_rms_norm(nn *c, mlx_array x, mlx_array weight, float eps);
+mlx_array nn_layer_norm(nn *c, mlx_array x, mlx_array weight, mlx_array bias, float eps);
+
+/* ---- activations ---- */
+typedef enum { NN_SILU, NN_GELU, NN_GELU_TANH, NN_RELU, NN_RELU2 } nn_act;
+/* config.json's name of it ("silu", "gelu_pytorch_tanh"); false with a message if unknown. */
+bool nn_act_named(const char *name, nn_act *out);
+mlx_array nn_activate(nn *c, nn_act act, mlx_array x);
 
 #endif

@@ -239,7 +239,7 @@ nn_tensor *nn_source_find(nn_source *s, const char *name)
 }
 
 /* Levenshtein distance with one row; names are short. */
-static int edits(const char *a, const char *b)
+int nn_name_distance(const char *a, const char *b)
 {
     enum { MOST = 200 };
     int row[MOST + 1], n = (int)strlen(b);
@@ -265,7 +265,7 @@ const char *nn_source_nearest(const nn_source *s, const char *name)
     const char *best = NULL;
     int least = INT_MAX;
     for (size_t i = 0; i < s->tensors.n; i++) {
-        int d = edits(name, s->tensors.at[i].name);
+        int d = nn_name_distance(name, s->tensors.at[i].name);
         if (d < least) {
             least = d;
             best = s->tensors.at[i].name;

@@ -48,6 +48,9 @@ nn_tensor *nn_source_find(nn_source *s, const char *name);
 /* The name in the source most like `name` (fewest edits), for messages; NULL in an empty source. */
 const char *nn_source_nearest(const nn_source *s, const char *name);
 
+/* Edits that turn one name into another. */
+int nn_name_distance(const char *a, const char *b);
+
 /* An array over the mapped bytes: of its dtype and shape, or for GGUF block types uint8
  * [rows, bytes a row]. The mapping stays as long as the array. */
 bool nn_tensor_array(const nn_tensor *t, mlx_array *out);

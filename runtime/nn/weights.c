@@ -1,5 +1,6 @@
 #include "runtime/nn/weights.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "base/error.h"
 #include "base/str.h"
 #include "runtime/nn/engine.h"
+#include "runtime/nn/packed.h"
 
 /* ---- loading ---------------------------------------------------------------------------------- */
 
@@ -60,15 +62,20 @@ static bool load_affine(nn_weight *w, const nn_tensor *t, const nn_tensor *scale
                         const nn_tensor *biases, quant_params p)
 {
     const char *path = nx_mapping_path(t->file);
-    if (t->dtype != MLX_UINT32 || t->ndim != 2)
-        return nx_fail("[%s] quantized tensor '%s' is not uint32 with two dimensions", path, t->name);
-    int64_t cols = p.bits > 0 ? (int64_t)t->shape[1] * 32 / p.bits : 0;
-    if (p.bits < 2 || p.bits > 8 || p.group_size < 16 || scales->ndim != 2 ||
-        scales->shape[0] != t->shape[0] || (int64_t)scales->shape[1] * p.group_size != cols)
+    int last = t->ndim - 1;
+    if (t->dtype != MLX_UINT32 || last < 1 || last > 2)
+        return nx_fail("[%s] quantized tensor '%s' is not uint32 with two or three dimensions", path,
+                       t->name);
+    int64_t cols = p.bits > 0 ? (int64_t)t->shape[last] * 32 / p.bits : 0;
+    bool same = scales->ndim == t->ndim && (!biases || biases->ndim == t->ndim);
+    for (int i = 0; same && i < last; i++)
+        same = scales->shape[i] == t->shape[i] && (!biases || biases->shape[i] == t->shape[i]);
+    if (p.bits < 2 || p.bits > 8 || p.group_size < 16 || !same || cols > INT_MAX ||
+        (int64_t)scales->shape[last] * p.group_size != cols ||
+        (biases && biases->shape[last] != scales->shape[last]))
         return nx_fail("[%s] '%s' does not have the shape of %d bits in groups of %d", path, t->name,
                        p.bits, p.group_size);
     w->form = NN_AFFINE;
-    w->rows = t->shape[0];
     w->cols = (int)cols;
     w->bits = p.bits;
     w->group_size = p.group_size;
@@ -86,7 +93,7 @@ static bool load_blocks(nn_weight *w, const nn_tensor *t, const nexus_engine *ex
     w->file = nx_mapping_ref(t->file);
     w->offset = t->offset;
     w->bytes = t->bytes;
-    w->repack = ext->gguf_should_repack(t->ggml_type, w->rows, w->cols);
+    w->repack = !w->experts && ext->gguf_should_repack(t->ggml_type, w->rows, w->cols);
     nn_tensor bytes = *t;
     bytes.dtype = MLX_UINT8;
     return nn_tensor_array(&bytes, &w->w);
@@ -160,14 +167,15 @@ static bool load_into(nn_weight *w, nn_source *s, const nn_tensor *t, nn_quant_c
 {
     const nexus_engine *ext = engine_extensions();
     nn_tensor *scales = t->dtype == MLX_UINT32 ? beside(s, t->name, ".scales") : NULL;
-    if (t->ndim > 2)
+    if (t->ndim > 3)
         return nx_fail("[%s] tensor '%s' has %d dimensions where a matrix is expected",
                        nx_mapping_path(t->file), t->name, t->ndim);
-    w->rows = t->ndim > 1 ? t->shape[0] : 1;
+    w->rows = t->ndim > 1 ? t->shape[t->ndim - 2] : 1;
     w->cols = t->ndim > 0 ? t->shape[t->ndim - 1] : 1;
+    w->experts = t->ndim == 3 ? t->shape[0] : 0;
     if (scales)
         return load_affine(w, t, scales, beside(s, t->name, ".biases"), params_for(quant, t->name));
-    if (t->ndim == 2 && ext && (is_blocks(t) || is_half(t))) {
+    if (t->ndim >= 2 && ext && (is_blocks(t) || is_half(t))) {
         if (!ext->gguf_supports(t->ggml_type))
             return nx_fail("[%s] tensor '%s' is %s, which is not supported yet",
                            nx_mapping_path(t->file), t->name,
@@ -183,12 +191,18 @@ static bool load_into(nn_weight *w, nn_source *s, const nn_tensor *t, nn_quant_c
     return nn_tensor_array(t, &w->w);
 }
 
+bool nn_weight_there(nn_source *s, const char *name)
+{
+    size_t n = strlen(name);
+    return nx_map_find(&s->index, name, n) != NULL || nn_packed_find(s, name);
+}
+
 bool nn_weight_load(nn_weight *w, nn_source *s, const char *name, nn_quant_config quant, bool *found)
 {
     *w = (nn_weight){0};
     nn_tensor *t = nn_source_find(s, name);
-    *found = t != NULL;
-    if (!t || load_into(w, s, t, quant))
+    *found = t != NULL || nn_packed_find(s, name);
+    if (!*found || (t ? load_into(w, s, t, quant) : nn_packed_load(w, s, name, quant)))
         return true;
     nn_weight_clear(w);
     return false;
@@ -230,7 +244,7 @@ static bool repack(nn_weight *w)
 static bool blocks_ready(nn *c, nn_weight *w)
 {
     if (w->repack && !repack(w))
-        c->failed = true;
+        nn_fail(c);
     return !c->failed;
 }
 
@@ -301,6 +315,34 @@ mlx_array nn_embedding(nn *c, nn_weight *w, mlx_array ids)
 mlx_array nn_vector(nn *c, nn_weight *w)
 {
     return w->form == NN_ABSENT ? (mlx_array){0} : nn_astype(c, w->w, MLX_FLOAT32);
+}
+
+/* ---- experts ---------------------------------------------------------------------------------- */
+
+/* [T, k, 1, rows] */
+static mlx_array expert_product(nn *c, mlx_array x, nn_weight *w, mlx_array ids)
+{
+    mlx_array none = {0};
+    if (w->form == NN_AFFINE)
+        return NN_CALL(c, mlx_gather_qmm, x, w->w, w->scales, w->biases, none, ids, true,
+                       (mlx_optional_int){w->group_size, true}, (mlx_optional_int){w->bits, true},
+                       w->mode, false);
+    mlx_array turned = nn_transpose(c, w->w, (int[]){0, 2, 1}, 3);
+    return NN_CALL(c, mlx_gather_mm, nn_astype(c, x, mlx_array_dtype(w->w)), turned, none, ids, false);
+}
+
+mlx_array nn_expert_linear(nn *c, mlx_array x, nn_weight *w, nn_weight *bias, mlx_array ids)
+{
+    if (c->failed)
+        return x;
+    int t = mlx_array_dim(x, 0), k = mlx_array_dim(x, 1), chosen = mlx_array_dim(ids, 1);
+    mlx_array rows = nn_reshape(c, x, (int[]){t, k, 1, w->cols}, 4);
+    mlx_array y = nn_astype(c, expert_product(c, rows, w, ids), MLX_FLOAT32);
+    y = nn_reshape(c, y, (int[]){t, chosen, w->rows}, 3);
+    if (!bias || bias->form == NN_ABSENT)
+        return y;
+    mlx_array b = NN_CALL(c, mlx_take_axis, nn_vector(c, bias), ids, 0);
+    return nn_add(c, y, b);
 }
 
 /* ---- facts ------------------------------------------------------------------------------------ */

@@ -330,7 +330,7 @@ def broken_gguf_headers():
     yield "layers that are text", pairs(llama__block_count=(tiny.STR, "two"))
     yield "layers that are no number", pairs(llama__block_count=(tiny.F64, float("nan")))
     yield "negative layers", pairs(llama__block_count=(tiny.I32, -2))
-    yield "unknown rope scaling", pairs(llama__rope__scaling__type=(tiny.STR, "yarn"))
+    yield "unknown rope scaling", pairs(llama__rope__scaling__type=(tiny.STR, "spiral"))
 
 
 def test_broken_gguf_headers(tmp_path):
@@ -465,7 +465,7 @@ def broken_mlx():
         yield f"flat {part}", quantized(), {**t, name + part: (dtype, (shape[0],), data)}
         yield f"short {part}", quantized(), {**t, name + part: (dtype, (32, 1), data[:128])}
     yield "plain quantization_config", {**tiny.config_json(),
-                                        "quantization_config": {"quant_method": "gptq"}}, t
+                                        "quantization_config": {"quant_method": "hqq"}}, t
     norm = "model.norm.weight"
     yield "a quantized norm", quantized(), {
         **t, norm: ("U32", (1, 8), b"\0" * 32), "model.norm.scales": ("F32", (1, 1), b"\0" * 4),
@@ -498,8 +498,8 @@ def broken_settings():
         yield f"num_key_value_heads {v}", {**c, "num_key_value_heads": v}, True
     for v in (-16, 1, 15, 2**31):
         yield f"head_dim {v}", {**c, "head_dim": v}, True
-    yield "a window", {**c, "sliding_window": 4}, True
-    yield "unknown rope scaling", {**c, "rope_scaling": {"rope_type": "yarn", "factor": 2}}, True
+    yield "a negative window", {**c, "model_type": "mistral", "sliding_window": -4}, True
+    yield "unknown rope scaling", {**c, "rope_scaling": {"rope_type": "spiral", "factor": 2}}, True
     yield "a rope factor of 0", {**c, "rope_scaling": {"rope_type": "linear", "factor": 0}}, True
     yield "a rope scaling of text", {**c, "rope_scaling": {"rope_type": 5, "factor": "x"}}, None
     for v in (0, -1, 1e-300, 1e300):
