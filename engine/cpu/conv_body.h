@@ -1,6 +1,7 @@
 /*
  * conv_body.h: the convolution of one accumulator type: conv_tmpl.c takes it in with ACC (the type),
- * VEC (a vector of LANES of them) and F(name) (names of their own).
+ * VEC and V(operation) (simd.h's vectors of it), LANES (of two of them) and F(name) (names of their
+ * own).
  *
  * The weights are packed by columns of LANES output channels. For each block of output places, what
  * the kernel meets there is gathered [places, some of k] and multiplied; sums go over k (the taps,
@@ -30,47 +31,55 @@ static void F(gather)(const conv_job *j, int group, int64_t at, int64_t from, in
     }
 }
 
-/* rows (at most 4) x LANES of the result, which `sums` holds row_step apart, and n more of k. */
-static void F(multiply)(const ACC *patch, int64_t n, const ACC *weights, ACC *sums, int64_t row_step,
-                        int rows, int64_t columns)
+/* ROWS x LANES of the result in registers: n more of k for what `tile` holds. */
+static void F(multiply)(const ACC *patch, int64_t n, const ACC *weights, ACC *tile)
 {
-    VEC sum[4] = {0};
-    ACC *lanes[4] = {(ACC *)&sum[0], (ACC *)&sum[1], (ACC *)&sum[2], (ACC *)&sum[3]};
-    for (int r = 0; r < rows; r++)
-        memcpy(lanes[r], sums + r * row_step, (size_t)columns * sizeof(ACC));
-    VEC s0 = sum[0], s1 = sum[1], s2 = sum[2], s3 = sum[3];
-    for (int64_t k = 0; k < n; k++) {
-        VEC w;
-        memcpy(&w, weights + k * LANES, sizeof w);
-        s0 += patch[k] * w;
-        s1 += patch[CHUNK + k] * w;
-        s2 += patch[2 * CHUNK + k] * w;
-        s3 += patch[3 * CHUNK + k] * w;
+    enum { HALF = LANES / 2 };
+    VEC low[ROWS], high[ROWS];
+    for (int r = 0; r < ROWS; r++) {
+        low[r] = V(load)(tile + r * LANES);
+        high[r] = V(load)(tile + r * LANES + HALF);
     }
-    sum[0] = s0, sum[1] = s1, sum[2] = s2, sum[3] = s3;
-    for (int r = 0; r < rows; r++)
-        memcpy(sums + r * row_step, lanes[r], (size_t)columns * sizeof(ACC));
+    for (int64_t k = 0; k < n; k++) {
+        VEC w0 = V(load)(weights + k * LANES), w1 = V(load)(weights + k * LANES + HALF);
+        for (int r = 0; r < ROWS; r++) {
+            VEC x = V(set)(patch[r * CHUNK + k]);
+            low[r] = V(fma)(x, w0, low[r]);
+            high[r] = V(fma)(x, w1, high[r]);
+        }
+    }
+    for (int r = 0; r < ROWS; r++) {
+        V(store)(tile + r * LANES, low[r]);
+        V(store)(tile + r * LANES + HALF, high[r]);
+    }
 }
 
 /* Output places at..at+rows-1 of one group, all channels. */
 static void F(block)(const conv_job *j, int group, int64_t at, int rows)
 {
-    ACC patch[4 * CHUNK];
+    ACC patch[ROWS * CHUNK], tile[ROWS * LANES] = {0};
     int64_t per_group = j->features / j->groups;
     ACC *sums = (ACC *)j->sums + at * j->features + group * per_group;
     const ACC *packed = (const ACC *)j->packed + group * j->group_packed;
-    if (rows < 4)
+    if (rows < ROWS)
         memset(patch, 0, sizeof patch);
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < rows && j->k == 0; r++)
         memset(sums + r * j->features, 0, (size_t)per_group * sizeof(ACC));
     for (int64_t from = 0; from < j->k; from += CHUNK) {
         int64_t n = j->k - from < CHUNK ? j->k - from : CHUNK;
         for (int r = 0; r < rows; r++)
             F(gather)(j, group, at + r, from, from + n, patch + r * CHUNK);
         for (int64_t o = 0; o < per_group; o += LANES) {
-            int64_t columns = per_group - o < LANES ? per_group - o : LANES;
-            F(multiply)(patch, n, packed + o * j->k + from * LANES, sums + o, j->features, rows,
-                        columns);
+            size_t width = (size_t)(per_group - o < LANES ? per_group - o : LANES) * sizeof(ACC);
+            for (int r = 0; r < rows; r++) {
+                if (from)
+                    memcpy(tile + r * LANES, sums + r * j->features + o, width);
+                else
+                    memset(tile + r * LANES, 0, width);
+            }
+            F(multiply)(patch, n, packed + o * j->k + from * LANES, tile);
+            for (int r = 0; r < rows; r++)
+                memcpy(sums + r * j->features + o, tile + r * LANES, width);
         }
     }
 }
@@ -79,8 +88,8 @@ static void F(piece)(void *ctx, int64_t begin, int64_t end)
 {
     const conv_job *j = ctx;
     for (int64_t b = begin; b < end; b++) {
-        int64_t at = b * 4;
-        int rows = j->places - at < 4 ? (int)(j->places - at) : 4;
+        int64_t at = b * ROWS;
+        int rows = j->places - at < ROWS ? (int)(j->places - at) : ROWS;
         for (int g = 0; g < j->groups; g++)
             F(block)(j, g, at, rows);
         if (j->y->dtype == NX_FLOAT16 || j->y->dtype == NX_BFLOAT16)
@@ -92,6 +101,7 @@ static void F(piece)(void *ctx, int64_t begin, int64_t end)
 /* Columns begin..end-1 of LANES output channels each, over all groups. */
 static void F(pack)(void *ctx, int64_t begin, int64_t end)
 {
+    enum { SOME = 64 };
     const conv_job *j = ctx;
     int64_t per_group = j->features / j->groups, columns = (per_group + LANES - 1) / LANES;
     for (int64_t b = begin; b < end; b++) {
@@ -102,10 +112,12 @@ static void F(pack)(void *ctx, int64_t begin, int64_t end)
             int64_t row = group * per_group + first + lane;
             for (int64_t tap = 0; tap < j->taps; tap++) {
                 int64_t from = j->flip ? j->taps - 1 - tap : tap;
-                for (int64_t c = 0; c < j->channels; c++) {
-                    ACC v;
-                    F(load)(j->w, row * j->k + from * j->channels + c, 1, 1, &v);
-                    to[(tap * j->channels + c) * LANES + lane] = v;
+                for (int64_t c = 0; c < j->channels; c += SOME) {
+                    ACC some[SOME];
+                    int64_t n = j->channels - c < SOME ? j->channels - c : SOME;
+                    F(load)(j->w, row * j->k + from * j->channels + c, 1, n, some);
+                    for (int64_t i = 0; i < n; i++)
+                        to[(tap * j->channels + c + i) * LANES + lane] = some[i];
                 }
             }
         }
@@ -115,8 +127,8 @@ static void F(pack)(void *ctx, int64_t begin, int64_t end)
 static void F(run)(conv_job *j)
 {
     int64_t per_group = j->features / j->groups, columns = (per_group + LANES - 1) / LANES;
-    int64_t work = 4 * j->k * j->features / j->groups;
+    int64_t work = ROWS * j->k * j->features / j->groups; /* a byte for each multiplication, about */
     nx_parallel(columns * j->groups, nx_grain(LANES * j->k * (int64_t)sizeof(ACC), NX_PIECE_BYTES),
                 F(pack), j);
-    nx_parallel((j->places + 3) / 4, nx_grain(work, NX_PIECE_BYTES), F(piece), j);
+    nx_parallel((j->places + ROWS - 1) / ROWS, nx_grain(work, NX_PIECE_BYTES), F(piece), j);
 }

@@ -6,10 +6,19 @@
 
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/pool.h"
+#include "engine/cpu/simd.h"
 #include "engine/cpu/types.h"
 #include "engine/ops/params.h"
 
 enum { CHUNK = 512 }; /* of k, gathered at once */
+/* Rows of two vectors that the registers hold: 32 registers, or 16. */
+#if defined(NX_ISA_avx512)
+enum { ROWS = 12 };
+#elif defined(__aarch64__)
+enum { ROWS = 8 };
+#else
+enum { ROWS = 6 };
+#endif
 
 /* Spatial dimensions are three: missing ones come first, of size 1. */
 typedef struct {
@@ -75,24 +84,28 @@ static void store_double(const nx_view *v, int64_t at, int64_t n, const double *
     memcpy((double *)v->data + at, from, (size_t)n * sizeof *from);
 }
 
-enum { LANES = 16 };
-typedef float vec_float __attribute__((vector_size(16 * sizeof(float))));
-typedef double vec_double __attribute__((vector_size(16 * sizeof(double))));
-
 #define ACC     float
-#define VEC     vec_float
+#define VEC     vf
+#define V(name) vf_##name
+#define LANES   (2 * VF_N)
 #define F(name) name##_float
 #include "engine/cpu/conv_body.h"
 #undef ACC
 #undef VEC
+#undef V
+#undef LANES
 #undef F
 
 #define ACC     double
-#define VEC     vec_double
+#define VEC     vd
+#define V(name) vd_##name
+#define LANES   (2 * VD_N)
 #define F(name) name##_double
 #include "engine/cpu/conv_body.h"
 #undef ACC
 #undef VEC
+#undef V
+#undef LANES
 #undef F
 
 static bool is_half(nx_dtype t)
@@ -131,7 +144,8 @@ static void job_set(conv_job *j, const nx_call *c)
         j->places *= j->out[d];
     }
     j->k = j->taps * j->channels;
-    j->group_packed = (j->features / j->groups + LANES - 1) / LANES * LANES * j->k;
+    int64_t lanes = 2 * (x->dtype == NX_FLOAT64 ? VD_N : VF_N);
+    j->group_packed = (j->features / j->groups + lanes - 1) / lanes * lanes * j->k;
 }
 
 /* The packed weights, and, for half types, the sums. */
