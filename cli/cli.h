@@ -13,12 +13,9 @@
 enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 /* Verbs: argv[0] is the verb; the result is the exit code. */
-int cli_run(int argc, char **argv);
-int cli_chat(int argc, char **argv);
-int cli_info(int argc, char **argv);
-int cli_bench(int argc, char **argv);
-int cli_models(int argc, char **argv);
-int cli_select(int argc, char **argv);
+#define NX_COMMAND(name, about) int cli_##name(int argc, char **argv);
+#include "cli/commands.def"
+#undef NX_COMMAND
 
 /* "nexus: " and the library's message on stderr; EXIT_FAILED, or EXIT_USAGE for wrong arguments. */
 int cli_fail(nexus_status status);

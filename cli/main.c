@@ -10,12 +10,9 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *about;
 } commands[] = {
-    {"run", cli_run, "answer a prompt"},
-    {"chat", cli_chat, "have a conversation"},
-    {"models", cli_models, "list the models there are, and what fits"},
-    {"select", cli_select, "choose the model for a task"},
-    {"info", cli_info, "say what a model is and what it needs"},
-    {"bench", cli_bench, "measure a model's speed on this machine"},
+#define NX_COMMAND(name, about) {#name, cli_##name, about},
+#include "cli/commands.def"
+#undef NX_COMMAND
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

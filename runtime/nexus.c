@@ -31,6 +31,7 @@ struct nexus_model {
     model *model;
     tokenizer *tokenizer;
     chat_template *chat;
+    char *template_text; /* its source, NULL where the model brings none */
     scheduler *scheduler; /* engine thread only */
     bool driving;         /* engine thread only: a step is queued */
 };
@@ -113,7 +114,7 @@ static bool load_text(nexus_model *m)
     char *bos = token_text(m->tokenizer, tok_bos(m->tokenizer));
     char *eos = token_text(m->tokenizer, tok_eos(m->tokenizer));
     m->chat = chat_template_new(source, bos, eos);
-    free(source);
+    m->template_text = source;
     free(bos);
     free(eos);
     if (m->chat && chat_template_is_fallback(m->chat))
@@ -157,6 +158,7 @@ static void model_unref(nexus_model *m)
     engine_run(free_on_engine, m);
     tok_free(m->tokenizer);
     chat_template_free(m->chat);
+    free(m->template_text);
     package_clear(&m->package);
     free(m);
 }
@@ -245,6 +247,11 @@ nexus_status nexus_model_describe(nexus_model *m, int ctx, nexus_model_info *out
 bool nexus_model_has_template(const nexus_model *m)
 {
     return !chat_template_is_fallback(m->chat);
+}
+
+const char *nexus_model_template(const nexus_model *m)
+{
+    return m->template_text;
 }
 
 bool nexus_model_takes_tools(const nexus_model *m)
@@ -635,6 +642,8 @@ static void fill_stats(const generation *g, const reader *r, size_t cached, nexu
     }
     snprintf(out->stop_reason, sizeof out->stop_reason, "%s",
              g->stop_reason ? g->stop_reason : "cancelled");
+    if (strcmp(out->stop_reason, "stop") == 0 && r->stopper.found)
+        snprintf(out->stop_text, sizeof out->stop_text, "%s", r->stopper.found);
 }
 
 static nexus_status run_generation(generation *g, size_t cached, nexus_piece_fn piece, void *user,

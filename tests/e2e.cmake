@@ -1,6 +1,9 @@
 # The program as a whole, by pytest; skipped where no Python has it.
 if(TARGET nexus)
-    foreach(name cli chat models select readme)
+    file(GLOB names CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_LIST_DIR}/e2e
+        ${CMAKE_CURRENT_LIST_DIR}/e2e/test_*.py)
+    list(TRANSFORM names REPLACE "^test_(.*)[.]py$" "\\1")
+    foreach(name ${names})
         add_test(NAME e2e_${name} COMMAND ${CMAKE_CURRENT_LIST_DIR}/oracle/run.sh
             $<TARGET_FILE:mlxc> "${NEXUS_PYTHON}" ${CMAKE_CURRENT_LIST_DIR}/e2e/test_${name}.py)
         set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 900 SKIP_RETURN_CODE 77

@@ -95,6 +95,8 @@ nexus_status nexus_model_describe(nexus_model *m, int ctx, nexus_model_info *out
 
 /* What the model's chat template can do. */
 bool nexus_model_has_template(const nexus_model *m); /* false: plain ChatML stands in */
+/* Its source; NULL where the model brings none. Lives as long as the model. */
+const char *nexus_model_template(const nexus_model *m);
 bool nexus_model_takes_tools(const nexus_model *m);
 bool nexus_model_reads(const nexus_model *m, const char *variable); /* "enable_thinking" */
 
@@ -315,6 +317,7 @@ typedef struct {
     double time_to_first_token_seconds;
     uint64_t peak_memory_bytes; /* most memory of the process so far, mapped weights included */
     char stop_reason[16];       /* "eos", "stop", "length", "context", "cancelled" */
+    char stop_text[64];         /* the text that stopped it, cut to fit; "" for other reasons */
 } nexus_stats;
 
 /* Continues token ids. options NULL: the defaults; piece NULL: only statistics. A cancelled

@@ -13,7 +13,7 @@ void stopper_clear(stopper *s)
 }
 
 /* Where the earliest stop string begins in the held text; its length if there is none. */
-static size_t find_stop(const stopper *s)
+static size_t find_stop(stopper *s)
 {
     size_t first = s->held.len;
     for (size_t i = 0; i < s->n_stops; i++) {
@@ -21,8 +21,10 @@ static size_t find_stop(const stopper *s)
         if (n == 0 || n > s->held.len)
             continue;
         const char *at = memmem(s->held.data, s->held.len, s->stops[i], n);
-        if (at && (size_t)(at - s->held.data) < first)
+        if (at && (size_t)(at - s->held.data) < first) {
             first = (size_t)(at - s->held.data);
+            s->found = s->stops[i];
+        }
     }
     return first;
 }

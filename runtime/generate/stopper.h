@@ -13,6 +13,7 @@ typedef struct {
     const char *const *stops; /* borrowed; empty strings never match */
     size_t n_stops;
     nx_str held;
+    const char *found; /* the one that ended the answer; NULL: none yet */
 } stopper;
 
 void stopper_init(stopper *s, const char *const *stops, size_t n);

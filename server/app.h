@@ -1,0 +1,117 @@
+/*
+ * app.h: the server: what its handlers share, the table of routes, and how each interface says that
+ * something went wrong.
+ */
+#ifndef NX_SERVER_APP_H
+#define NX_SERVER_APP_H
+
+#include <jansson.h>
+#include <pthread.h>
+
+#include "server/host.h"
+#include "server/http.h"
+#include "server/server.h"
+
+typedef struct {
+    pthread_mutex_t lock;
+    uint64_t requests, failed, generations, prompt_tokens, cached_tokens, generated_tokens;
+    double prefill_seconds, decode_seconds;
+    /* The last minute by second, for the page's plots: generated tokens. */
+    uint32_t second_tokens[64];
+    int64_t second_at[64];
+} app_metrics;
+
+typedef struct {
+    server_options o;
+    host *host;
+    http_server *http;
+    char *key; /* NULL: none is asked for */
+    double started;
+    int64_t started_at;
+    app_metrics metrics;
+} app;
+
+typedef struct {
+    http_request *r;
+    json_t *body;       /* an object; NULL where the route takes none */
+    const char *rest;   /* what the pattern's * stands for */
+} app_call;
+
+/* ---- routes ---- */
+
+typedef struct {
+    const char *method, *path; /* a path that ends with "*" stands for all that begin so */
+    void (*run)(app *a, app_call *c);
+    bool body;    /* a JSON object is needed */
+    bool open;    /* without a key */
+    const char *about; /* for the API description */
+} app_route;
+
+/* All of them; ends with a row without method. */
+extern const app_route app_routes[];
+
+/* Whether no key is needed, as for paths that are not served. */
+bool app_route_is_open(const char *method, const char *path);
+void app_check(http_request *r, void *user);    /* host, origin, key, size: before the body */
+void app_handle(http_request *r, void *user);   /* finds the route and runs it */
+void app_finished(http_request *r, void *user); /* the line in the log */
+
+/* ---- answers ---- */
+
+/* An error in the form of the interface that the path belongs to. param: the field; may be NULL. */
+void app_fail(http_request *r, int status, const char *param, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The error object alone, for an event in a stream. New reference. */
+json_t *app_error(const http_request *r, int status, const char *param, const char *message);
+/* Adds the names of fields that were not understood as a header, and to body["warnings"]. */
+void app_warn_unknown(http_request *r, json_t *body, json_t *unknown);
+/* The HTTP status that stands for a library status. */
+int app_status(nexus_status s);
+
+/* A fresh id: "chatcmpl-" and 24 letters and digits. In the request's arena. */
+const char *app_id(http_request *r, const char *prefix);
+int64_t app_now(void); /* seconds since 1970 */
+/* "2026-01-31T12:00:00.000000Z", in the request's arena. */
+const char *app_iso_time(http_request *r, int64_t seconds);
+
+/* One server-sent event; event NULL: data alone. False once the client has left. */
+bool app_event(http_request *r, const char *event, const json_t *data);
+/* One line of NDJSON. */
+bool app_line(http_request *r, const json_t *data);
+
+void app_count(app *a, const nexus_stats *s);
+/* What the request did, for its line in the log. Control characters become spaces. */
+void app_note(http_request *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- handlers, by interface ---- */
+
+void openai_chat(app *a, app_call *c);
+void openai_completions(app *a, app_call *c);
+void openai_models(app *a, app_call *c);
+void openai_model(app *a, app_call *c);
+void anthropic_messages(app *a, app_call *c);
+void anthropic_count_tokens(app *a, app_call *c);
+void ollama_generate(app *a, app_call *c);
+void ollama_chat(app *a, app_call *c);
+void ollama_tags(app *a, app_call *c);
+void ollama_ps(app *a, app_call *c);
+void ollama_show(app *a, app_call *c);
+void ollama_version(app *a, app_call *c);
+void ollama_status(app *a, app_call *c);
+void lmstudio_v0_models(app *a, app_call *c);
+void lmstudio_v0_model(app *a, app_call *c);
+void lmstudio_v1_models(app *a, app_call *c);
+void lmstudio_v1_load(app *a, app_call *c);
+void lmstudio_v1_unload(app *a, app_call *c);
+void text_tokenize(app *a, app_call *c);
+void text_detokenize(app *a, app_call *c);
+void text_apply_template(app *a, app_call *c);
+void status_health(app *a, app_call *c);
+void status_metrics(app *a, app_call *c);
+void status_openapi(app *a, app_call *c);
+void admin_ps(app *a, app_call *c);
+void admin_load(app *a, app_call *c);
+void admin_unload(app *a, app_call *c);
+void admin_stop(app *a, app_call *c);
+
+#endif

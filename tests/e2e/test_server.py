@@ -1,0 +1,453 @@
+"""The server as clients meet it: the openai, anthropic and ollama packages, plain HTTP, bad clients."""
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+NEXUS = os.environ["NEXUS_BIN"]
+STORE = os.path.join(os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"),
+                     "nexus", "models")
+MODEL = "SmolLM2-135M-Instruct.Q4_1"
+pytestmark = pytest.mark.skipif(not os.path.exists(os.path.join(STORE, MODEL + ".gguf")),
+                                reason="the small model is not stored")
+FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
+PARIS = "The capital of France is Paris."
+
+
+class Server:
+    def __init__(self, *args, env=None):
+        self.process = subprocess.Popen([NEXUS, "serve", "--port", "0", *args], stderr=subprocess.PIPE,
+                                        text=True, env={**os.environ, **(env or {})})
+        line = self.process.stderr.readline()
+        found = re.search(r"serving at (\S+)", line)
+        assert found, line + self.process.stderr.read()
+        self.url = found.group(1)
+        self.port = int(self.url.rsplit(":", 1)[1]) if ":" in self.url[6:] else 0
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.log = self.process.communicate(timeout=40)[1]
+        return self.process.returncode
+
+
+@contextlib.contextmanager
+def serving(*args, **kw):
+    s = Server(*args, **kw)
+    try:
+        yield s
+    finally:
+        s.process.kill() if s.process.poll() is None else None
+        s.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server():
+    s = Server("--model", MODEL)
+    yield s
+    assert s.stop() == 0
+
+
+def ask(server, method, path, body=None, headers=None, raw=None):
+    c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    data = raw if raw is not None else json.dumps(body) if body is not None else None
+    c.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
+    r = c.getresponse()
+    text = r.read()
+    c.close()
+    try:
+        return r.status, json.loads(text), r
+    except ValueError:
+        return r.status, text.decode(errors="replace"), r
+
+
+def chat(server, **body):
+    return ask(server, "POST", "/v1/chat/completions",
+               {"messages": FRANCE, "temperature": 0, "max_tokens": 20, **body})
+
+
+def events(server, path, body):
+    """(event, data) pairs of a stream, comments left out."""
+    c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    c.request("POST", path, json.dumps(body))
+    r = c.getresponse()
+    assert r.status == 200, r.read()
+    out = []
+    for block in r.read().decode().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "data" in fields:
+            out.append((fields.get("event"), fields["data"]))
+    c.close()
+    return out
+
+
+# ---- OpenAI ----
+
+def test_openai_package(server):
+    openai = pytest.importorskip("openai")
+    client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+    assert MODEL in [m.id for m in client.models.list()]
+    assert client.models.retrieve(MODEL).id == MODEL
+    r = client.chat.completions.create(model=MODEL, messages=FRANCE, temperature=0, max_tokens=20)
+    assert r.choices[0].message.content == PARIS
+    assert r.choices[0].finish_reason == "stop"
+    assert r.usage.total_tokens == r.usage.prompt_tokens + r.usage.completion_tokens
+    text, finish, usage = "", None, None
+    for c in client.chat.completions.create(model=MODEL, messages=FRANCE, temperature=0, max_tokens=20,
+                                            stream=True, stream_options={"include_usage": True}):
+        usage = c.usage or usage
+        for choice in c.choices:
+            text += choice.delta.content or ""
+            finish = choice.finish_reason or finish
+    assert (text, finish) == (PARIS, "stop")
+    assert usage.prompt_tokens_details.cached_tokens > 0
+    r = client.completions.create(model=MODEL, prompt="The capital of France is", temperature=0,
+                                  max_tokens=3, logprobs=2)
+    assert "Paris" in r.choices[0].text
+    assert len(r.choices[0].logprobs.tokens) == 3
+    with pytest.raises(openai.NotFoundError, match="there is no model called 'nothing'"):
+        client.chat.completions.create(model="nothing", messages=FRANCE)
+
+
+def test_chat_fields(server):
+    status, r, _ = chat(server, logprobs=True, top_logprobs=3)
+    tokens = r["choices"][0]["logprobs"]["content"]
+    assert len(tokens) == r["usage"]["completion_tokens"]
+    assert all(len(t["top_logprobs"]) == 3 for t in tokens)
+    assert all(t["logprob"] == pytest.approx(t["top_logprobs"][0]["logprob"]) for t in tokens)
+    assert chat(server, max_tokens=2)[1]["choices"][0]["finish_reason"] == "length"
+    r = chat(server, stop=["France"])[1]
+    assert r["choices"][0]["message"]["content"] == "The capital of "
+    r = chat(server, n=3)[1]
+    assert [c["index"] for c in r["choices"]] == [0, 1, 2]
+    assert {c["message"]["content"] for c in r["choices"]} == {PARIS}
+    ids = ask(server, "POST", "/tokenize", {"content": " Paris"})[1]["tokens"]
+    r = chat(server, logit_bias={str(i): -100 for i in ids})[1]
+    assert "Paris" not in r["choices"][0]["message"]["content"]
+    parts = [{"role": "user", "content": [{"type": "text", "text": "What is the capital of "},
+                                          {"type": "text", "text": "France?"}]}]
+    assert chat(server, messages=parts)[1]["choices"][0]["message"]["content"] == PARIS
+    begun = FRANCE + [{"role": "assistant", "content": "The capital of France is"}]
+    assert chat(server, messages=begun)[0] == 200
+
+
+def test_what_is_not_known_is_said(server):
+    status, r, response = chat(server, frobnicate=1)
+    assert status == 200 and "frobnicate" in r["warnings"][0]
+    assert response.headers["X-Nexus-Ignored"] == "frobnicate"
+
+
+def test_same_seed_same_text(server):
+    def one(seed):
+        return chat(server, temperature=1.2, seed=seed, max_tokens=30)[1]["choices"][0]["message"]["content"]
+    alone = [one(s) for s in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(one, range(8)))
+    assert alone == together
+    assert len(set(alone)) > 4
+
+
+def test_completions(server):
+    r = ask(server, "POST", "/v1/completions", {"prompt": ["One, two,", "The sky is"], "max_tokens": 4,
+                                                "temperature": 0, "echo": True})[1]
+    assert [c["text"].startswith(p) for c, p in zip(r["choices"], ["One, two,", "The sky is"])] == [True] * 2
+    ids = ask(server, "POST", "/tokenize", {"content": "The sky is"})[1]["tokens"]
+    by_ids = ask(server, "POST", "/v1/completions", {"prompt": ids, "max_tokens": 4, "temperature": 0})[1]
+    assert r["choices"][1]["text"] == "The sky is" + by_ids["choices"][0]["text"]
+    streamed = "".join(json.loads(d)["choices"][0]["text"]
+                       for _, d in events(server, "/v1/completions",
+                                          {"prompt": ids, "max_tokens": 4, "temperature": 0, "stream": True})
+                       if d != "[DONE]")
+    assert streamed == by_ids["choices"][0]["text"]
+
+
+# ---- Anthropic ----
+
+def test_anthropic_package(server):
+    anthropic = pytest.importorskip("anthropic")
+    client = anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0)
+    r = client.messages.create(model=MODEL, max_tokens=20, extra_body={"temperature": 0}, messages=FRANCE)
+    assert r.content[0].text == PARIS and r.stop_reason == "end_turn"
+    with client.messages.stream(model=MODEL, max_tokens=20, extra_body={"temperature": 0}, messages=FRANCE) as s:
+        assert "".join(s.text_stream) == PARIS
+        final = s.get_final_message()
+    assert final.usage.output_tokens == r.usage.output_tokens
+    n = client.messages.count_tokens(model=MODEL, messages=FRANCE).input_tokens
+    assert n == r.usage.input_tokens + (r.usage.cache_read_input_tokens or 0)
+    r = client.messages.create(model=MODEL, max_tokens=20, extra_body={"temperature": 0}, messages=FRANCE,
+                               stop_sequences=["France"], system="You answer shortly.")
+    assert r.stop_reason in ("stop_sequence", "end_turn")
+    if r.stop_reason == "stop_sequence":
+        assert r.stop_sequence == "France"
+    with pytest.raises(anthropic.BadRequestError, match="max_tokens"):
+        client.post("/v1/messages", cast_to=object, body={"model": MODEL, "messages": FRANCE})
+
+
+# ---- ollama ----
+
+def test_ollama_package(server):
+    ollama = pytest.importorskip("ollama")
+    client = ollama.Client(host=server.url)
+    options = {"temperature": 0, "num_predict": 20, "repeat_penalty": 1}
+    assert MODEL in [m.model for m in client.list().models]
+    r = client.chat(model=MODEL, messages=FRANCE, options=options)
+    assert r.message.content == PARIS and r.done_reason == "stop" and r.eval_count > 0
+    pieces = list(client.chat(model=MODEL + ":latest", messages=FRANCE, options=options, stream=True))
+    assert "".join(p.message.content for p in pieces) == PARIS and pieces[-1].done
+    r = client.generate(model=MODEL, prompt=FRANCE[0]["content"], options=options)
+    assert r.response == PARIS
+    r = client.generate(model=MODEL, prompt="The capital of France is", raw=True, options=options)
+    assert "Paris" in r.response
+    assert MODEL in [m.model for m in client.ps().models]
+    assert client.show(MODEL).modelinfo["llama.context_length"] == 8192
+    with pytest.raises(ollama.ResponseError, match="no model"):
+        client.chat(model="nothing", messages=FRANCE)
+
+
+# ---- LM Studio ----
+
+def test_lmstudio(server):
+    models = ask(server, "GET", "/api/v0/models")[1]["data"]
+    mine = next(m for m in models if m["id"] == MODEL)
+    assert mine["state"] == "loaded" and mine["compatibility_type"] == "gguf"
+    assert ask(server, "GET", "/api/v0/models/" + MODEL)[1]["max_context_length"] == 8192
+    r = ask(server, "POST", "/api/v0/chat/completions",
+            {"model": MODEL, "messages": FRANCE, "temperature": 0, "max_tokens": 20})[1]
+    assert r["stats"]["stop_reason"] == "eosFound" and r["stats"]["tokens_per_second"] > 0
+    assert r["model_info"]["arch"] == "llama"
+    key = next(m for m in ask(server, "GET", "/api/v1/models")[1]["models"] if m["key"] == MODEL)
+    assert key["loaded_instances"][0]["config"]["context_length"] == 4096
+
+
+# ---- texts ----
+
+def test_texts(server):
+    r = ask(server, "POST", "/tokenize", {"content": "Hello, wörld", "with_pieces": True})[1]
+    ids = [t["id"] for t in r["tokens"]]
+    assert ask(server, "POST", "/detokenize", {"tokens": ids})[1]["content"] == "Hello, wörld"
+    prompt = ask(server, "POST", "/apply-template", {"messages": FRANCE})[1]["prompt"]
+    assert prompt.endswith("<|im_start|>assistant\n") and FRANCE[0]["content"] in prompt
+    assert ask(server, "POST", "/detokenize", {"tokens": [10 ** 8]})[0] == 400
+
+
+def test_tools_reach_the_template(server):
+    tools = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
+    status, r, _ = chat(server, tools=tools)
+    assert status == 200
+    assert chat(server, tools=tools, tool_choice="required")[0] == 400
+    assert chat(server, tools=[{"type": "function"}])[0] == 400
+
+
+# ---- the server itself ----
+
+def test_health_metrics_openapi(server):
+    assert ask(server, "GET", "/health")[1] == {"status": "ok"}
+    before = ask(server, "GET", "/metrics")[1]
+    chat(server)
+    after = ask(server, "GET", "/metrics")[1]
+
+    def value(text, name):
+        return float(re.search(rf"^nexus_{name} (\S+)$", text, re.M).group(1))
+    assert value(after, "generated_tokens_total") >= value(before, "generated_tokens_total") + 8
+    paths = ask(server, "GET", "/openapi.json")[1]["paths"]
+    assert "post" in paths["/v1/chat/completions"] and "/v1/models/{name}" in paths
+    for path, methods in paths.items():  # what is described is served
+        for method in methods:
+            if path == "/nexus/stop":
+                continue
+            status, r, _ = ask(server, method.upper(), path.replace("{name}", MODEL), {})
+            assert status not in (405, 500) and "there is nothing" not in str(r), (method, path, r)
+
+
+@pytest.mark.parametrize("body, word", [
+    ("", "no body"), ("{", "no JSON"), ("[]", "must be a JSON object"), ("{\"a\":1,\"a\":2}", "no JSON"),
+    ("\xff\xfe", "no JSON"), ("[" * 100000, "no JSON"),
+    ({"messages": []}, "'messages' is empty"), ({"messages": "x"}, "'messages' must be a list"),
+    ({}, "'messages' is needed"), ({"messages": [{"role": "king", "content": "x"}]}, "messages[0] needs a role"),
+    ({"messages": [3]}, "messages[0]"), ({"messages": FRANCE, "temperature": "hot"}, "'temperature'"),
+    ({"messages": FRANCE, "temperature": -1}, "temperature -1"),
+    ({"messages": FRANCE, "max_tokens": 1.5}, "'max_tokens' must be a whole number"),
+    ({"messages": FRANCE, "n": 0}, "'n' is 0"), ({"messages": FRANCE, "stop": 3}, "'stop'"),
+    ({"messages": FRANCE, "logit_bias": {"x": 1}}, "logit_bias"),
+    ({"messages": FRANCE, "response_format": {"type": "unheard-of"}}, "response_format"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "image_url"),
+    ({"messages": [{"role": "user", "content": "word " * 5000}]}, "4096"),
+])
+def test_bad_requests(server, body, word):
+    raw = body.encode("latin-1") if isinstance(body, str) else None
+    status, r, _ = ask(server, "POST", "/v1/chat/completions", body, raw=raw)
+    assert status == 400, r
+    assert word in r["error"]["message"], r
+
+
+def test_bad_paths(server):
+    assert ask(server, "GET", "/nowhere")[0] == 404
+    assert ask(server, "GET", "/v1/chat/completions")[0] == 405
+    assert ask(server, "GET", "/v1/models/%2Fetc%2Fpasswd")[0] == 404
+    assert ask(server, "GET", "/v1/models/..%2F..")[0] == 404
+    status, r, _ = chat(server, model="/etc/passwd")
+    assert status == 404
+    status, r, _ = ask(server, "POST", "/v1/messages", {"model": "x"})
+    assert status == 400 and r["type"] == "error"
+
+
+def test_strangers_are_refused(server):
+    assert ask(server, "GET", "/v1/models", headers={"Host": "evil.example"})[0] == 403
+    assert ask(server, "GET", "/v1/models", headers={"Origin": "http://evil.example"})[0] == 403
+    same = f"http://127.0.0.1:{server.port}"
+    assert ask(server, "GET", "/v1/models", headers={"Origin": same})[0] == 200
+
+
+def test_too_large(server):
+    status, r, _ = ask(server, "POST", "/v1/chat/completions", raw=b"x" * (33 << 20))
+    assert status == 413 and "larger" in r["error"]["message"]
+
+
+# ---- clients that misbehave ----
+
+def connect(server):
+    s = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    return s
+
+
+def active(server):
+    return ask(server, "GET", "/nexus/ps")[1]["requests"] - 1
+
+
+def wait_for(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_stops_the_work(server, stream):
+    body = json.dumps({"messages": [{"role": "user", "content": "Count to a thousand."}],
+                       "max_tokens": 3000, "ignore_eos": True, "stream": stream}).encode()
+    s = connect(server)
+    s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+              % len(body) + body)
+    assert wait_for(lambda: active(server) == 1)
+    if stream:
+        s.recv(100)
+    time.sleep(0.2)
+    s.close()
+    assert wait_for(lambda: active(server) == 0, 5), "the generation went on without its client"
+    assert chat(server)[0] == 200
+
+
+def test_half_a_request_at_every_place(server):
+    body = json.dumps({"messages": FRANCE, "max_tokens": 1}).encode()
+    whole = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+             % len(body) + body)
+    for cut in range(0, len(whole), 7):
+        s = connect(server)
+        s.sendall(whole[:cut])
+        s.close()
+    assert chat(server, max_tokens=1)[0] == 200
+    assert wait_for(lambda: active(server) == 0)
+
+
+def test_many_idle_connections_cost_little(server):
+    def resident():
+        return ask(server, "GET", "/nexus/ps")[1]["resident_bytes"]
+    before = resident()
+    idle = [connect(server) for _ in range(900)]
+    assert wait_for(lambda: ask(server, "GET", "/nexus/ps")[1]["connections"] > 900)
+    grown = resident() - before
+    for s in idle:
+        s.close()
+    assert grown < 50e6, grown
+
+
+def test_many_at_once(server):
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        results = list(pool.map(lambda i: chat(server), range(48)))
+    assert all(status == 200 for status, _, _ in results)
+    assert {r["choices"][0]["message"]["content"] for _, r, _ in results} == {PARIS}
+
+
+# ---- starting and stopping ----
+
+def test_key_other_address_and_cors(tmp_path):
+    key = tmp_path / "key"
+    key.write_text("correct-horse-battery\n")
+    r = subprocess.run([NEXUS, "serve", "--host", "0.0.0.0", "--port", "0"], capture_output=True, text=True)
+    assert r.returncode == 1 and "--api-key-file" in r.stderr
+    key_short = tmp_path / "short"
+    key_short.write_text("abc\n")
+    r = subprocess.run([NEXUS, "serve", "--port", "0", "--api-key-file", str(key_short)],
+                       capture_output=True, text=True)
+    assert r.returncode == 1 and "16 characters" in r.stderr
+    with serving("--api-key-file", str(key), "--cors", "https://app.example") as s:
+        assert ask(s, "GET", "/health")[0] == 200
+        assert ask(s, "GET", "/v1/models")[0] == 401
+        assert ask(s, "GET", "/v1/models", headers={"Authorization": "Bearer wrong"})[0] == 401
+        good = {"Authorization": "Bearer correct-horse-battery"}
+        assert ask(s, "GET", "/v1/models", headers=good)[0] == 200
+        assert ask(s, "GET", "/v1/models", headers={"x-api-key": "correct-horse-battery"})[0] == 200
+        status, _, r = ask(s, "OPTIONS", "/v1/chat/completions", headers={"Origin": "https://app.example"})
+        assert status == 204 and r.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        assert ask(s, "OPTIONS", "/v1/chat/completions", headers={"Origin": "https://x.example"})[0] == 403
+
+
+def test_unix_socket(tmp_path):
+    path = str(tmp_path / "socket")
+    with serving("--host", "unix:" + path) as s:
+        assert oct(os.stat(path).st_mode & 0o777) == "0o600"
+        c = socket.socket(socket.AF_UNIX)
+        c.connect(path)
+        c.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        assert b'{"status":"ok"}' in c.recv(4096)
+        r = subprocess.run([NEXUS, "serve", "--host", "unix:" + path], capture_output=True, text=True)
+        assert r.returncode == 1 and "in use" in r.stderr
+        assert s.stop() == 0
+    assert not os.path.exists(path)
+
+
+def test_port_in_use(server):
+    r = subprocess.run([NEXUS, "serve", "--port", str(server.port)], capture_output=True, text=True)
+    assert r.returncode == 1 and f"port {server.port}" in r.stderr and "--port" in r.stderr
+
+
+def test_ipv6():
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    with serving("--host", "::1") as s:
+        c = http.client.HTTPConnection("::1", int(s.url.rsplit(":", 1)[1]), timeout=10)
+        c.request("GET", "/health")
+        assert c.getresponse().status == 200
+
+
+def test_models_come_and_go():
+    with serving("--ttl", "1") as s:
+        assert ask(s, "GET", "/nexus/ps")[1]["models"] == []
+        assert ask(s, "POST", "/nexus/load", {"model": MODEL.lower()})[1]["model"] == MODEL
+        assert ask(s, "GET", "/nexus/ps")[1]["models"][0]["name"] == MODEL
+        assert wait_for(lambda: ask(s, "GET", "/nexus/ps")[1]["models"] == [], 8)
+        assert chat(s)[0] == 200
+        assert ask(s, "POST", "/nexus/unload", {"model": MODEL})[0] == 200
+        assert ask(s, "POST", "/nexus/unload", {"model": MODEL})[0] == 404
+        assert ask(s, "POST", "/api/chat", {"model": MODEL})[1]["done_reason"] == "load"
+        assert ask(s, "POST", "/nexus/stop", {})[0] == 200
+        assert s.process.wait(20) == 0
+
+
+def test_a_graceful_stop_finishes_what_runs():
+    with serving("--model", MODEL) as s:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            running = pool.submit(chat, s, max_tokens=60, ignore_eos=True)
+            assert wait_for(lambda: active(s) == 1)
+            assert s.stop() == 0
+            status, r, _ = running.result(30)
+            assert status == 200 and r["usage"]["completion_tokens"] == 60
