@@ -8,6 +8,9 @@ for level in base avx2 neon; do
     NEXUS_ISA=$level suite "level-$level" build -R '^oracle|^test_' -E 'jinja|tokenizer|template'
 done
 
+# Every operation on a device with memory of its own.
+NEXUS_PRETEND_GPU=1 suite pretended-gpu build -R '^oracle' -E 'jinja|tokenizer'
+
 # Address and undefined-behaviour sanitizers over everything that is compiled.
 preset asan
 suite asan build-asan -LE oracle

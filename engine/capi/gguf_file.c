@@ -121,7 +121,8 @@ static bool save(nx_gguf_writer *w, const nx_gguf_object *g)
     for (size_t i = 0; ok && i < g->arrays.n; i++) {
         NX_SCOPE; /* one array's row-major copy at a time */
         nx_array *a = ready(array_at(&g->arrays, i));
-        ok = a && nx_gguf_writer_data(w, a->data, (size_t)nx_array_nbytes(a));
+        const char *data = a ? nx_array_host(a) : NULL;
+        ok = data && nx_gguf_writer_data(w, data, (size_t)nx_array_nbytes(a));
     }
     return ok && nx_gguf_writer_finish(w);
 }

@@ -51,8 +51,9 @@ static bool npy_write(const sink *k, nx_array *a)
         return false;
     nx_npy_of(a, &npy);
     nx_npy_header(&header, &npy);
-    bool ok = sink_write(k, header.data, header.len) &&
-              sink_write(k, a->data, (size_t)nx_array_nbytes(a));
+    const char *data = nx_array_host(a);
+    bool ok = data && sink_write(k, header.data, header.len) &&
+              sink_write(k, data, (size_t)nx_array_nbytes(a));
     nx_str_clear(&header);
     return ok;
 }
@@ -127,7 +128,8 @@ static bool safetensors_write(const sink *k, const nx_map *arrays, const nx_map 
     for (size_t i = 0; ok && i < arrays->n; i++) {
         NX_SCOPE; /* one array's row-major copy at a time */
         nx_array *a = ready((nx_array *)(uintptr_t)arrays->entries[i].value);
-        ok = a && sink_write(k, a->data, (size_t)nx_array_nbytes(a));
+        const char *data = a ? nx_array_host(a) : NULL;
+        ok = data && sink_write(k, data, (size_t)nx_array_nbytes(a));
     }
     return ok;
 }

@@ -61,7 +61,7 @@ static int attention(mlx_array *res, const mlx_array q, const mlx_array k, const
 }
 
 static const nexus_engine engine = {
-    .version = 1,
+    .version = 2,
     .isa = isa,
     .threads = threads,
     .set_threads = set_threads,
@@ -72,6 +72,7 @@ static const nexus_engine engine = {
     .gguf_should_repack = nx_gguf_should_repack,
     .gguf_repack = gguf_repack,
     .attention = attention,
+    .set_hard_memory_limit = nx_memory_set_hard_limit,
 };
 
 const nexus_engine *nexus_engine_get(void)

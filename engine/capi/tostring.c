@@ -104,11 +104,12 @@ int mlx_array_tostring(mlx_string *str, const mlx_array arr)
     NX_SCOPE;
     nx_array *a = NX_ARRAY(arr);
     NX_POINTER(str);
-    if (!nx_eval_one(a))
+    const char *data = nx_eval_one(a) ? nx_array_host(a) : NULL;
+    if (!data)
         return nx_report();
     nx_str out = {0};
     nx_str_puts(&out, "array(");
-    dimension_put(&out, a, 0, a->data);
+    dimension_put(&out, a, 0, data);
     nx_str_printf(&out, ", dtype=%s)", nx_dtype_name((nx_dtype)a->dtype));
     nx_string_give(str, &out);
     return 0;

@@ -17,13 +17,15 @@ enum { ALIGN = 64, BINS = 64 * 8, MMAP_MIN = 1 << 20, SEARCH = 8 };
 
 static struct {
     pthread_mutex_t lock;
-    nx_buffer *bins[BINS]; /* freed memory, the latest first */
+    nx_buffer *bins[2][BINS]; /* freed memory of the host's, of devices; the latest first */
     nx_buffer *headers;    /* freed structs without memory */
     size_t active, peak, cached;
     size_t limit, cache_limit, wired_limit;
+    size_t hard_limit; /* 0: none */
     bool ready;
-    long fail_after; /* NEXUS_FAIL_ALLOC: the N-th allocation fails; -1: never */
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .fail_after = -1};
+    long fail_at;     /* this allocation from now on fails; 0: none */
+    bool keeps_failing; /* so do all after it (NEXUS_FAIL_ALLOC) */
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* With the lock held. */
 static void pool_setup(void)
@@ -35,7 +37,10 @@ static void pool_setup(void)
     pool.limit = memory + memory / 2; /* as MLX's: half as much again as the machine has */
     pool.cache_limit = memory / 8;
     const char *fail = getenv("NEXUS_FAIL_ALLOC");
-    pool.fail_after = fail ? atol(fail) : -1;
+    if (fail) {
+        pool.fail_at = atol(fail) + 1;
+        pool.keeps_failing = true;
+    }
 }
 
 static uint32_t bin_of(size_t size, size_t *rounded)
@@ -51,20 +56,24 @@ static uint32_t bin_of(size_t size, size_t *rounded)
     return (uint32_t)((size_t)top * 8 + eighth);
 }
 
-static void *memory_get(size_t size)
+static void *memory_get(const nx_memory *memory, size_t size)
 {
+    if (memory)
+        return memory->get(size);
     if (size < MMAP_MIN)
         return aligned_alloc(ALIGN, size);
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
-static void memory_put(void *p, size_t size)
+static void memory_put(const nx_buffer *b)
 {
-    if (size < MMAP_MIN)
-        free(p);
+    if (b->memory)
+        b->memory->put(b->data, b->size);
+    else if (b->size < MMAP_MIN)
+        free(b->data);
     else
-        munmap(p, size);
+        munmap(b->data, b->size);
 }
 
 static bool usable_by(const nx_buffer *b, const nx_stream *s)
@@ -82,11 +91,11 @@ static nx_buffer *header_get(void)
     return b;
 }
 
-static nx_buffer *cache_take(uint32_t bin, nx_stream *s)
+static nx_buffer *cache_take(const nx_memory *memory, uint32_t bin, nx_stream *s)
 {
-    nx_buffer **at = &pool.bins[bin];
+    nx_buffer **at = &pool.bins[memory != NULL][bin];
     for (int i = 0; *at && i < SEARCH; i++, at = &(*at)->next) {
-        if (!usable_by(*at, s))
+        if ((*at)->memory != memory || !usable_by(*at, s))
             continue;
         nx_buffer *b = *at;
         *at = b->next;
@@ -96,77 +105,109 @@ static nx_buffer *cache_take(uint32_t bin, nx_stream *s)
     return NULL;
 }
 
-/* Gives cached memory back until at most `keep` bytes are cached; what tasks still use stays. */
-static void cache_trim(size_t keep)
+/* Gives memory of one bin back until at most `keep` bytes are cached; what tasks still use stays. */
+static void bin_trim(nx_buffer **at, size_t keep)
 {
-    for (int bin = BINS - 1; bin >= 0 && pool.cached > keep; bin--) {
-        nx_buffer **at = &pool.bins[bin];
-        while (*at && pool.cached > keep) {
-            nx_buffer *b = *at;
-            if (!usable_by(b, NULL)) {
-                at = &b->next;
-                continue;
-            }
-            *at = b->next;
-            pool.cached -= b->size;
-            memory_put(b->data, b->size);
-            b->next = pool.headers;
-            pool.headers = b;
+    while (*at && pool.cached > keep) {
+        nx_buffer *b = *at;
+        if (!usable_by(b, NULL)) {
+            at = &b->next;
+            continue;
         }
+        *at = b->next;
+        pool.cached -= b->size;
+        memory_put(b);
+        b->next = pool.headers;
+        pool.headers = b;
     }
 }
 
+static void cache_trim(size_t keep)
+{
+    for (int bin = BINS - 1; bin >= 0 && pool.cached > keep; bin--) {
+        bin_trim(&pool.bins[0][bin], keep);
+        bin_trim(&pool.bins[1][bin], keep);
+    }
+}
+
+/* Room for `size` more bytes under a limit, by giving up what is cached. */
+static void cache_make_room(size_t size, size_t limit)
+{
+    size_t used = pool.active + size;
+    cache_trim(used < limit ? limit - used : 0);
+}
+
+/* Is this the allocation that a test wants to fail? */
+static bool fails_now(void)
+{
+    if (pool.fail_at == 0 || --pool.fail_at > 0)
+        return false;
+    pool.fail_at = pool.keeps_failing; /* 1: the next one too */
+    return true;
+}
+
+/* False after nx_fail. With the lock held. */
 static bool may_allocate(size_t size)
 {
-    if (pool.fail_after == 0)
-        return false;
-    if (pool.fail_after > 0)
-        pool.fail_after--;
-    return pool.active + size <= pool.limit;
+    if (fails_now())
+        return nx_fail("[malloc] no memory for %zu bytes: this failure is a test's", size);
+    if (pool.hard_limit && pool.active + size > pool.hard_limit)
+        return nx_fail("[malloc] %zu bytes would pass the memory limit (%zu bytes in use, "
+                       "limit %zu)", size, pool.active, pool.hard_limit);
+    return true;
+}
+
+/* New memory, or some of the cache's; NULL after nx_fail. With the lock held. */
+static nx_buffer *buffer_get(const nx_memory *memory, size_t size, nx_stream *stream)
+{
+    size_t rounded;
+    uint32_t bin = bin_of(size ? size : 1, &rounded);
+    if (!may_allocate(rounded))
+        return NULL;
+    nx_buffer *b = cache_take(memory, bin, stream);
+    if (b)
+        return b;
+    if (pool.active + pool.cached + rounded > pool.limit)
+        cache_make_room(rounded, pool.limit);
+    if (pool.hard_limit && pool.active + pool.cached + rounded > pool.hard_limit)
+        cache_make_room(rounded, pool.hard_limit);
+    char *data = memory_get(memory, rounded);
+    if (!data) { /* let everything go that can go, once */
+        cache_trim(0);
+        data = memory_get(memory, rounded);
+    }
+    if (!data)
+        return nx_fail_null("[malloc] no memory for %zu bytes (%zu bytes in use by arrays)", size,
+                            pool.active);
+    b = header_get();
+    *b = (nx_buffer){.data = data, .size = rounded, .bin = bin, .memory = memory};
+    return b;
+}
+
+nx_buffer *nx_buffer_new_in(const nx_memory *memory, size_t size, nx_stream *stream)
+{
+    if (size > (size_t)1 << 48)
+        return nx_fail_null("[malloc] an array of %zu bytes is beyond any machine's memory", size);
+    pthread_mutex_lock(&pool.lock);
+    pool_setup();
+    nx_buffer *b = buffer_get(memory, size, stream);
+    if (b) {
+        pool.active += b->size;
+        if (pool.active > pool.peak)
+            pool.peak = pool.active;
+    }
+    pthread_mutex_unlock(&pool.lock);
+    if (b) {
+        atomic_init(&b->refs, 1);
+        b->stream = NULL;
+        b->seq = b->filled_seq = 0;
+    }
+    return b;
 }
 
 nx_buffer *nx_buffer_new(size_t size, nx_stream *stream)
 {
-    size_t rounded;
-    if (size > (size_t)1 << 48)
-        return nx_fail_null("[malloc] an array of %zu bytes is beyond any machine's memory", size);
-    uint32_t bin = bin_of(size ? size : 1, &rounded);
-    pthread_mutex_lock(&pool.lock);
-    pool_setup();
-    if (!may_allocate(rounded)) {
-        pthread_mutex_unlock(&pool.lock);
-        return nx_fail_null("[malloc] %zu bytes would pass the memory limit (%zu bytes in use, "
-                            "limit %zu)", size, pool.active, pool.limit);
-    }
-    nx_buffer *b = cache_take(bin, stream);
-    if (!b) {
-        if (pool.active + pool.cached + rounded > pool.limit)
-            cache_trim(pool.limit - pool.active - rounded);
-        char *data = memory_get(rounded);
-        if (!data) { /* let everything go that can go, once */
-            cache_trim(0);
-            data = memory_get(rounded);
-        }
-        if (!data) {
-            pthread_mutex_unlock(&pool.lock);
-            return nx_fail_null("[malloc] no memory for %zu bytes (%zu bytes in use by arrays)",
-                                size, pool.active);
-        }
-        b = header_get();
-        b->data = data;
-        b->size = rounded;
-        b->bin = bin;
-    }
-    pool.active += rounded;
-    if (pool.active > pool.peak)
-        pool.peak = pool.active;
-    pthread_mutex_unlock(&pool.lock);
-    atomic_init(&b->refs, 1);
-    b->stream = NULL;
-    b->seq = 0;
-    b->dtor = NULL;
-    b->payload = NULL;
-    return b;
+    return nx_buffer_new_in(stream ? nx_stream_memory(stream) : NULL, size, stream);
 }
 
 nx_buffer *nx_buffer_wrap(void *data, size_t size, void (*dtor)(void *), void *payload)
@@ -191,6 +232,8 @@ void nx_buffer_unref(nx_buffer **pb)
     *pb = NULL;
     if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
         return;
+    if (b->mirror)
+        nx_buffer_unref(&b->mirror);
     if (b->bin == NX_EXTERNAL) {
         if (usable_by(b, NULL))
             external_free(b);
@@ -201,8 +244,9 @@ void nx_buffer_unref(nx_buffer **pb)
     pthread_mutex_lock(&pool.lock);
     pool.active -= b->size;
     pool.cached += b->size;
-    b->next = pool.bins[b->bin];
-    pool.bins[b->bin] = b;
+    nx_buffer **at = &pool.bins[b->memory != NULL][b->bin];
+    b->next = *at;
+    *at = b;
     if (pool.cached > pool.cache_limit)
         cache_trim(pool.cache_limit);
     pthread_mutex_unlock(&pool.lock);
@@ -282,11 +326,13 @@ nx_buffer *nx_buffer_new_kept(size_t size)
     size = size ? (size + ALIGN - 1) & ~(size_t)(ALIGN - 1) : ALIGN;
     pthread_mutex_lock(&pool.lock);
     pool_setup();
-    chunk *c = may_allocate(size) ? chunk_for(size) : NULL;
+    bool may = may_allocate(size);
+    chunk *c = may ? chunk_for(size) : NULL;
+    if (may && !c)
+        nx_fail("[malloc] no memory for %zu bytes (%zu bytes in use by arrays)", size, pool.active);
     if (!c) {
         pthread_mutex_unlock(&pool.lock);
-        return nx_fail_null("[malloc] no memory for %zu bytes (%zu bytes in use by arrays)", size,
-                            pool.active);
+        return NULL;
     }
     kept *k = nx_malloc(sizeof *k);
     *k = (kept){c, size};
@@ -361,6 +407,22 @@ size_t nx_memory_set_cache_limit(size_t limit)
 size_t nx_memory_set_wired_limit(size_t limit)
 {
     return locked_set(&pool.wired_limit, limit); /* pages are never wired here: kept, not used */
+}
+
+size_t nx_memory_set_hard_limit(size_t limit)
+{
+    return locked_set(&pool.hard_limit, limit);
+}
+
+long nx_memory_fail_at(long n)
+{
+    pthread_mutex_lock(&pool.lock);
+    pool_setup();
+    long left = pool.fail_at;
+    pool.fail_at = n;
+    pool.keeps_failing = false;
+    pthread_mutex_unlock(&pool.lock);
+    return left;
 }
 
 void nx_memory_clear_cache(void)

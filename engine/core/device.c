@@ -1,21 +1,45 @@
 /* device.c: the devices there are, and the backend of each. The only file that names backends. */
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "base/error.h"
 #include "engine/core/stream.h"
 
 extern const nx_backend nx_cpu_backend;
+extern const nx_backend nx_pretend_backend; /* a GPU for tests, where NEXUS_PRETEND_GPU asks for it */
 
 static _Atomic int preferred_type = NX_CPU;
+static const nx_backend *gpu; /* NULL: there is none */
+static pthread_once_t looked = PTHREAD_ONCE_INIT;
+
+static void look(void)
+{
+    const char *pretend = getenv("NEXUS_PRETEND_GPU");
+    if (pretend && *pretend && *pretend != '0')
+        gpu = &nx_pretend_backend;
+}
 
 const nx_backend *nx_device_backend(nx_device d)
 {
-    return d.type == NX_CPU && d.index == 0 ? &nx_cpu_backend : NULL;
+    if (d.index != 0)
+        return NULL;
+    if (d.type == NX_CPU)
+        return &nx_cpu_backend;
+    pthread_once(&looked, look);
+    return gpu;
 }
 
 int nx_device_count(nx_device_type type)
 {
-    return type == NX_CPU ? 1 : 0;
+    return nx_device_backend((nx_device){type, 0}) ? 1 : 0;
+}
+
+nx_device nx_device_of_memory(const nx_memory *memory)
+{
+    nx_device d = {NX_GPU, 0};
+    NX_BUG_IF(!nx_device_backend(d) || nx_device_backend(d)->memory != memory);
+    return d;
 }
 
 nx_device nx_device_default(void)

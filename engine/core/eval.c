@@ -15,7 +15,9 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/vec.h"
+#include "engine/core/dispatch.h"
 #include "engine/core/prim.h"
 #include "engine/core/scope.h"
 #include "engine/ops/prims.h"
@@ -37,10 +39,6 @@ static struct {
 } scratch;
 
 typedef NX_VEC(nx_node *) node_vec;
-
-typedef struct {
-    nx_stream *claimed; /* work of this stream runs on the calling thread */
-} evaluation;
 
 static bool is_lazy(const nx_node *n)
 {
@@ -70,121 +68,13 @@ static void walk(nx_node *root, node_vec *order)
     }
 }
 
-/* ---- tasks -------------------------------------------------------------------------------- */
-
-typedef struct {
-    nx_task task;
-    nx_kernel run;
-    nx_call call;
-    int n_held;
-    nx_buffer **held; /* memory last touched by other streams: kept until this task is done */
-} kernel_task;
-
-static void kernel_task_run(nx_task *t)
-{
-    kernel_task *k = (kernel_task *)t;
-    k->run(&k->call);
-    for (int i = 0; i < k->n_held; i++)
-        nx_buffer_unref(&k->held[i]);
-}
-
-static char *put(char **at, const void *from, size_t size)
-{
-    char *to = *at;
-    if (size)
-        memcpy(to, from, size);
-    *at += (size + 7) & ~(size_t)7;
-    return to;
-}
-
-static size_t views_size(const nx_view *v, int n)
-{
-    size_t size = (size_t)n * sizeof *v;
-    for (int i = 0; i < n; i++)
-        size += (size_t)v[i].ndim * (sizeof(int64_t) + sizeof(int)) + 8;
-    return size;
-}
-
-static nx_view *views_copy(char **at, const nx_view *v, int n)
-{
-    nx_view *copy = (nx_view *)put(at, v, (size_t)n * sizeof *v);
-    for (int i = 0; i < n; i++) {
-        copy[i].strides = (int64_t *)put(at, v[i].strides, (size_t)v[i].ndim * sizeof(int64_t));
-        copy[i].shape = (int *)put(at, v[i].shape, (size_t)v[i].ndim * sizeof(int));
-    }
-    return copy;
-}
-
-/* The call with all it points to (not the tensors) in one block of its own. */
-static kernel_task *task_new(nx_kernel run, const nx_call *c, size_t params_size, int max_held)
-{
-    size_t size = sizeof(kernel_task) + params_size + 8 + views_size(c->in, c->n_in) +
-                  views_size(c->out, c->n_out) + (size_t)max_held * sizeof(nx_buffer *);
-    kernel_task *k = nx_malloc(size);
-    char *at = (char *)(k + 1);
-    k->task.run = kernel_task_run;
-    k->run = run;
-    k->call = *c;
-    k->call.params = put(&at, c->params, params_size);
-    k->call.in = views_copy(&at, c->in, c->n_in);
-    k->call.out = views_copy(&at, c->out, c->n_out);
-    k->n_held = 0;
-    k->held = (nx_buffer **)at;
-    return k;
-}
-
-/* Memory whose last task is on another stream and not done: a second stream now uses it too, so the
- * (stream, seq) mark cannot stand for both. */
-static bool must_hold(const nx_buffer *b, const nx_stream *s)
-{
-    return b->stream && b->stream != s && !nx_stream_is_done(b->stream, b->seq);
-}
-
-static void touch(nx_buffer *b, nx_stream *s, uint64_t seq)
-{
-    if (b && !must_hold(b, s)) {
-        b->stream = s;
-        b->seq = seq;
-    }
-}
-
-/* Queues or runs one kernel call. `used` are the buffers it touches (entries may be NULL). Returns
- * the task's number, 0 if it ran at once. */
-static uint64_t dispatch(evaluation *e, nx_stream *s, nx_kernel run, const nx_call *c,
-                         size_t params_size, nx_buffer *const *used, int n_used)
-{
-    if (s == e->claimed) {
-        run(c);
-        return 0;
-    }
-    kernel_task *k = task_new(run, c, params_size, n_used);
-    for (int i = 0; i < n_used; i++)
-        if (used[i] && must_hold(used[i], s))
-            k->held[k->n_held++] = nx_buffer_ref(used[i]);
-    uint64_t seq = nx_stream_push(s, &k->task);
-    for (int i = 0; i < n_used; i++)
-        touch(used[i], s, seq);
-    return seq;
-}
-
-/* Makes stream s wait for the data of `a`. */
-static void follow(evaluation *e, nx_stream *s, const nx_array *a)
-{
-    nx_node *n = a->node;
-    if (!n->ready_seq || nx_stream_is_done(n->ready_on, n->ready_seq))
-        return;
-    if (s == e->claimed)
-        nx_stream_wait(n->ready_on, n->ready_seq);
-    else
-        nx_stream_follow(s, n->ready_on, n->ready_seq);
-}
-
 /* ---- layout and memory --------------------------------------------------------------------- */
 
 /* May this node write into the memory of its input? Only if this edge is the last user of all. */
 static bool can_donate(const nx_node *n, const nx_array *in, const nx_array *out)
 {
     return !nx_node_keeps_inputs(n) && atomic_load(&in->refs) == 1 && in->buffer && in->buffer->bin != NX_EXTERNAL &&
+           in->buffer->memory == nx_stream_memory(n->stream) &&
            atomic_load(&in->buffer->refs) == 1 && (in->flags & NX_DENSE) && in->size == out->size &&
            nx_dtype_size((nx_dtype)in->dtype) == nx_dtype_size((nx_dtype)out->dtype) &&
            in->buffer->size <= (size_t)nx_array_nbytes(out) * 2 + 4096;
@@ -193,12 +83,19 @@ static bool can_donate(const nx_node *n, const nx_array *in, const nx_array *out
 static bool buffer_for(nx_array *out, nx_stream *s, const int64_t *strides)
 {
     size_t size = (size_t)nx_array_nbytes(out);
-    bool kept = out->node->prim->flags & NX_PRIM_KEPT;
+    bool kept = out->node->prim->flags & NX_PRIM_KEPT && !nx_stream_memory(s);
     nx_buffer *b = kept ? nx_buffer_new_kept(size) : nx_buffer_new(size, s);
     if (!b)
         return false;
     nx_array_set_buffer(out, b, b->data, strides);
     return true;
+}
+
+/* The memory of an input that is about to be written into: what was moved elsewhere is void. */
+static nx_buffer *take_over(nx_array *in)
+{
+    nx_buffer_unref(&in->buffer->mirror);
+    return nx_buffer_ref(in->buffer);
 }
 
 static bool same_strides(const nx_array *a, const nx_array *b)
@@ -230,7 +127,7 @@ static bool layout_elementwise(nx_node *n)
         nx_array *a = n->in[i];
         bool fits = model ? same_strides(a, model) : (a->flags & NX_ROW_CONTIGUOUS) != 0;
         if (fits && a->ndim == out->ndim && can_donate(n, a, out)) {
-            nx_array_set_buffer(out, nx_buffer_ref(a->buffer), a->data, strides);
+            nx_array_set_buffer(out, take_over(a), a->data, strides);
             return true;
         }
     }
@@ -240,41 +137,47 @@ static bool layout_elementwise(nx_node *n)
     return true;
 }
 
-static uint64_t copy_into(evaluation *e, nx_stream *s, const nx_view *from, nx_view *to,
+/* An input as the node's kernel sees it. */
+typedef struct {
+    nx_view view;
+    nx_buffer *buffer; /* NULL: there is no such input */
+} placed;
+
+static uint64_t copy_into(nx_evaluation *e, nx_stream *s, const nx_view *from, nx_view *to,
                           nx_buffer *from_buffer, nx_buffer *to_buffer)
 {
     const nx_kernel_entry *k = &nx_stream_backend(s)->kernels()[NX_PRIM_Copy];
     nx_call c = {.n_in = 1, .n_out = 1, .in = from, .out = to};
     nx_buffer *used[2] = {from_buffer, to_buffer};
-    return dispatch(e, s, k->run, &c, 0, used, 2);
+    return nx_dispatch(e, s, k->run, &c, 0, used, 2);
 }
 
-static bool layout_update(evaluation *e, nx_node *n)
+static bool layout_update(nx_evaluation *e, nx_node *n, const placed *first)
 {
     nx_array *out = &n->out[0], *in = n->in[0];
     if ((in->flags & NX_ROW_CONTIGUOUS) && can_donate(n, in, out)) {
-        nx_array_set_buffer(out, nx_buffer_ref(in->buffer), in->data, NULL);
+        nx_array_set_buffer(out, take_over(in), in->data, NULL);
         return true;
     }
     if (!buffer_for(out, n->stream, NULL))
         return false;
     if (out->size) {
-        nx_view from = nx_array_view(in), to = nx_array_view(out);
-        copy_into(e, n->stream, &from, &to, in->buffer, out->buffer);
+        nx_view to = nx_array_view(out);
+        copy_into(e, n->stream, &first->view, &to, first->buffer, out->buffer);
     }
     return true;
 }
 
-static bool layout_outputs(evaluation *e, nx_node *n)
+static bool layout_outputs(nx_evaluation *e, nx_node *n, const placed *in)
 {
     unsigned flags = n->prim->flags;
     if (flags & NX_PRIM_ELEMENTWISE)
         return layout_elementwise(n);
     if (flags & NX_PRIM_UPDATES_FIRST)
-        return layout_update(e, n);
+        return layout_update(e, n, in);
     if (flags & NX_PRIM_DONATES_FIRST && n->n_in && (n->in[0]->flags & NX_ROW_CONTIGUOUS) &&
         can_donate(n, n->in[0], &n->out[0])) {
-        nx_array_set_buffer(&n->out[0], nx_buffer_ref(n->in[0]->buffer), n->in[0]->data, NULL);
+        nx_array_set_buffer(&n->out[0], take_over(n->in[0]), n->in[0]->data, NULL);
         return true;
     }
     for (int i = 0; i < n->n_out; i++)
@@ -290,32 +193,40 @@ static void outputs_drop(nx_node *n)
         nx_buffer_unref(&n->out[i].buffer);
 }
 
-/* Puts a dense row-major copy of input i into v, and its memory among the temporaries. */
-static bool make_row(evaluation *e, nx_node *n, const nx_array *a, nx_view *v)
+/* Makes p a dense row-major copy of itself, whose memory is among the temporaries. */
+static bool make_row(nx_evaluation *e, nx_node *n, placed *p)
 {
-    nx_buffer *b = nx_buffer_new((size_t)nx_array_nbytes(a), n->stream);
+    int64_t bytes = nx_view_size(&p->view) * (int64_t)nx_dtype_size(p->view.dtype);
+    nx_buffer *b = nx_buffer_new((size_t)bytes, n->stream);
     if (!b)
         return false;
     nx_vec_push(&scratch.temps, b);
-    int64_t *strides = nx_arena_alloc(&scratch.arena, (size_t)a->ndim * sizeof *strides);
-    nx_strides_row(a->shape, a->ndim, strides);
-    nx_view from = *v;
-    v->data = b->data;
-    v->strides = strides;
-    if (a->size)
-        copy_into(e, n->stream, &from, v, a->buffer, b);
+    int64_t *strides = nx_arena_alloc(&scratch.arena, (size_t)p->view.ndim * sizeof *strides);
+    nx_strides_row(p->view.shape, p->view.ndim, strides);
+    nx_view from = p->view;
+    p->view.data = b->data;
+    p->view.strides = strides;
+    if (bytes)
+        copy_into(e, n->stream, &from, &p->view, p->buffer, b);
+    p->buffer = b;
     return true;
 }
 
-/* Views of all inputs, with row-major copies of those the kernel needs so. */
-static bool gather_inputs(evaluation *e, nx_node *n, nx_view *views)
+/* All inputs where the stream can read them, with row-major copies of those the kernel needs so. */
+static bool place_inputs(nx_evaluation *e, nx_node *n, placed *in)
 {
     for (int i = 0; i < n->n_in; i++) {
         const nx_array *a = n->in[i];
-        views[i] = nx_array_view(a);
+        char *data;
+        nx_dispatch_follow(e, n->stream, a);
+        in[i].view = nx_array_view(a);
+        in[i].buffer = nx_dispatch_place(e, n->stream, a, &data);
+        if (!in[i].buffer && a->buffer)
+            return false;
+        in[i].view.data = data;
         bool wants_row = i < 32 && n->prim->row_inputs >> i & 1;
         if (wants_row && !nx_array_is_none(a) && !(a->flags & NX_ROW_CONTIGUOUS) &&
-            !make_row(e, n, a, &views[i]))
+            !make_row(e, n, &in[i]))
             return false;
     }
     return true;
@@ -339,13 +250,13 @@ static void nothing(void *arg)
     (void)arg;
 }
 
-/* A view is there when its inputs are. Several pending ones meet in an empty task. */
-static void ready_from_inputs(evaluation *e, nx_node *n)
+/* The node is there when all of `arrays` are. Several pending ones meet in an empty task. */
+static void ready_from(nx_evaluation *e, nx_node *n, nx_array *const *arrays, int n_arrays)
 {
     nx_node *first = NULL;
     bool several = false;
-    for (int i = 0; i < n->n_in; i++) {
-        nx_node *in = n->in[i]->node;
+    for (int i = 0; i < n_arrays; i++) {
+        nx_node *in = arrays[i]->node;
         if (!is_pending(in))
             continue;
         several |= first && (first->ready_on != in->ready_on || first->ready_seq != in->ready_seq);
@@ -357,8 +268,8 @@ static void ready_from_inputs(evaluation *e, nx_node *n)
         ready_like(n, first);
         return;
     }
-    for (int i = 0; i < n->n_in; i++)
-        follow(e, n->stream, n->in[i]);
+    for (int i = 0; i < n_arrays; i++)
+        nx_dispatch_follow(e, n->stream, arrays[i]);
     if (n->stream != e->claimed) {
         n->ready_seq = nx_stream_call(n->stream, nothing, NULL);
         n->ready_on = n->stream;
@@ -392,40 +303,39 @@ static bool all_empty(const nx_node *n)
 }
 
 /* Inputs and outputs are laid out: builds the call and hands it to the stream. */
-static bool send(evaluation *e, nx_node *n, const nx_kernel_entry *k, const nx_view *in)
+static bool send(nx_evaluation *e, nx_node *n, const nx_kernel_entry *k, const placed *in)
 {
-    nx_view *out = nx_arena_alloc(&scratch.arena, (size_t)n->n_out * sizeof *out);
+    nx_view *views = nx_arena_alloc(&scratch.arena, (size_t)(n->n_in + n->n_out) * sizeof *views);
+    nx_view *out = views + n->n_in;
+    for (int i = 0; i < n->n_in; i++)
+        views[i] = in[i].view;
     for (int i = 0; i < n->n_out; i++)
         out[i] = nx_array_view(&n->out[i]);
-    nx_call c = {.params = n->params, .n_in = n->n_in, .n_out = n->n_out, .in = in, .out = out};
+    nx_call c = {.params = n->params, .n_in = n->n_in, .n_out = n->n_out, .in = views, .out = out};
     size_t need = k->workspace ? k->workspace(&c) : 0;
     nx_buffer *space = NULL;
     if (need && !(space = nx_buffer_new(need, n->stream)))
         return false;
     c.workspace = space ? space->data : NULL;
 
-    int n_used = n->n_in + n->n_out + (int)scratch.temps.n + 1, at = 0;
+    int n_used = n->n_in + n->n_out + 1, at = 0;
     nx_buffer **used = nx_arena_alloc(&scratch.arena, (size_t)n_used * sizeof *used);
     for (int i = 0; i < n->n_in; i++)
-        used[at++] = n->in[i]->buffer;
+        used[at++] = in[i].buffer;
     for (int i = 0; i < n->n_out; i++)
         used[at++] = n->out[i].buffer;
-    for (size_t i = 0; i < scratch.temps.n; i++)
-        used[at++] = scratch.temps.at[i];
     used[at++] = space;
-    n->ready_seq = dispatch(e, n->stream, k->run, &c, n->prim->params_size, used, n_used);
+    n->ready_seq = nx_dispatch(e, n->stream, k->run, &c, n->prim->params_size, used, n_used);
     n->ready_on = n->stream;
     nx_buffer_unref(&space); /* reused by later tasks of this stream, in order */
     return true;
 }
 
-static bool run_kernel(evaluation *e, nx_node *n, const nx_kernel_entry *k)
+static bool run_kernel(nx_evaluation *e, nx_node *n, const nx_kernel_entry *k)
 {
-    for (int i = 0; i < n->n_in; i++)
-        follow(e, n->stream, n->in[i]);
     nx_arena_reset(&scratch.arena);
-    nx_view *in = nx_arena_alloc(&scratch.arena, (size_t)n->n_in * sizeof *in);
-    bool ok = gather_inputs(e, n, in) && layout_outputs(e, n);
+    placed *in = nx_arena_alloc(&scratch.arena, (size_t)n->n_in * sizeof *in);
+    bool ok = place_inputs(e, n, in) && layout_outputs(e, n, in);
     if (ok && !all_empty(n))
         ok = send(e, n, k, in);
     while (scratch.temps.n) {
@@ -437,10 +347,10 @@ static bool run_kernel(evaluation *e, nx_node *n, const nx_kernel_entry *k)
     return ok;
 }
 
-static bool schedule_all(evaluation *e, nx_array *const *arrays, int n);
+static bool schedule_all(nx_evaluation *e, nx_array *const *arrays, int n);
 
 /* No kernel here: the operation in terms of others, evaluated in its place. */
-static bool run_decomposed(evaluation *e, nx_node *n)
+static bool run_decomposed(nx_evaluation *e, nx_node *n)
 {
     if (!n->prim->decompose)
         return nx_fail("[%s] has no kernel on the %s", n->prim->name,
@@ -448,35 +358,51 @@ static bool run_decomposed(evaluation *e, nx_node *n)
     nx_scope scope = nx_scope_open();
     nx_array **out = nx_calloc(n->n_out, sizeof *out);
     bool ok = n->prim->decompose(n, out) && schedule_all(e, out, n->n_out);
-    nx_node *last = NULL;
-    for (int i = 0; ok && i < n->n_out; i++) {
+    for (int i = 0; ok && i < n->n_out; i++)
         nx_array_set_view(&n->out[i], out[i], out[i]->strides, 0);
-        if (is_pending(out[i]->node))
-            last = out[i]->node; /* one stream, in order: the later one stands for both */
-    }
-    if (last) {
-        n->ready_on = last->ready_on;
-        for (int i = 0; i < n->n_out; i++)
-            if (out[i]->node->ready_seq > n->ready_seq)
-                n->ready_seq = out[i]->node->ready_seq;
-    }
+    if (ok)
+        ready_from(e, n, out, n->n_out);
     free(out);
     nx_scope_close(scope);
     return ok;
 }
 
-static bool schedule(evaluation *e, nx_node *n)
+/* What a device has no kernel for, and no other operations, the CPU does. Told once an operation. */
+static const nx_kernel_entry *kernel_elsewhere(nx_node *n)
+{
+    static bool told[NX_PRIM_COUNT];
+    const nx_prim *p = n->prim;
+    nx_stream *cpu = nx_stream_default((nx_device){NX_CPU, 0});
+    const nx_kernel_entry *k = p->host ? p->host : &nx_stream_backend(cpu)->kernels()[p->id];
+    if (!k->run)
+        return k;
+    if (!p->host && !told[p->id])
+        nx_info("%s has no kernel on the %s and runs on the %s", p->name,
+                nx_stream_backend(n->stream)->name, nx_stream_backend(cpu)->name);
+    told[p->id] = true;
+    n->stream = cpu;
+    return k;
+}
+
+static const nx_kernel_entry *kernel_for(nx_node *n)
+{
+    const nx_prim *p = n->prim;
+    if (p->host)
+        return nx_stream_memory(n->stream) ? kernel_elsewhere(n) : p->host;
+    const nx_kernel_entry *k = &nx_stream_backend(n->stream)->kernels()[p->id];
+    return k->run || p->decompose ? k : kernel_elsewhere(n);
+}
+
+static bool schedule(nx_evaluation *e, nx_node *n)
 {
     if (!is_lazy(n))
         return true;
     if (n->prim->flags & NX_PRIM_VIEW && n->prim->view(n)) {
-        ready_from_inputs(e, n);
+        ready_from(e, n, n->in, n->n_in);
         finish(n);
         return true;
     }
-    const nx_kernel_entry *k = n->prim->host;
-    if (!k)
-        k = &nx_stream_backend(n->stream)->kernels()[n->prim->id];
+    const nx_kernel_entry *k = kernel_for(n);
     if (!(k->run ? run_kernel(e, n, k) : run_decomposed(e, n)))
         return false;
     finish(n);
@@ -484,7 +410,7 @@ static bool schedule(evaluation *e, nx_node *n)
 }
 
 /* Also called in the middle of an evaluation, by run_decomposed. */
-static bool schedule_all(evaluation *e, nx_array *const *arrays, int n)
+static bool schedule_all(nx_evaluation *e, nx_array *const *arrays, int n)
 {
     node_vec order = {0};
     last_mark++;
@@ -510,7 +436,7 @@ static nx_stream *only_stream(const node_vec *order)
 
 static bool evaluate(nx_array *const *arrays, int n, bool wait)
 {
-    evaluation e = {0};
+    nx_evaluation e = {0};
     node_vec order = {0};
     last_mark++;
     for (int i = 0; i < n; i++)
@@ -556,4 +482,22 @@ bool nx_eval(nx_array *const *arrays, int n, bool wait)
         let_go(arrays[i]->node);
     }
     return ok;
+}
+
+const char *nx_array_host(const nx_array *a)
+{
+    if (!nx_array_wait(a))
+        return NULL;
+    if (!a->buffer || !a->buffer->memory)
+        return a->data;
+    nx_evaluation e = {0};
+    nx_stream *cpu = nx_stream_default((nx_device){NX_CPU, 0});
+    char *data;
+    pthread_mutex_lock(&eval_lock);
+    const nx_buffer *b = nx_dispatch_move(&e, cpu, a, NULL, &data);
+    pthread_mutex_unlock(&eval_lock);
+    if (!b)
+        return NULL;
+    nx_stream_wait(b->filled_on, b->filled_seq);
+    return data;
 }

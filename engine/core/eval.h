@@ -16,4 +16,8 @@ static inline bool nx_eval_one(nx_array *a)
     return nx_eval(&a, 1, true);
 }
 
+/* The first element of a scheduled array for the host to read, once it is there: what lies on a
+ * device is moved, once. Valid as long as the array is. NULL after nx_fail. */
+const char *nx_array_host(const nx_array *a);
+
 #endif

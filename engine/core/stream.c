@@ -96,6 +96,11 @@ const nx_backend *nx_stream_backend(const nx_stream *s)
     return s->backend;
 }
 
+const nx_memory *nx_stream_memory(const nx_stream *s)
+{
+    return s->backend->memory;
+}
+
 int nx_stream_index(const nx_stream *s)
 {
     return s->index;
@@ -126,6 +131,57 @@ void nx_stream_synchronize(nx_stream *s)
     nx_stream_wait(s, last);
 }
 
+/* Those who wait look again. */
+static void progress_tell(nx_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    pthread_cond_broadcast(&s->progress);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* The work of tasks first..before `stop` is done. */
+static void tasks_end(nx_stream *s, nx_task *first, const nx_task *stop)
+{
+    while (first != stop) {
+        nx_task *next = first->next;
+        if (first->end)
+            first->end(first);
+        free(first);
+        uint64_t done = atomic_load_explicit(&s->done, memory_order_relaxed) + 1;
+        atomic_store_explicit(&s->done, done, memory_order_release);
+        first = next;
+    }
+}
+
+/* One batch. A back end that queues is drained where a task must come after all before it, and at
+ * the end; `ran` is the first task that is not ended yet. */
+static void tasks_run(nx_stream *s, nx_task *t)
+{
+    void (*drain)(void) = s->backend->drain;
+    nx_task *ran = t;
+    while (t) {
+        if (drain && t->after_all && ran != t) {
+            drain();
+            tasks_end(s, ran, t);
+            ran = t;
+            progress_tell(s);
+        }
+        t->run(t);
+        nx_task *next = t->next;
+        if (!drain) {
+            tasks_end(s, t, next);
+            ran = next;
+            if (next && s->waiters) /* a hint; the end of the batch always tells */
+                progress_tell(s);
+        }
+        t = next;
+    }
+    if (ran) {
+        drain();
+        tasks_end(s, ran, NULL);
+    }
+}
+
 static void *worker(void *arg)
 {
     nx_stream *s = arg;
@@ -139,19 +195,7 @@ static void *worker(void *arg)
         s->tail = &s->head;
         s->busy = true;
         pthread_mutex_unlock(&s->lock);
-        while (t) {
-            nx_task *next = t->next;
-            t->run(t);
-            free(t);
-            uint64_t done = atomic_load_explicit(&s->done, memory_order_relaxed) + 1;
-            atomic_store_explicit(&s->done, done, memory_order_release);
-            t = next;
-            if (t && s->waiters) { /* a hint; the end of the batch always tells */
-                pthread_mutex_lock(&s->lock);
-                pthread_cond_broadcast(&s->progress);
-                pthread_mutex_unlock(&s->lock);
-            }
-        }
+        tasks_run(s, t);
         pthread_mutex_lock(&s->lock);
         s->busy = false;
         if (s->waiters)
@@ -201,7 +245,7 @@ static void call_run(nx_task *t)
 uint64_t nx_stream_call(nx_stream *s, void (*fn)(void *), void *arg)
 {
     call_task *c = nx_malloc(sizeof *c);
-    *c = (call_task){.task.run = call_run, .fn = fn, .arg = arg};
+    *c = (call_task){.task = {.run = call_run, .after_all = true}, .fn = fn, .arg = arg};
     return nx_stream_push(s, &c->task);
 }
 
@@ -275,14 +319,14 @@ void nx_stream_follow(nx_stream *s, nx_stream *other, uint64_t seq)
     if (s == other || nx_stream_is_done(other, seq))
         return;
     follow_task *f = nx_malloc(sizeof *f);
-    *f = (follow_task){.task.run = follow_run, .other = other, .seq = seq};
+    *f = (follow_task){.task = {.run = follow_run, .after_all = true}, .other = other, .seq = seq};
     nx_stream_push(s, &f->task);
 }
 
 bool nx_stream_claim(nx_stream *s)
 {
     pthread_mutex_lock(&s->lock);
-    bool idle = !s->busy && !s->head;
+    bool idle = !s->busy && !s->head && !s->backend->memory && !s->backend->drain;
     if (idle) {
         s->busy = true;
         running_on = s;

@@ -59,10 +59,11 @@ static bool outputs_alike(const nx_node *a, const nx_node *b)
     return true;
 }
 
-/* A number, known: equal ones are the same constant. */
+/* A number, known and at hand: equal ones are the same constant. */
 static bool is_number(const nx_array *a)
 {
-    return a->size == 1 && a->ndim == 0 && !a->node->prim && nx_array_is_ready(a);
+    return a->size == 1 && a->ndim == 0 && !a->node->prim && nx_array_is_ready(a) &&
+           !a->buffer->memory;
 }
 
 /* Constants of a trace that are surely equal: one array, equal numbers, equal numbers repeated. */

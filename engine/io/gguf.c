@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "engine/core/eval.h"
 #include "engine/core/half.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/gguf.h"
@@ -199,8 +200,11 @@ bool nx_gguf_writer_numbers(nx_gguf_writer *w, const char *key, const nx_array *
     for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
         if (notes[i].dtype != (nx_dtype)a->dtype || a->dtype == NX_FLOAT64)
             continue;
-        return a->ndim ? nx_gguf_writer_array(w, key, notes[i].file, a->data, (uint64_t)a->size)
-                       : nx_gguf_writer_scalar(w, key, notes[i].file, a->data);
+        const char *data = nx_array_host(a);
+        if (!data)
+            return false;
+        return a->ndim ? nx_gguf_writer_array(w, key, notes[i].file, data, (uint64_t)a->size)
+                       : nx_gguf_writer_scalar(w, key, notes[i].file, data);
     }
     return nx_fail("[save_gguf] array type %s not support for metadata.",
                    nx_dtype_name((nx_dtype)a->dtype));

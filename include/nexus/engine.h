@@ -91,6 +91,11 @@ typedef struct nexus_engine {
     int (*attention)(mlx_array *res, const mlx_array q, const mlx_array k, const mlx_array v,
                      float scale, const mlx_array lengths, bool causal, int window,
                      const mlx_array sinks, const mlx_stream s);
+
+    /* From version 2 on. The most bytes that arrays may hold, on all devices together: an allocation
+     * that would pass it is an error, and what was there stays. 0: no limit. Returns the former one.
+     * (mlx_set_memory_limit is a guide only, as in MLX.) Without the table: there is none. */
+    size_t (*set_hard_memory_limit)(size_t bytes);
 } nexus_engine;
 
 /* The table: one constant for the life of the process. */

@@ -219,13 +219,14 @@ def array(value, dtype=None):
 
 
 class Stream:
-    """The default CPU stream."""
+    """The default CPU stream; that of the pretended GPU where there is one."""
     handle = None
 
     @classmethod
     def get(cls):
         if cls.handle is None:
-            cls.handle = function("mlx_default_cpu_stream_new")()
+            kind = "gpu" if os.environ.get("NEXUS_PRETEND_GPU") else "cpu"
+            cls.handle = function(f"mlx_default_{kind}_stream_new")()
         return cls.handle
 
 

@@ -147,10 +147,10 @@ static void memory_limit_is_an_error(void **state)
     nx_scope scope = nx_scope_open();
     nx_array *a = nx_array_new((int[]){1 << 16}, 1, NX_FLOAT32);
     nx_array *b = nx_astype(a, NX_FLOAT64, cpu());
-    size_t limit = nx_memory_set_limit(nx_memory_active() + 1024);
+    size_t limit = nx_memory_set_hard_limit(nx_memory_active() + 1024);
     assert_false(nx_eval_one(b));
     assert_non_null(strstr(nx_error_message(), "memory limit"));
-    nx_memory_set_limit(limit);
+    nx_memory_set_hard_limit(limit);
     assert_true(nx_eval_one(b)); /* nothing was lost */
     nx_scope_close(scope);
 }
