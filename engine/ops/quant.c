@@ -154,9 +154,37 @@ static bool vmap_quantize(nx_node *n, nx_array *const *in, const int *axes, nx_a
     return nx_op_like(n, all, n->stream, true, out);
 }
 
+static bool mode_check(const char *op, nx_quant_mode m)
+{
+    return (unsigned)m < MODES || nx_fail("[%s] quantization mode %d is none", op, (int)m);
+}
+
+static bool rebuild_quantize(const nx_rebuild *r, nx_array **out)
+{
+    const nx_quantize_params *p = r->params;
+    if (!mode_check("quantize", p->mode))
+        return false;
+    const char *mode = modes[p->mode].name;
+    nx_array *parts[3];
+    if (p->dequantize && r->n_in > 1) {
+        const nx_dtype *t = r->told ? &r->told[0].dtype : &p->dtype;
+        out[0] = nx_dequantize(r->in[0], r->in[1], r->n_in > 2 ? r->in[2] : NULL, p->group_size, p->bits,
+                               mode, NULL, t, r->s);
+        return out[0] != NULL;
+    }
+    int n = nx_quantize(r->in[0], p->group_size, p->bits, mode, NULL, r->s, parts);
+    if (n != r->n_out)
+        return n && nx_fail("[quantize] %d results, there are %d", r->n_out, n);
+    memcpy(out, parts, (size_t)n * sizeof *out);
+    return true;
+}
+
+static const nx_file_form quantize_form = {"Quantize", quantize_fields, 4};
+
 const nx_prim nx_prim_Quantize = {
     .name = "Quantize",
     .id = NX_PRIM_Quantize,
+    .flags = NX_PRIM_ANY_SHAPE,
     .row_inputs = 7,
     .params_size = sizeof(nx_quantize_params),
     .fields = quantize_fields,
@@ -164,6 +192,10 @@ const nx_prim nx_prim_Quantize = {
     .infer = infer_quantize,
     .vjp = vjp_quantize,
     .vmap = vmap_quantize,
+    .rebuild = rebuild_quantize,
+    .least_in = 1,
+    .most_in = 3,
+    .file = &quantize_form,
 };
 
 int nx_quantize(nx_array *w, int group_size, int bits, const char *mode, nx_array *global_scale,
@@ -371,9 +403,43 @@ static bool vmap_product(nx_node *n, nx_array *const *in, const int *axes, nx_ar
     return true;
 }
 
+static bool rebuild_product(const nx_rebuild *r, nx_array **out)
+{
+    const nx_qmm_params *p = r->params;
+    if (!mode_check("quantized_matmul", p->mode))
+        return false;
+    out[0] = nx_quantized_matmul(r->in[0], r->in[1], r->in[2], r->n_in > 3 ? r->in[3] : NULL,
+                                 p->transpose, p->group_size, p->bits, modes[p->mode].name, r->s);
+    return out[0] != NULL;
+}
+
+static bool rebuild_gather(const nx_rebuild *r, nx_array **out)
+{
+    const nx_qmm_params *p = r->params;
+    if (!mode_check("gather_qmm", p->mode))
+        return false;
+    out[0] = nx_gather_qmm(r->in[0], r->in[1], r->in[2], r->n_in > 5 ? r->in[3] : NULL,
+                           r->in[r->n_in - 2], r->in[r->n_in - 1], p->transpose, p->group_size, p->bits,
+                           modes[p->mode].name, p->left_sorted && p->right_sorted, r->s);
+    return out[0] != NULL;
+}
+
+/* MLX multiplies by scales and biases of the result's type alone. */
+static bool file_inputs(nx_node *n, nx_array **in)
+{
+    const nx_qmm_params *p = n->params;
+    bool affine = p->mode == NX_QUANT_AFFINE;
+    for (int i = 2; affine && i < 4; i++)
+        in[i] = nx_astype(in[i], p->dtype, n->stream);
+    return !affine || (in[2] && in[3]);
+}
+
+static const nx_file_form product_form = {"QuantizedMatmul", product_fields, 4};
+
 const nx_prim nx_prim_QuantizedMatmul = {
     .name = "QuantizedMatmul",
     .id = NX_PRIM_QuantizedMatmul,
+    .flags = NX_PRIM_ANY_SHAPE,
     .row_inputs = 15,
     .params_size = sizeof(nx_qmm_params),
     .fields = product_fields,
@@ -381,6 +447,11 @@ const nx_prim nx_prim_QuantizedMatmul = {
     .infer = infer_product,
     .vjp = vjp_product,
     .vmap = vmap_product,
+    .rebuild = rebuild_product,
+    .least_in = 3,
+    .most_in = 4,
+    .file = &product_form,
+    .file_inputs = file_inputs,
 };
 
 static bool vjp_gather_qmm(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
@@ -456,6 +527,10 @@ const nx_prim nx_prim_GatherQMM = {
     .infer = infer_gather,
     .vjp = vjp_gather_qmm,
     .vmap = vmap_gather_qmm,
+    .rebuild = rebuild_gather,
+    .least_in = 5,
+    .most_in = 6,
+    .file_inputs = file_inputs,
 };
 
 /* Checks all, fills the parameters in, and casts *x. */

@@ -135,6 +135,16 @@ static bool vmap_scatter(nx_node *n, nx_array *const *in, const int *axes, nx_ar
     return true;
 }
 
+static bool rebuild_scatter(const nx_rebuild *r, nx_array **out)
+{
+    const nx_scatter_params *p = r->params;
+    if (p->mode < NX_UPDATE_MAX || p->mode > NX_UPDATE_NONE)
+        return nx_fail("[scatter] mode %d is none", p->mode);
+    out[0] = nx_scatter((nx_reduce_mode)p->mode, r->in[0], r->in + 1, r->n_in - 2, r->in[r->n_in - 1],
+                        p->axes.v, p->axes.n, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Scatter = {
     .name = "Scatter",
     .id = NX_PRIM_Scatter,
@@ -145,6 +155,9 @@ const nx_prim nx_prim_Scatter = {
     .infer = infer_scatter,
     .vjp = vjp_scatter,
     .vmap = vmap_scatter,
+    .rebuild = rebuild_scatter,
+    .least_in = 2,
+    .most_in = 0,
 };
 
 nx_array *nx_scatter(nx_reduce_mode mode, nx_array *a, nx_array *const *indices, int n,
@@ -202,16 +215,29 @@ static bool vmap_scatter_axis(nx_node *n, nx_array *const *in, const int *axes,
     return true;
 }
 
+static bool rebuild_scatter_axis(const nx_rebuild *r, nx_array **out)
+{
+    const nx_scatter_axis_params *p = r->params;
+    if (p->mode != NX_SCATTER_ADD && p->mode != NX_SCATTER_NONE)
+        return nx_fail("[scatter_axis] mode %d is none", p->mode);
+    out[0] = (p->mode == NX_SCATTER_ADD ? nx_scatter_add_axis : nx_put_along_axis)(
+        r->in[0], r->in[1], r->in[2], p->axis, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_ScatterAxis = {
     .name = "ScatterAxis",
     .id = NX_PRIM_ScatterAxis,
-    .flags = NX_PRIM_UPDATES_FIRST,
+    .flags = NX_PRIM_UPDATES_FIRST | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_scatter_axis_params),
     .fields = scatter_axis_fields,
     .n_fields = 2,
     .infer = infer_scatter_axis,
     .vjp = vjp_scatter_axis,
     .vmap = vmap_scatter_axis,
+    .rebuild = rebuild_scatter_axis,
+    .least_in = 3,
+    .most_in = 3,
 };
 
 static nx_array *scatter_axis(const char *op, int mode, nx_array *a, nx_array *indices,
@@ -303,14 +329,23 @@ static bool vmap_masked_scatter(nx_node *n, nx_array *const *in, const int *axes
     return true;
 }
 
+static bool rebuild_masked_scatter(const nx_rebuild *r, nx_array **out)
+{
+    out[0] = nx_masked_scatter(r->in[0], r->in[1], r->in[2], r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_MaskedScatter = {
     .name = "MaskedScatter",
     .id = NX_PRIM_MaskedScatter,
-    .flags = NX_PRIM_UPDATES_FIRST,
+    .flags = NX_PRIM_UPDATES_FIRST | NX_PRIM_ANY_SHAPE,
     .row_inputs = 1 << 2,
     .infer = infer_scatter_axis,
     .vjp = vjp_masked_scatter,
     .vmap = vmap_masked_scatter,
+    .rebuild = rebuild_masked_scatter,
+    .least_in = 3,
+    .most_in = 3,
 };
 
 static bool check_mask(const nx_array *a, const nx_array *mask)
