@@ -143,8 +143,9 @@ struct nx_prim {
     bool (*rebuild)(const nx_rebuild *r, nx_array **out);
     int least_in, most_in;
     const nx_file_form *file; /* NULL: `name` and `fields` */
-    /* Where MLX's operation wants other inputs (of one type, say): replaces them in in[n_in]. */
-    bool (*file_inputs)(nx_node *n, nx_array **in);
+    /* What is written in place of a node that MLX's operation cannot do as ours can (inputs of several
+     * types, say): outputs of other operations, or out[0] == &n->out[0] for the node itself. */
+    bool (*file_as)(nx_node *n, nx_array **out);
 };
 
 /* The descriptors, declared from the list; the definition is in the operation's file. */

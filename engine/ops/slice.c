@@ -146,12 +146,31 @@ static bool vmap_slice(nx_node *n, nx_array *const *in, const int *axes, nx_arra
     return true;
 }
 
+static bool lists_fit(const nx_slice_params *p, const nx_array *a)
+{
+    int n = a->ndim;
+    return (p->start.n == n && p->stop.n == n && p->strides.n == n) ||
+           nx_fail("[slice] lists of %d, %d and %d numbers for %d dimensions", p->start.n, p->stop.n,
+                   p->strides.n, n);
+}
+
+/* Of a slice with one element MLX forgets the stride, but does not move the stop. */
+static void stop_after_one(nx_slice_params *p, const int *shape, int ndim)
+{
+    for (int i = 0; i < ndim && i < p->stop.n; i++)
+        if (shape[i] == 1 && p->strides.v[i] == 1 && p->start.v[i] < INT32_MAX)
+            p->stop.v[i] = p->start.v[i] + 1;
+}
+
 static bool rebuild_slice(const nx_rebuild *r, nx_array **out)
 {
     const nx_slice_params *p = r->params;
-    if (p->stop.n != p->strides.n || p->stop.n > r->in[0]->ndim)
-        return nx_fail("[slice] %d stops, %d strides", p->stop.n, p->strides.n);
-    out[0] = part(r->in[0], p, r->s);
+    if (!lists_fit(p, r->in[0]))
+        return false;
+    nx_slice_params q = *p;
+    if (r->told)
+        stop_after_one(&q, r->told[0].shape, r->told[0].ndim);
+    out[0] = part(r->in[0], &q, r->s);
     return out[0] != NULL;
 }
 
@@ -251,11 +270,14 @@ static bool vmap_slice_update(nx_node *n, nx_array *const *in, const int *axes,
 static bool rebuild_slice_update(const nx_rebuild *r, nx_array **out)
 {
     const nx_slice_update_params *p = r->params;
-    const nx_slice_params *q = &p->slice;
-    if (p->mode < NX_UPDATE_MAX || p->mode > NX_UPDATE_NONE || q->stop.n != q->strides.n ||
-        q->stop.n > r->in[0]->ndim)
-        return nx_fail("[slice_update] mode %d, %d stops, %d strides", p->mode, q->stop.n, q->strides.n);
-    out[0] = put(p->mode, r->in[0], r->in[1], q, r->s);
+    nx_slice_params q = p->slice;
+    if (p->mode < NX_UPDATE_MAX || p->mode > NX_UPDATE_NONE)
+        return nx_fail("[slice_update] mode %d is none", p->mode);
+    if (!lists_fit(&q, r->in[0]))
+        return false;
+    if (r->told)
+        stop_after_one(&q, r->in[1]->shape, r->in[1]->ndim);
+    out[0] = put(p->mode, r->in[0], r->in[1], &q, r->s);
     return out[0] != NULL;
 }
 
