@@ -20,6 +20,7 @@
 #ifndef NX_GRAPH_EXPORT_H
 #define NX_GRAPH_EXPORT_H
 
+#include "engine/core/prim.h"
 #include "engine/graph/function.h"
 
 /* ---- writing -------------------------------------------------------------------------------- */
@@ -45,5 +46,16 @@ void nx_imported_free(nx_imported *f); /* NULL is fine */
 /* The trace whose signature the inputs have, on them; outputs, owned by the build scope, appended. */
 bool nx_imported_call(const nx_imported *f, nx_array *const *in, size_t n, const char *const *names,
                       size_t n_names, nx_array_vec *out);
+
+/* A trace's inputs, as the function was traced, and the most elements any of its arrays had then. */
+typedef struct {
+    size_t n, n_names;
+    const nx_spec *specs;     /* [n] */
+    const char *const *names; /* [n_names], of the last inputs */
+    int64_t largest;
+} nx_trace_info;
+
+size_t nx_imported_traces(const nx_imported *f);
+nx_trace_info nx_imported_trace(const nx_imported *f, size_t i);
 
 #endif

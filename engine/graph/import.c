@@ -17,6 +17,7 @@ typedef struct {
     char **names;
     nx_tape tape;
     bool has_tape;
+    int64_t largest; /* elements of an array of the trace */
 } function;
 
 struct nx_imported {
@@ -30,6 +31,7 @@ typedef struct {
     nx_mapping *file;
     nx_map constants; /* id -> array, of all traces */
     nx_map arrays;    /* id -> array, of this trace */
+    int64_t largest;
     bool shapeless;
 } reader;
 
@@ -41,6 +43,8 @@ static nx_array *find(const nx_map *m, uint64_t id)
 /* An id stands for one array only. */
 static bool define(reader *r, nx_map *m, uint64_t id, nx_array *a)
 {
+    if (a->size > r->largest)
+        r->largest = a->size;
     return nx_map_set(m, (const char *)&id, sizeof id, (uint64_t)(uintptr_t)a) ||
            nx_fail("[import_function] %s has two arrays of number %llu", r->b.name,
                    (unsigned long long)id);
@@ -264,6 +268,8 @@ static bool take_function(reader *r, function *f)
     if (ok)
         r->b.at += 8 * n;
     ok = ok && take_entries(r) && take_results(r, &ids, n, &results);
+    f->largest = r->largest;
+    r->largest = 0;
     if (ok) {
         nx_tape_init(&f->tape, sources.at, sources.n, results.at, results.n, true, r->shapeless);
         f->has_tape = true;
@@ -340,6 +346,17 @@ void nx_imported_free(nx_imported *f)
     }
     nx_vec_clear(&f->functions);
     free(f);
+}
+
+size_t nx_imported_traces(const nx_imported *f)
+{
+    return f->functions.n;
+}
+
+nx_trace_info nx_imported_trace(const nx_imported *f, size_t i)
+{
+    const function *x = &f->functions.at[i];
+    return (nx_trace_info){x->n, x->n_names, x->specs, (const char *const *)x->names, x->largest};
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */

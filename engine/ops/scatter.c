@@ -329,9 +329,34 @@ static bool vmap_masked_scatter(nx_node *n, nx_array *const *in, const int *axes
     return true;
 }
 
+/* MLX has a batch dimension in front of everything; there is one batch. */
+static bool is_batched(const nx_array *a, const nx_array *values)
+{
+    return a->ndim > 1 && a->shape[0] == 1 && values->ndim == 2 && values->shape[0] == 1;
+}
+
 static bool rebuild_masked_scatter(const nx_rebuild *r, nx_array **out)
 {
-    out[0] = nx_masked_scatter(r->in[0], r->in[1], r->in[2], r->s);
+    nx_array *in[3];
+    bool batched = is_batched(r->in[0], r->in[2]);
+    for (int i = 0; i < 3; i++)
+        in[i] = batched ? nx_squeeze_axis(r->in[i], 0, r->s) : r->in[i];
+    out[0] = nx_masked_scatter(in[0], in[1], in[2], r->s);
+    if (batched && out[0])
+        out[0] = nx_expand_dims(out[0], 0, r->s);
+    return out[0] != NULL;
+}
+
+static bool masked_scatter_as(nx_node *n, nx_array **out)
+{
+    nx_array *in[3];
+    out[0] = &n->out[0];
+    if (is_batched(n->in[0], n->in[2]))
+        return true;
+    for (int i = 0; i < 3; i++)
+        in[i] = nx_expand_dims(n->in[i], 0, n->stream);
+    out[0] = nx_op(&nx_prim_MaskedScatter, NULL, in, 3, n->stream);
+    out[0] = out[0] ? nx_squeeze_axis(out[0], 0, n->stream) : NULL;
     return out[0] != NULL;
 }
 
@@ -346,6 +371,7 @@ const nx_prim nx_prim_MaskedScatter = {
     .rebuild = rebuild_masked_scatter,
     .least_in = 3,
     .most_in = 3,
+    .file_as = masked_scatter_as,
 };
 
 static bool check_mask(const nx_array *a, const nx_array *mask)
