@@ -88,6 +88,8 @@ typedef struct {
     int max_context;       /* tokens the model was made for */
     int context;           /* the context memory_bytes is for */
     uint64_t memory_bytes; /* to run at that context: weights, cache, activations, engine */
+    uint64_t token_bytes;  /* of the weights that one token alone reads: all but an embedding that is
+                              not the head too, and of experts those it uses */
 } nexus_model_info;
 
 /* The facts of a loaded model, as nexus_inspect gives them. */
@@ -102,6 +104,11 @@ bool nexus_model_reads(const nexus_model *m, const char *variable); /* "enable_t
 
 /* What a file or folder holds, without loading it; ctx 0: 4096 or the model's most, if less. */
 nexus_status nexus_inspect(const char *name, int ctx, nexus_model_info *out);
+
+/* Writes a model of the shape of a known one ("tinyllama-1.1b", "llama-3.2-1b", "qwen3-0.6b",
+ * "moe-1b") with random weights, to measure speed with: a GGUF file at `path`, or a folder in MLX's
+ * format, quantized to `bits` (2, 3, 4, 5, 6, 8; 16: not). What it says has no sense. */
+nexus_status nexus_model_make(const char *shape, int bits, bool gguf, const char *path);
 
 /* ---- the models of this machine ---------------------------------------------------------------- */
 

@@ -289,5 +289,9 @@ nexus_status package_describe(package *p, const model *m, int ctx, nexus_model_i
     memory_shape shape = memory_shape_of(m);
     shape.file_bytes = p->source.file_bytes;
     out->memory_bytes = estimate_memory(&shape, out->context, MLX_FLOAT16);
+    double used = config_item(&p->config, "num_experts_per_tok|moe_topk", "expert_used_count", 0, 0);
+    out->token_bytes = facts.bytes - facts.lookup_bytes;
+    if (m->n_experts > 0 && used > 0 && used < m->n_experts)
+        out->token_bytes -= (uint64_t)((double)facts.expert_bytes * (1 - used / m->n_experts));
     return NEXUS_OK;
 }

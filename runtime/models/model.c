@@ -442,6 +442,7 @@ typedef struct {
     load_ctx load;
     model_facts *facts;
     nx_map labels; /* quantization -> parameters */
+    uint64_t embed_bytes, head_bytes;
 } facts_ctx;
 
 static void count_one(facts_ctx *ctx, const char *name)
@@ -466,12 +467,20 @@ static bool inspect_one(const model *m, const weight_row *row, int layer, void *
     if (!find_name(row, layer, ctx->load.is_gguf, ctx->load.source, name, sizeof name, &by_expert))
         return row->flags & WEIGHT_OPTIONAL ||
                nx_fail("[%s] tensor '%s' is missing", m->arch->name, name);
+    uint64_t before = ctx->facts->bytes;
     count_one(ctx, name);
     const char *pattern = by_expert ? pattern_with_expert(row, ctx->load.is_gguf) : NULL;
     for (int i = 1; by_expert && i < m->n_experts; i++) {
         expert_name(name, pattern, i, own, sizeof own);
         count_one(ctx, own);
     }
+    uint64_t bytes = ctx->facts->bytes - before;
+    if (row->flags & WEIGHT_EXPERTS)
+        ctx->facts->expert_bytes += bytes;
+    if (row->gguf && strcmp(row->gguf, "token_embd.weight") == 0)
+        ctx->embed_bytes += bytes;
+    if (row->gguf && strcmp(row->gguf, "output.weight") == 0)
+        ctx->head_bytes += bytes;
     return true;
 }
 
@@ -479,8 +488,9 @@ bool model_inspect_weights(const model *m, nn_source *s, nn_quant_config quant, 
                            model_facts *out)
 {
     *out = (model_facts){0};
-    facts_ctx ctx = {{s, quant, is_gguf}, out, {0}};
+    facts_ctx ctx = {.load = {s, quant, is_gguf}, .facts = out};
     bool ok = each_weight(m, inspect_one, &ctx);
+    out->lookup_bytes = ctx.head_bytes ? ctx.embed_bytes : 0;
     uint64_t most = 0;
     for (size_t i = 0; i < ctx.labels.n; i++)
         if (ctx.labels.entries[i].value > most) {

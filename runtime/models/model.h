@@ -108,6 +108,8 @@ void model_free(model *m);
 /* Facts about the weights, without loading: parameters and stored bytes. */
 typedef struct {
     uint64_t parameters, bytes;
+    uint64_t expert_bytes;  /* of bytes: of which a token reads the share of experts it uses */
+    uint64_t lookup_bytes;  /* of bytes: an embedding that is not the head too, read a row at a time */
     char label[64]; /* the quantization most parameters of matrices have */
 } model_facts;
 bool model_inspect_weights(const model *m, nn_source *s, nn_quant_config quant, bool is_gguf,

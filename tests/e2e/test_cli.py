@@ -159,6 +159,34 @@ def test_bench():
     assert got["prefill_tokens_per_second"] > 0 and got["decode_tokens_per_second"] > 0
 
 
+@pytest.mark.parametrize("kind,shape,bits", [("gguf", "tiny", 4), ("gguf", "tiny-moe", 8),
+                                             ("mlx", "tiny", 3), ("mlx", "tiny-moe", 4)])
+def test_bench_of_a_shape(tmp_path, kind, shape, bits):
+    """A model of random weights is made once, runs, and says what it reads."""
+    command = ["bench", "--shape", shape, "--bits", str(bits), "--format", kind, "--out", str(tmp_path),
+               "-p", "8", "-n", "4", "-r", "1", "-d", "16", "-b", "2", "--json"]
+    first = nexus(*command)
+    assert b"making" in first.stderr
+    got = json.loads(first.stdout)
+    assert got["depth"] == 16 and got["batch"] == 2 and got["decode_tokens_per_second"] > 0
+    assert 0 < got["time_to_first_token_seconds"] and 0 < got["bandwidth_share"]
+    made = tmp_path / f"{shape}-{bits}-bit"
+    path = str(made) + ".gguf" if kind == "gguf" else str(made)
+    info = json.loads(nexus("info", path, "--json").stdout)
+    assert got["token_bytes"] < info["bytes"]
+    assert info["format"] == kind
+    assert b"making" not in nexus(*command).stderr
+
+
+def test_bench_says_what_it_cannot_make(tmp_path):
+    out = ["--out", str(tmp_path)]
+    assert b"tinyllama-1.1b" in nexus("bench", "--shape", "giant", *out).stderr
+    assert b"not 7" in nexus("bench", "--shape", "tiny", "--bits", "7", *out).stderr
+    for wrong in (["--shape", "tiny", "model"], ["-b", "0", "model"], ["--shape", "tiny", "--format", "x"]):
+        assert nexus("bench", *wrong).returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
 @needs_model
 def test_stored_name_in_any_case():
     assert nexus("info", "smollm2-135m-instruct.q4_1").returncode == 0
