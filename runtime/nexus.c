@@ -18,6 +18,7 @@
 #include "base/utf8.h"
 #include "runtime/catalog/package.h"
 #include "runtime/catalog/refuse.h"
+#include "runtime/generate/grammar.h"
 #include "runtime/generate/scheduler.h"
 #include "runtime/generate/stopper.h"
 #include "runtime/nn/engine.h"
@@ -32,6 +33,8 @@ struct nexus_model {
     tokenizer *tokenizer;
     chat_template *chat;
     char *template_text; /* its source, NULL where the model brings none */
+    pthread_mutex_t vocabulary_lock;
+    vocabulary *vocabulary; /* for grammars, made for the first one */
     scheduler *scheduler; /* engine thread only */
     bool driving;         /* engine thread only: a step is queued */
 };
@@ -156,6 +159,8 @@ static void model_unref(nexus_model *m)
     if (atomic_fetch_sub(&m->refs, 1) != 1)
         return;
     engine_run(free_on_engine, m);
+    vocabulary_free(m->vocabulary);
+    pthread_mutex_destroy(&m->vocabulary_lock);
     tok_free(m->tokenizer);
     chat_template_free(m->chat);
     free(m->template_text);
@@ -203,6 +208,7 @@ nexus_status nexus_model_load(const char *name, const nexus_load_options *option
 {
     nexus_model *m = nx_calloc(1, sizeof *m);
     atomic_init(&m->refs, 1);
+    pthread_mutex_init(&m->vocabulary_lock, NULL);
     nexus_status status = load_parts(m, name, options);
     if (status) {
         char message[1024];
@@ -704,7 +710,95 @@ static uint64_t fresh_seed(void)
     return nx_os_monotonic_ns() ^ (uint64_t)nx_os_wall_ms() << 20 ^ atomic_fetch_add(&turn, 1) << 48;
 }
 
-static sampler *make_sampler(const nexus_session *s, const nexus_generate_options *o)
+/* ---- grammars ---- */
+
+struct nexus_grammar {
+    grammar *program;
+};
+
+nexus_status nexus_grammar_new(nexus_grammar_kind kind, const char *text, size_t length,
+                               nexus_grammar **out)
+{
+    grammar *g = NULL;
+    switch (kind) {
+    case NEXUS_GRAMMAR_JSON: g = grammar_any_json(); break;
+    case NEXUS_GRAMMAR_SCHEMA: g = grammar_from_schema(text, length); break;
+    case NEXUS_GRAMMAR_REGEX: g = grammar_from_regex(text, length); break;
+    case NEXUS_GRAMMAR_GBNF: g = grammar_from_gbnf(text, length); break;
+    }
+    if (!g)
+        return NEXUS_ERROR_ARGUMENT;
+    *out = nx_calloc(1, sizeof **out);
+    (*out)->program = g;
+    return NEXUS_OK;
+}
+
+void nexus_grammar_free(nexus_grammar *g)
+{
+    if (!g)
+        return;
+    grammar_free(g->program);
+    free(g);
+}
+
+static vocabulary *model_vocabulary(nexus_model *m)
+{
+    pthread_mutex_lock(&m->vocabulary_lock);
+    if (!m->vocabulary)
+        m->vocabulary = vocabulary_new(m->tokenizer);
+    pthread_mutex_unlock(&m->vocabulary_lock);
+    return m->vocabulary;
+}
+
+/* A generation's grammar, asleep until the text it comes after. */
+typedef struct {
+    sampler_constraint hooks;
+    const tokenizer *tokenizer;
+    matcher *matcher;
+    const char *after; /* NULL: awake */
+    nx_str text;       /* so far, while asleep */
+    uint64_t *all;     /* a mask that allows everything */
+} constraint;
+
+static const uint64_t *constraint_mask(void *user)
+{
+    constraint *c = user;
+    return c->after ? c->all : matcher_mask(c->matcher);
+}
+
+static void constraint_accept(void *user, int32_t id)
+{
+    constraint *c = user;
+    if (!c->after) {
+        matcher_accept(c->matcher, id);
+        return;
+    }
+    nx_slice s = tok_piece(c->tokenizer, id);
+    nx_str_add(&c->text, s.data, s.len);
+    if (strstr(nx_str_cstr(&c->text), c->after))
+        c->after = NULL;
+}
+
+static void constraint_init(constraint *c, nexus_model *m, const nexus_generate_options *o)
+{
+    size_t words = ((size_t)m->model->vocab_size + 63) / 64;
+    c->hooks = (sampler_constraint){constraint_mask, constraint_accept, c};
+    c->tokenizer = m->tokenizer;
+    c->after = o->grammar_after;
+    c->matcher = matcher_new(o->grammar->program, model_vocabulary(m), m->model->vocab_size);
+    c->all = nx_malloc(words * sizeof *c->all);
+    memset(c->all, 0xFF, words * sizeof *c->all);
+}
+
+static void constraint_clear(constraint *c)
+{
+    matcher_free(c->matcher);
+    nx_str_clear(&c->text);
+    free(c->all);
+}
+
+static sampler *make_sampler(const nexus_session *s, const nexus_generate_options *o,
+                             const constraint *c)
 {
     _Static_assert(sizeof(nexus_bias) == sizeof(sampler_bias), "one is handed on as the other");
     sampler_options so = {
@@ -728,6 +822,7 @@ static sampler *make_sampler(const nexus_session *s, const nexus_generate_option
         .mirostat_eta = o->mirostat_eta,
         .bias = (const sampler_bias *)o->bias,
         .n_bias = o->bias_count,
+        .constraint = c->matcher ? &c->hooks : NULL,
         .seed = o->seed ? o->seed : fresh_seed(),
     };
     if (o->top_logprobs < 0 || o->top_logprobs > SAMPLER_TOP_MOST)
@@ -744,7 +839,10 @@ nexus_status nexus_generate(nexus_session *s, const int32_t *prompt, size_t coun
     generation g = {.session = s, .options = options ? options : &defaults};
     pthread_mutex_lock(&s->use);
     nexus_status status = check_prompt(s, prompt, count);
-    if (!status && !(g.sampler = make_sampler(s, g.options)))
+    constraint form = {0};
+    if (!status && g.options->grammar)
+        constraint_init(&form, s->model, g.options);
+    if (!status && !(g.sampler = make_sampler(s, g.options, &form)))
         status = NEXUS_ERROR_ARGUMENT;
     if (!status) {
         size_t cached;
@@ -764,6 +862,7 @@ nexus_status nexus_generate(nexus_session *s, const int32_t *prompt, size_t coun
         nx_vec_clear(&g.top);
     }
     sampler_free(g.sampler);
+    constraint_clear(&form);
     pthread_mutex_unlock(&s->use);
     return status;
 }

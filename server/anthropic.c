@@ -142,14 +142,12 @@ static json_t *read_messages(fields *f)
 }
 
 /* {"name", "description", "input_schema"} to the function form. */
-static json_t *read_tools(fields *f)
+static json_t *read_tools(gen_job *j, fields *f)
 {
     const json_t *given = fields_array(f, "tools"), *choice = fields_object(f, "tool_choice");
     const char *how = json_string_value(json_object_get(choice, "type"));
     json_t *list = json_array(), *each;
     size_t i;
-    if (how && strcmp(how, "auto") != 0 && strcmp(how, "none") != 0)
-        fields_fault(f, "tool_choice", "'tool_choice' can be auto or none: a call cannot be forced here");
     json_array_foreach((json_t *)(uintptr_t)given, i, each) {
         const char *name = json_string_value(json_object_get(each, "name"));
         json_t *schema = json_object_get(each, "input_schema");
@@ -167,6 +165,8 @@ static json_t *read_tools(fields *f)
         json_decref(list);
         return NULL;
     }
+    if (how && strcmp(how, "auto") != 0) /* "any", or "tool" with a name */
+        openai_force_call(j, f, list, json_string_value(json_object_get(choice, "name")));
     return list;
 }
 
@@ -179,7 +179,7 @@ static void read_conversation(gen_job *j, fields *f, bool *thinking)
     const char *role = json_string_value(json_object_get(last, "role"));
     json_object_set_new(j->chat, "add_generation_prompt",
                         json_boolean(!role || strcmp(role, "assistant") != 0));
-    json_t *tools = read_tools(f);
+    json_t *tools = read_tools(j, f);
     j->tools = tools != NULL;
     if (tools)
         json_object_set_new(j->chat, "tools", tools);

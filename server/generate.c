@@ -19,6 +19,7 @@ void gen_job_init(gen_job *j)
 void gen_job_clear(gen_job *j)
 {
     json_decref(j->chat);
+    nexus_grammar_free(j->grammar);
     nx_vec_clear(&j->stops);
     nx_vec_clear(&j->bias);
 }
@@ -103,6 +104,53 @@ void gen_read_bias(gen_job *j, fields *f)
         fields_fault(f, "logit_bias", "'logit_bias' must be an object");
     j->o.bias = j->bias.at;
     j->o.bias_count = j->bias.n;
+}
+
+/* ---- the form of the answer ---- */
+
+static void set_grammar(gen_job *j, fields *f, const char *key, nexus_grammar_kind kind, const char *text)
+{
+    if (j->grammar) {
+        fields_fault(f, key, "'%s' is one form of the answer too many", key);
+        return;
+    }
+    if (nexus_grammar_new(kind, text, strlen(text), &j->grammar))
+        fields_fault(f, key, "'%s': %s", key, nexus_error_message());
+    j->o.grammar = j->grammar;
+}
+
+void gen_set_schema(gen_job *j, fields *f, const char *key, const json_t *schema)
+{
+    bool any = json_is_true(schema) || json_is_string(schema);
+    char *text = any ? nx_strdup("") : json_dumps(schema, JSON_COMPACT);
+    if (any || json_is_object(schema))
+        set_grammar(j, f, key, any ? NEXUS_GRAMMAR_JSON : NEXUS_GRAMMAR_SCHEMA, text);
+    else
+        fields_fault(f, key, "'%s' needs a schema, which is an object", key);
+    free(text);
+}
+
+void gen_read_format(gen_job *j, fields *f)
+{
+    const json_t *format = fields_object(f, "response_format"), *schema = fields_any(f, "json_schema");
+    const char *type = json_string_value(json_object_get(format, "type"));
+    const char *gbnf = fields_str(f, "grammar", NULL), *regex = fields_str(f, "regex", NULL);
+    if (format && type && strcmp(type, "json_object") == 0) {
+        const json_t *inside = json_object_get(format, "schema");
+        gen_set_schema(j, f, "response_format", inside ? inside : json_true());
+    } else if (format && type && strcmp(type, "json_schema") == 0) {
+        const json_t *named = json_object_get(format, "json_schema");
+        const json_t *inside = json_object_get(named ? named : format, "schema");
+        gen_set_schema(j, f, "response_format", inside);
+    } else if (format && (!type || strcmp(type, "text") != 0)) {
+        fields_fault(f, "response_format", "'response_format' is of type text, json_object or json_schema");
+    }
+    if (schema)
+        gen_set_schema(j, f, "json_schema", schema);
+    if (gbnf)
+        set_grammar(j, f, "grammar", NEXUS_GRAMMAR_GBNF, gbnf);
+    if (regex)
+        set_grammar(j, f, "regex", NEXUS_GRAMMAR_REGEX, regex);
 }
 
 void gen_read_sampling(gen_job *j, fields *f)
@@ -229,6 +277,7 @@ static int run_on_lane(app *a, const gen_job *j, run *u, host_lane *l, const int
     nexus_generate_options o = j->o;
     o.special_text = u->answer && answer_needs_special(nexus_model_template(host_handle(host_lane_model(l))));
     o.prefill = take_progress;
+    o.grammar_after = u->answer ? answer_thinking_end(u->answer) : NULL;
     http_on_gone(u->r, cancel_session, host_lane_session(l));
     nexus_status status = NEXUS_OK;
     if (!http_gone(u->r))

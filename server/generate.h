@@ -26,6 +26,7 @@ typedef struct {
     bool plain;        /* the answer is not told apart: thinking and calls are text */
     bool tools;        /* look for tool calls */
     nexus_generate_options o;
+    nexus_grammar *grammar;     /* owned; o.grammar points here */
     NX_VEC(const char *) stops; /* o.stop points here */
     NX_VEC(nexus_bias) bias;    /* o.bias points here */
 } gen_job;
@@ -38,6 +39,10 @@ void gen_job_clear(gen_job *j);
 void gen_read_sampling(gen_job *j, fields *f);
 /* A text or a list of texts, as OpenAI's stop. */
 void gen_read_stops(gen_job *j, fields *f, const char *key);
+/* The form of the answer: OpenAI's response_format, and `json_schema`, `grammar` and `regex`. */
+void gen_read_format(gen_job *j, fields *f);
+/* The answer is a JSON text that satisfies this schema; true or "json": any object. */
+void gen_set_schema(gen_job *j, fields *f, const char *key, const json_t *schema);
 /* {"50256": -100} or [[50256, -100]]; false bans. */
 void gen_read_bias(gen_job *j, fields *f);
 

@@ -87,8 +87,11 @@ static void read_common(reply *a, fields *f)
     a->stream = fields_bool(f, "stream", true);
     read_options(a, f);
     const json_t *format = fields_any(f, "format");
-    if (format && !(json_is_string(format) && json_string_length(format) == 0))
-        fields_fault(f, "format", "'format' cannot be enforced here");
+    bool json = json_is_string(format) && strcmp(json_string_value(format), "json") == 0;
+    if (json || json_is_object(format))
+        gen_set_schema(j, f, "format", format);
+    else if (format && !(json_is_string(format) && json_string_length(format) == 0))
+        fields_fault(f, "format", "'format' is \"json\" or a schema");
     const json_t *think = fields_any(f, "think");
     a->think = think && !json_is_false(think);
     if (think && j->chat)

@@ -96,19 +96,50 @@ static json_t *read_messages(fields *f, const json_t *given)
     return list;
 }
 
-/* tool_choice: "auto", "none", "required", or one function. Those that force a call need a
- * constraint, which only a tool's schema gives. */
-static json_t *chosen_tools(fields *f, const json_t *tools)
+/* One call of this function, as a schema: {"name": …, "arguments": …}. */
+static json_t *call_schema(const json_t *function)
+{
+    json_t *name = json_object_get(function, "name"), *parameters = json_object_get(function, "parameters");
+    return json_pack("{s:s, s:{s:{s:O}, s:O}, s:[s, s]}", "type", "object", "properties", "name", "const",
+                     name ? name : json_null(), "arguments", parameters ? parameters : json_true(),
+                     "required", "name", "arguments");
+}
+
+void openai_force_call(gen_job *j, fields *f, const json_t *tools, const char *only)
+{
+    json_t *any = json_array(), *each;
+    size_t i;
+    json_array_foreach((json_t *)(uintptr_t)tools, i, each) {
+        const json_t *function = json_object_get(each, "function");
+        const char *name = json_string_value(json_object_get(function, "name"));
+        if (name && (!only || strcmp(only, name) == 0))
+            json_array_append_new(any, call_schema(function));
+    }
+    if (json_array_size(any) == 0) {
+        fields_fault(f, "tool_choice", "'tool_choice' names a function that is not among the tools");
+    } else {
+        json_t *schema = json_pack("{s:O}", "anyOf", any);
+        gen_set_schema(j, f, "tool_choice", schema);
+        json_decref(schema);
+    }
+    json_decref(any);
+}
+
+/* tool_choice: "auto", "none", "required", or one function. A call that is forced is written as
+ * JSON alone, in the form its schema gives it. */
+static json_t *chosen_tools(gen_job *j, fields *f, const json_t *tools)
 {
     const json_t *choice = fields_any(f, "tool_choice");
     const char *word = json_string_value(choice);
     if (!tools || json_array_size(tools) == 0 || (word && strcmp(word, "none") == 0))
         return NULL;
-    if (choice && (!word || strcmp(word, "auto") != 0)) {
-        fields_fault(f, "tool_choice", "'tool_choice' can be \"auto\" or \"none\": a call cannot be "
-                     "forced here");
-        return NULL;
-    }
+    if (word && strcmp(word, "auto") != 0 && strcmp(word, "required") != 0)
+        fields_fault(f, "tool_choice", "'tool_choice' is auto, none, required or a function");
+    const char *only = json_string_value(json_object_get(json_object_get(choice, "function"), "name"));
+    if (choice && !word && !only)
+        fields_fault(f, "tool_choice", "'tool_choice' is auto, none, required or a function");
+    if (only || (word && strcmp(word, "required") == 0))
+        openai_force_call(j, f, tools, only);
     json_t *each;
     size_t i;
     json_array_foreach((json_t *)(uintptr_t)tools, i, each) {
@@ -144,7 +175,7 @@ void openai_read_chat(gen_job *j, fields *f)
         fields_fault(f, "messages", "'messages' is needed: a list of {\"role\", \"content\"}");
     j->chat = json_object();
     json_object_set_new(j->chat, "messages", read_messages(f, messages));
-    json_t *chosen = chosen_tools(f, tools);
+    json_t *chosen = chosen_tools(j, f, tools);
     j->tools = chosen != NULL;
     if (chosen)
         json_object_set_new(j->chat, "tools", chosen);

@@ -14,6 +14,9 @@ json_t *openai_timings(const gen_result *g);
  * reasoning switches included. */
 void openai_read_chat(gen_job *j, fields *f);
 
+/* The answer is made a call of one of the tools (OpenAI's form), or of the one named. */
+void openai_force_call(gen_job *j, fields *f, const json_t *tools, const char *only);
+
 /* {"token": …, "logprob": …, "bytes": […], "top_logprobs": […]} */
 json_t *openai_logprob(host_model *m, const nexus_piece *p);
 

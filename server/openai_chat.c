@@ -49,11 +49,7 @@ static void read_request(chat *c, fields *f)
     if (j->o.top_logprobs && !c->logprobs)
         fields_fault(f, "top_logprobs", "'top_logprobs' needs 'logprobs': true");
     c->n = (int)fields_int(f, "n", 1, 1, 128);
-    const json_t *format = fields_object(f, "response_format");
-    const char *type = json_string_value(json_object_get(format, "type"));
-    if (format && (!type || strcmp(type, "text") != 0))
-        fields_fault(f, "response_format", "'response_format' can be {\"type\": \"text\"} here: other "
-                     "forms cannot be enforced");
+    gen_read_format(j, f);
     fields_skip(f, harmless);
 }
 

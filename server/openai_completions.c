@@ -45,6 +45,7 @@ static void read_request(completion *c, fields *f)
     c->logprobs = (int)fields_int(f, "logprobs", -1, 0, 20);
     j->o.logprobs = c->logprobs >= 0;
     j->o.top_logprobs = c->logprobs > 0 ? c->logprobs : 0;
+    gen_read_format(j, f);
     c->echo = fields_bool(f, "echo", false);
     c->n = (int)fields_int(f, "n", 1, 1, 128);
     if (fields_int(f, "best_of", 1, 1, 128) > c->n)

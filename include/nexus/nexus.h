@@ -267,6 +267,20 @@ typedef struct {
     float bias;
 } nexus_bias;
 
+/* A form that an answer is made to have: tokens that would leave it cannot be chosen. Immutable; any
+ * number of generations, of any model, may use one at once. */
+typedef struct nexus_grammar nexus_grammar;
+typedef enum {
+    NEXUS_GRAMMAR_JSON,   /* any JSON object; text is not read */
+    NEXUS_GRAMMAR_SCHEMA, /* a JSON text that satisfies this JSON schema */
+    NEXUS_GRAMMAR_REGEX,  /* a text that this pattern matches as a whole */
+    NEXUS_GRAMMAR_GBNF,   /* rules in llama.cpp's notation, beginning with "root" */
+} nexus_grammar_kind;
+/* What cannot be enforced is refused, and the message names the place. */
+nexus_status nexus_grammar_new(nexus_grammar_kind kind, const char *text, size_t length,
+                               nexus_grammar **out);
+void nexus_grammar_free(nexus_grammar *g);
+
 typedef struct {
     int max_tokens;       /* 0: until the model stops or the context is full */
     float temperature;    /* 0: always the likeliest token */
@@ -290,6 +304,8 @@ typedef struct {
     int dry_allowed_length, dry_window;      /* 0: 2 tokens; 0: all */
     int mirostat;                            /* 1 or 2 */
     float mirostat_tau, mirostat_eta;        /* 0: 5 and 0.1 */
+    const nexus_grammar *grammar; /* borrowed for the call; NULL: any text */
+    const char *grammar_after;    /* it begins after this text ("</think>"); NULL: at once */
     const nexus_bias *bias; /* added to the logits of these tokens; -INFINITY bans one */
     size_t bias_count;
     nexus_progress_fn prefill; /* how far the prompt is read; may be NULL; gets `user` of the call */

@@ -106,6 +106,11 @@ size_t answer_calls(const answer *a)
     return a->calls;
 }
 
+const char *answer_thinking_end(const answer *a)
+{
+    return a->state == INSIDE_REASONING ? a->close : NULL;
+}
+
 /* ---- calls ---- */
 
 static void tell(answer_kind kind, const char *name, const char *text, size_t n, answer_fn fn,

@@ -41,5 +41,7 @@ void answer_push(answer *a, const char *text, size_t length, answer_fn fn, void 
 /* The end: what was held back is told. A call that is no JSON comes as content, as it was written. */
 void answer_end(answer *a, answer_fn fn, void *user);
 size_t answer_calls(const answer *a); /* so far */
+/* The mark that ends the thinking in which the answer begins; NULL where it begins outside. */
+const char *answer_thinking_end(const answer *a);
 
 #endif

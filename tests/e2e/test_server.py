@@ -241,7 +241,7 @@ def test_tools_reach_the_template(server):
     tools = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
     status, r, _ = chat(server, tools=tools)
     assert status == 200
-    assert chat(server, tools=tools, tool_choice="required")[0] == 400
+    assert chat(server, tools=tools, tool_choice="perhaps")[0] == 400
     assert chat(server, tools=[{"type": "function"}])[0] == 400
 
 
@@ -451,3 +451,92 @@ def test_a_graceful_stop_finishes_what_runs():
             assert s.stop() == 0
             status, r, _ = running.result(30)
             assert status == 200 and r["usage"]["completion_tokens"] == 60
+
+
+# ---- answers of a form ----
+
+PERSON = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 12},
+                                           "age": {"type": "integer", "minimum": 0, "maximum": 120},
+                                           "likes": {"type": "array", "maxItems": 3,
+                                                     "items": {"enum": ["tea", "chess", "rain"]}}},
+          "required": ["name", "age", "likes"], "additionalProperties": False}
+
+
+def is_person(text):
+    p = json.loads(text)
+    assert set(p) == {"name", "age", "likes"} and len(p["name"]) <= 12 and 0 <= p["age"] <= 120
+    assert isinstance(p["age"], int) and set(p["likes"]) <= {"tea", "chess", "rain"} and len(p["likes"]) <= 3
+
+
+def test_schemas_hold_whatever_is_sampled(server):
+    ask_person = [{"role": "user", "content": "Describe somebody as JSON."}]
+    format = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
+    for seed in range(12):  # a hot sampler would leave the form at once
+        r = chat(server, messages=ask_person, response_format=format, temperature=2, top_p=1, seed=seed + 1,
+                 max_tokens=400)[1]
+        assert r["choices"][0]["finish_reason"] == "stop", r
+        is_person(r["choices"][0]["message"]["content"])
+    r = ask(server, "POST", "/api/chat", {"model": MODEL, "messages": ask_person, "format": PERSON,
+                                          "stream": False, "options": {"temperature": 1.5, "num_predict": 400}})[1]
+    is_person(r["message"]["content"])
+    r = chat(server, messages=ask_person, response_format={"type": "json_object"}, temperature=1, seed=3,
+             max_tokens=600)[1]
+    if r["choices"][0]["finish_reason"] == "stop":
+        assert isinstance(json.loads(r["choices"][0]["message"]["content"]), dict)
+
+
+def test_other_forms(server):
+    r = chat(server, regex="(Paris|London), in \\d{4}")[1]["choices"][0]["message"]["content"]
+    assert re.fullmatch(r"(Paris|London), in \d{4}", r)
+    r = chat(server, grammar='root ::= "<" [a-z]{3,5} ">"')[1]["choices"][0]["message"]["content"]
+    assert re.fullmatch(r"<[a-z]{3,5}>", r)
+
+
+@pytest.mark.parametrize("field, word", [
+    ({"response_format": {"type": "json_schema", "json_schema": {"schema": {
+        "properties": {"a": {"items": {"not": {}}}}}}}}, "/properties/a/items"),
+    ({"response_format": {"type": "json_schema"}}, "needs a schema"),
+    ({"grammar": "root ::="}, ""), ({"grammar": "root ::= root"}, "begins with itself"),
+    ({"regex": "(?!x)"}, "look-around"), ({"regex": "a", "grammar": 'root ::= "a"'}, "too many"),
+])
+def test_forms_that_cannot_be_are_refused(server, field, word):
+    status, r, _ = chat(server, **field)
+    if word:
+        assert status == 400 and word in r["error"]["message"], r
+
+
+def test_forced_calls(server):
+    tools = [{"type": "function", "function": {
+        "name": "get_weather", "description": "The weather of a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string", "maxLength": 20},
+                                                        "unit": {"enum": ["C", "F"]}},
+                       "required": ["city", "unit"]}}},
+        {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {
+            "zone": {"enum": ["UTC", "CET"]}}, "required": ["zone"]}}}]
+    openai = pytest.importorskip("openai")
+    client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+    for seed in range(1, 6):
+        r = client.chat.completions.create(model=MODEL, messages=FRANCE, tools=tools, tool_choice="required",
+                                           temperature=1.5, seed=seed, max_tokens=200)
+        call = r.choices[0].message.tool_calls[0]
+        assert r.choices[0].finish_reason == "tool_calls"
+        arguments = json.loads(call.function.arguments)
+        if call.function.name == "get_weather":
+            assert arguments["unit"] in ("C", "F") and len(arguments["city"]) <= 20
+        else:
+            assert call.function.name == "get_time" and arguments["zone"] in ("UTC", "CET")
+    named = {"type": "function", "function": {"name": "get_time"}}
+    text = ""
+    for c in client.chat.completions.create(model=MODEL, messages=FRANCE, tools=tools, tool_choice=named,
+                                            temperature=0, max_tokens=200, stream=True):
+        for call in c.choices[0].delta.tool_calls or [] if c.choices else []:
+            assert call.function.name == "get_time"
+            text += call.function.arguments
+    assert json.loads(text)["zone"] in ("UTC", "CET")
+    anthropic = pytest.importorskip("anthropic")
+    client = anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0)
+    r = client.messages.create(model=MODEL, max_tokens=200, messages=FRANCE, tool_choice={"type": "any"},
+                               tools=[{"name": "get_time", "input_schema": tools[1]["function"]["parameters"]}])
+    use = next(b for b in r.content if b.type == "tool_use")
+    assert r.stop_reason == "tool_use" and use.input["zone"] in ("UTC", "CET")
+    assert chat(server, tools=tools, tool_choice={"type": "function", "function": {"name": "none"}})[0] == 400
