@@ -5,7 +5,7 @@ case "$(uname -s)" in
 Linux)
     BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-pip python3-venv
         libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev libmicrohttpd-dev libsqlite3-dev libcurl4-openssl-dev
-        libxrandr-dev)
+        libxrandr-dev libopenblas0)
     TEST_PACKAGES=(libcmocka-dev g++ clang libclang-rt-dev openmpi-bin libopenmpi-dev xvfb tmux)
     ;;
 Darwin) # untested

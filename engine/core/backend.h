@@ -1,8 +1,9 @@
 /*
  * backend.h: what a backend is: one const struct with a table primitive -> kernel.
  *
- * A kernel fills outputs that the evaluator laid out. It cannot fail, allocates nothing and never
- * sees an array, so it can be tested alone. Calls on one stream run in order.
+ * A kernel fills outputs that the evaluator laid out. It returns no error, allocates nothing and
+ * never sees an array, so it can be tested alone. Calls on one stream run in order. A kernel that
+ * cannot do its work (a singular matrix) calls nx_task_fail on the thread it was called on.
  */
 #ifndef NX_CORE_BACKEND_H
 #define NX_CORE_BACKEND_H
@@ -18,6 +19,9 @@ typedef struct {
 } nx_call;
 
 typedef void (*nx_kernel)(const nx_call *call);
+
+/* Leaves a fault with the stream whose work runs on this thread (stream.h). */
+void nx_task_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 typedef struct {
     nx_kernel run;

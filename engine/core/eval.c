@@ -70,14 +70,12 @@ static void walk(nx_node *root, node_vec *order)
 
 /* ---- layout and memory --------------------------------------------------------------------- */
 
-/* May this node write into the memory of its input? Only if this edge is the last user of all, and no
- * other stream still reads it. */
+/* May this node write into the memory of its input? Only if this edge is the last user of all. */
 static bool can_donate(const nx_node *n, const nx_array *in, const nx_array *out)
 {
     return !nx_node_keeps_inputs(n) && atomic_load(&in->refs) == 1 && in->buffer && in->buffer->bin != NX_EXTERNAL &&
            in->buffer->memory == nx_stream_memory(n->stream) &&
-           atomic_load(&in->buffer->refs) == 1 && nx_buffer_usable_by(in->buffer, n->stream) &&
-           (in->flags & NX_DENSE) && in->size == out->size &&
+           atomic_load(&in->buffer->refs) == 1 && (in->flags & NX_DENSE) && in->size == out->size &&
            nx_dtype_size((nx_dtype)in->dtype) == nx_dtype_size((nx_dtype)out->dtype) &&
            in->buffer->size <= (size_t)nx_array_nbytes(out) * 2 + 4096;
 }
@@ -449,8 +447,10 @@ static bool evaluate(nx_array *const *arrays, int n, bool wait)
     bool ok = true;
     for (size_t i = 0; ok && i < order.n; i++)
         ok = schedule(&e, order.at[i]);
-    if (e.claimed)
+    if (e.claimed) {
         nx_stream_yield(e.claimed);
+        ok = ok && nx_stream_check(e.claimed); /* the work is done: its fault is the caller's */
+    }
     nx_vec_clear(&order);
     return ok;
 }

@@ -41,10 +41,9 @@ void nx_stream_synchronize(nx_stream *s);        /* until all pushed so far is d
 
 /*
  * Faults of work that cannot return an error: the first is kept by the stream it happened on until
- * someone who waits for that stream, or for one that followed it, is told. nx_task_fail is for the
- * thread that runs the work; nx_stream_check fails with what was kept and forgets it.
+ * someone who waits for that stream, or for one that followed it, is told. nx_task_fail (backend.h)
+ * is for the thread that runs the work; nx_stream_check fails with what was kept and forgets it.
  */
-void nx_task_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool nx_stream_check(nx_stream *s);
 
 /* One piece of work. It is malloc'ed by the pusher and freed by the worker; run may be any function

@@ -164,7 +164,7 @@ static void columns_piece(void *ctx, int64_t piece, int64_t end)
         vc *x = j->blocks[piece].x, *y = j->blocks[piece].y;
         int64_t first = i * VF_N;
         int n = block_lines(first, s->n2);
-        fft_block b;
+        fft_block b = {.n = 0};
         block_of(&b, from, first, j->from.step, n);
         block_load(&b, s->n1, x);
         const vc *z = fft_lines(s->n1, x, y, s->table1, 1);
@@ -185,7 +185,7 @@ static void rows_piece(void *ctx, int64_t piece, int64_t end)
         vc *x = j->blocks[piece].x, *y = j->blocks[piece].y;
         int64_t first = i * VF_N;
         int n = block_lines(first, s->n1);
-        fft_block b;
+        fft_block b = {.n = 0};
         block_of(&b, from, first, 2 * s->n2, n);
         block_load(&b, s->n2, x);
         const vc *z = fft_lines(s->n2, x, y, s->table2, 1);

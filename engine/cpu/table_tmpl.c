@@ -4,6 +4,7 @@
  */
 #include "engine/cpu/isa.h"
 #include "engine/cpu/kernels.h"
+#include "engine/cpu/linalg.h"
 #include "engine/ops/prims.h"
 
 extern const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT];
@@ -13,7 +14,6 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_AsType] = {NX_FN(copy), NULL},
 
     [NX_PRIM_Reshape] = {NX_FN(reshape), NULL},
-    [NX_PRIM_NumberOfElements] = {NX_FN(number_of_elements), NULL},
     [NX_PRIM_Flatten] = {NX_FN(reshape), NULL},
     [NX_PRIM_AsStrided] = {NX_FN(as_strided), NULL},
     [NX_PRIM_Contiguous] = {NX_FN(copy), NULL},
@@ -30,6 +30,13 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_Convolution] = {NX_FN(conv), NX_FN(conv_workspace)},
     [NX_PRIM_Hadamard] = {NX_FN(hadamard), NX_FN(hadamard_workspace)},
     [NX_PRIM_FFT] = {NX_FN(fft), NX_FN(fft_workspace)},
+    [NX_PRIM_QRF] = {nx_linalg_qr, nx_linalg_qr_workspace},
+    [NX_PRIM_SVD] = {nx_linalg_svd, nx_linalg_svd_workspace},
+    [NX_PRIM_Inverse] = {nx_linalg_inverse, nx_linalg_inverse_workspace},
+    [NX_PRIM_Cholesky] = {nx_linalg_cholesky, NULL},
+    [NX_PRIM_Eig] = {nx_linalg_eig, nx_linalg_eig_workspace},
+    [NX_PRIM_Eigh] = {nx_linalg_eigh, nx_linalg_eigh_workspace},
+    [NX_PRIM_LUF] = {nx_linalg_lu, nx_linalg_lu_workspace},
 #define NX_ELEM1(name, ...) [NX_PRIM_##name] = {NX_FN(elementwise_##name), NULL},
 #define NX_ELEM2(name, ...) [NX_PRIM_##name] = {NX_FN(elementwise_##name), NULL},
 #include "engine/ops/elementwise.def"

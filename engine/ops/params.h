@@ -16,11 +16,6 @@ typedef struct {
 typedef struct {
     nx_dims shape;
 } nx_broadcast_params;
-typedef struct {
-    nx_dims axes;
-    bool inverted;
-    nx_dtype dtype;
-} nx_number_of_elements_params;
 /* reshape.c, transpose.c, join.c, and what else has only axes */
 typedef struct {
     nx_dims shape;
@@ -94,6 +89,21 @@ typedef struct {
     nx_dims axes;
     bool inverse, real;
 } nx_fft_params;
+
+/* linalg.c */
+typedef struct {
+    bool tri, upper; /* tri: the matrix is triangular */
+} nx_inverse_params;
+typedef struct {
+    bool upper;
+} nx_cholesky_params;
+typedef struct {
+    bool vectors; /* computed too, not the values alone */
+} nx_vectors_params;
+typedef struct {
+    bool upper; /* this triangle of the transpose is read */
+    bool vectors;
+} nx_eigh_params;
 
 /* gather.c, scatter.c */
 typedef struct {

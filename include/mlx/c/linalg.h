@@ -1,7 +1,10 @@
 /*
  * linalg.h: linear algebra over the last two axes; axes before them are a batch.
  *
- * Matrices are float32 or float64 (decompositions run on the CPU).
+ * Matrices are float32 or float64, of SVD and eigenvalues also complex64. Decompositions need a CPU
+ * stream, and LAPACK: OpenBLAS is loaded at first use. A matrix without the wanted answer (singular,
+ * not finite) is an error when the result is evaluated, except cholesky's: there the factor is left
+ * as far as it was found. Inverses and Cholesky factors can be differentiated.
  */
 #ifndef MLX_C_LINALG_H
 #define MLX_C_LINALG_H
@@ -37,7 +40,8 @@ int mlx_linalg_svd(mlx_vector_array *res, const mlx_array a, bool compute_uv, co
 /* Values and vectors (columns) of a general matrix, complex64. */
 int mlx_linalg_eig(mlx_array *res_0, mlx_array *res_1, const mlx_array a, const mlx_stream s);
 int mlx_linalg_eigvals(mlx_array *res, const mlx_array a, const mlx_stream s);
-/* Of a symmetric or Hermitian matrix, of which the triangle UPLO ("L" or "U") is read. */
+/* Of a symmetric or Hermitian matrix. UPLO "L" or "U": the triangle of its transpose that is read (as
+ * MLX 0.31 does it: "L" reads what is above the diagonal). */
 int mlx_linalg_eigh(mlx_array *res_0, mlx_array *res_1, const mlx_array a, const char *UPLO,
                     const mlx_stream s);
 int mlx_linalg_eigvalsh(mlx_array *res, const mlx_array a, const char *UPLO, const mlx_stream s);
