@@ -215,6 +215,74 @@ void nexus_selection_clear(nexus_selection *s);
 /* The policy in force as JSON text (nexus_free it), and the path of the file that overrides it. */
 nexus_status nexus_policy(char **text, char **path);
 
+/* ---- fetching ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const char *file;       /* the one being fetched, in the repository */
+    size_t file_no, files;  /* from 1 */
+    uint64_t done, total;   /* bytes of all files */
+    double rate;            /* bytes a second so far */
+    double seconds_left;    /* under 0: not known yet */
+} nexus_pull_progress;
+/* Several times a second, on the calling thread. Return false to stop; the same pull goes on later
+ * from where it was. */
+typedef bool (*nexus_pull_fn)(const nexus_pull_progress *progress, void *user);
+
+typedef struct {
+    const char *revision; /* a branch, tag or commit; NULL: main */
+    const char *name;     /* to store it under; NULL: the file's or repository's */
+    int connections;      /* 0: 4 */
+    nexus_pull_fn progress;
+    void *user;
+} nexus_pull_options;
+
+typedef struct {
+    char *path;       /* nexus_free it */
+    uint64_t bytes;   /* of the model */
+    uint64_t fetched; /* of them, in this call */
+    size_t files;
+    bool was_there;   /* nothing had to be done */
+} nexus_pull_result;
+
+/* Fetches "org/name" or "org/name:file" (a file, or a quantization such as Q4_K_M) from the hub
+ * (HF_ENDPOINT, https://huggingface.co unless set; HF_TOKEN) into the store. It appears there whole,
+ * with the SHA-256 that the hub names, or not at all. options may be NULL. */
+nexus_status nexus_pull(const char *what, const nexus_pull_options *options, nexus_pull_result *out);
+
+typedef struct {
+    char path[256];
+    uint64_t bytes;
+    bool wanted; /* nexus_pull would fetch it */
+} nexus_pull_file;
+/* What the repository holds; nexus_free the list. */
+nexus_status nexus_pull_list(const char *what, const char *revision, nexus_pull_file **files,
+                             size_t *count);
+
+/* ---- the store ----------------------------------------------------------------------------------- */
+
+typedef enum {
+    NEXUS_IMPORT_LINK,      /* a symbolic link: the files stay where they are, and their owner's */
+    NEXUS_IMPORT_HARD_LINK, /* shared files, on the same disk */
+    NEXUS_IMPORT_COPY,
+} nexus_import_mode;
+typedef struct {
+    nexus_import_mode mode;
+    const char *name;           /* NULL: the file's or folder's */
+    nexus_progress_fn progress; /* of a copy; may be NULL */
+    void *user;
+} nexus_import_options;
+
+/* Puts a model that lies elsewhere (or that nexus_models_scan lists) into the store. *stored is its
+ * path there; nexus_free it. */
+nexus_status nexus_store_import(const char *path, const nexus_import_options *options, char **stored);
+/* Removes a stored model by its name (of a linked one, the link). *path is where it was. */
+nexus_status nexus_store_remove(const char *name, char **path);
+
+/* Another name for a model (a path or a name); target NULL forgets it. The list is a JSON object of
+ * names and targets; nexus_free it. */
+nexus_status nexus_alias_set(const char *alias, const char *target);
+nexus_status nexus_alias_list(char **json);
+
 /* ---- text ------------------------------------------------------------------------------------ */
 
 /* UTF-8 text to token ids. Invalid bytes become U+FFFD and are counted in *replaced (may be NULL).
