@@ -1,5 +1,7 @@
 #include "runtime/catalog/estimate.h"
 
+#include <math.h>
+
 #include "runtime/generate/scheduler.h"
 
 /* Measured over the models of docs/models.md: what program, libraries and stacks take whatever the
@@ -40,6 +42,53 @@ void memory_shape_complete(memory_shape *s)
         s->head_dim = s->hidden_size / s->n_heads;
 }
 
+/* Turned matrices lie in huge pages, several to a chunk, in the order of their first use; what they
+ * leave of a page belongs to nobody else. The engine's own figures. */
+enum { HUGE_PAGE = 2 << 20, HUGE_CHUNK = 8 * HUGE_PAGE };
+
+typedef struct {
+    double in_chunk; /* bytes of the open chunk that are used */
+    double bytes;    /* in pages, of all before it */
+} chunks;
+
+static double whole_pages(double bytes)
+{
+    return ceil(bytes / HUGE_PAGE) * HUGE_PAGE;
+}
+
+static void add_matrix(chunks *c, double bytes)
+{
+    if (bytes > HUGE_CHUNK / 2) {
+        c->bytes += whole_pages(bytes);
+        return;
+    }
+    if (c->in_chunk + bytes > HUGE_CHUNK) {
+        c->bytes += whole_pages(c->in_chunk);
+        c->in_chunk = 0;
+    }
+    c->in_chunk += bytes;
+}
+
+/* Bytes that the pages of turned matrices take beyond the matrices themselves. */
+static uint64_t lost_in_pages(const memory_shape *s)
+{
+    double hidden = s->hidden_size, q = (double)s->n_heads * s->head_dim * hidden;
+    double kv = (double)s->n_kv_heads * s->head_dim * hidden, mlp = hidden * s->intermediate_size;
+    double embed = hidden * s->vocab_size, layer = 2 * q + 2 * kv + 3 * mlp;
+    double all = embed + layer * s->n_layers;
+    chunks c = {0};
+    if (!s->turned_bytes || all <= 0 || s->n_layers > 10000)
+        return 0;
+    double scale = (double)s->turned_bytes / all; /* bytes a weight */
+    const double order[] = {q, kv, kv, q, mlp, mlp, mlp};
+    add_matrix(&c, embed * scale);
+    for (int i = 0; i < s->n_layers; i++)
+        for (size_t k = 0; k < sizeof order / sizeof *order; k++)
+            add_matrix(&c, order[k] * scale);
+    double lost = c.bytes + whole_pages(c.in_chunk) - (double)s->turned_bytes;
+    return lost > 0 ? (uint64_t)lost : 0;
+}
+
 uint64_t estimate_memory(const memory_shape *s, int ctx, mlx_dtype cache_type)
 {
     uint64_t rows = (uint64_t)(ctx < SCHEDULER_CHUNK ? ctx : SCHEDULER_CHUNK);
@@ -50,7 +99,7 @@ uint64_t estimate_memory(const memory_shape *s, int ctx, mlx_dtype cache_type)
     uint64_t attention = 2 * heads + 2 * (uint64_t)s->hidden_size;
     uint64_t activations = rows * 4 * (mlp > attention ? mlp : attention);
     uint64_t vocabulary = (uint64_t)s->vocab_size;
-    return s->file_bytes +
+    return s->file_bytes + lost_in_pages(s) +
            cache_bytes(s, ctx, cache_type) + activations +
            vocabulary * BYTES_A_TOKEN + PROGRAM_BYTES + (ctx > SCHEDULER_CHUNK ? KEPT_BYTES : 0);
 }

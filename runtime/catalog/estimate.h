@@ -10,7 +10,8 @@
 
 /* What the estimate needs to know of a model, known of families too that this version cannot run. */
 typedef struct {
-    uint64_t file_bytes; /* of the weights' files */
+    uint64_t file_bytes;   /* of the weights' files */
+    uint64_t turned_bytes; /* of them, in matrices that are turned into a faster layout at first use */
     int n_layers, n_kv_heads, head_dim, hidden_size, intermediate_size, n_heads, vocab_size;
     /* The cache: numbers a position, of layers that keep all positions and of those that keep a
      * window's; and the states of recurrent layers. All zero: not known, and taken from the above. */
@@ -18,7 +19,7 @@ typedef struct {
     int window;
 } memory_shape;
 
-/* file_bytes is left to the caller. */
+/* file_bytes and turned_bytes are left to the caller. */
 memory_shape memory_shape_of(const model *m);
 /* Fills what files may leave out: KV heads are heads, a head's width is its share of the hidden
  * size. */

@@ -136,6 +136,9 @@ static void count_tensors(catalog_facts *f, const nx_gguf *g, type_count counts[
         f->weight_bytes += t->bytes;
         if (t->ndim > 1)
             f->matrix_parameters += t->elements;
+        if (ext && t->ndim == 2 &&
+            ext->gguf_should_repack((int)t->type->id, (int64_t)t->ne[1], (int64_t)t->ne[0]))
+            f->shape.turned_bytes += t->bytes;
         bool plain = t->type->block_elements == 1;
         if (t->ndim > 1 && ext && !plain && !ext->gguf_supports((int)t->type->id))
             facts_fail(f, "unsupported", "its tensors are %s, which is not supported yet",
@@ -184,8 +187,7 @@ static void judge(catalog_facts *f, const nx_gguf *g)
         return;
     model *m = model_configure(&from);
     if (m) {
-        memory_shape own = memory_shape_of(m);
-        f->shape = own;
+        f->shape = memory_shape_of(m);
         f->max_context = m->max_context;
         model_free(m);
     } else {
@@ -250,9 +252,10 @@ void facts_of_gguf(catalog_facts *f, const char *folder, const catalog_files *pa
         f->fingerprint = facts_hash(f->fingerprint ^ file->bytes, h.bytes,
                                     h.gguf->data_offset < h.n ? h.gguf->data_offset : h.n);
         if (i == 0 && strcmp(f->status, "broken") != 0) {
-            uint64_t bytes = f->shape.file_bytes;
+            memory_shape counted = f->shape;
             judge(f, h.gguf);
-            f->shape.file_bytes = bytes;
+            f->shape.file_bytes = counted.file_bytes;
+            f->shape.turned_bytes = counted.turned_bytes;
         }
         header_clear(&h);
     }

@@ -146,6 +146,7 @@ static void convert(nexus_models_entry *e, const catalog_facts *f, const nexus_m
         return;
     catalog_facts then = *f;
     then.shape.file_bytes = bytes;
+    then.shape.turned_bytes = 0;
     e->converted_bytes = bytes;
     e->converted_memory_bytes = memory_of(&then, e->context, type);
     e->converted_fit = fit_of(memory, e->converted_memory_bytes);

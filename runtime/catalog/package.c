@@ -11,6 +11,7 @@
 #include "base/os.h"
 #include "runtime/catalog/estimate.h"
 #include "runtime/catalog/names.h"
+#include "runtime/nn/engine.h"
 #include "runtime/nn/packed.h"
 
 enum { DEFAULT_CONTEXT = 4096 };
@@ -276,6 +277,20 @@ int package_context(const model *m, int wanted)
     return n < m->max_context ? n : m->max_context;
 }
 
+memory_shape package_shape(const package *p, const model *m)
+{
+    const nexus_engine *ext = engine_extensions();
+    memory_shape s = memory_shape_of(m);
+    s.file_bytes = p->source.file_bytes;
+    for (size_t i = 0; ext && i < p->source.tensors.n; i++) {
+        const nn_tensor *t = &p->source.tensors.at[i];
+        if (t->ggml_type >= 0 && t->ndim == 2 &&
+            ext->gguf_should_repack(t->ggml_type, t->shape[0], t->shape[1]))
+            s.turned_bytes += t->bytes;
+    }
+    return s;
+}
+
 nexus_status package_describe(package *p, const model *m, int ctx, nexus_model_info *out)
 {
     model_facts facts;
@@ -292,8 +307,7 @@ nexus_status package_describe(package *p, const model *m, int ctx, nexus_model_i
     out->bytes = p->source.file_bytes;
     out->max_context = m->max_context;
     out->context = package_context(m, ctx);
-    memory_shape shape = memory_shape_of(m);
-    shape.file_bytes = p->source.file_bytes;
+    memory_shape shape = package_shape(p, m);
     out->memory_bytes = estimate_memory(&shape, out->context, MLX_FLOAT16);
     double used = config_item(&p->config, "num_experts_per_tok|moe_topk", "expert_used_count", 0, 0);
     out->token_bytes = facts.bytes - facts.lookup_bytes;

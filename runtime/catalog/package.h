@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "nexus/nexus.h"
+#include "runtime/catalog/estimate.h"
 #include "runtime/models/model.h"
 #include "runtime/nn/source.h"
 
@@ -29,6 +30,9 @@ void package_clear(package *p);
 
 /* "gguf", "mlx", "huggingface" */
 const char *package_format(const package *p);
+
+/* What the memory estimate needs to know of it. */
+memory_shape package_shape(const package *p, const model *m);
 
 /* Everything `info` prints. m: configured from this package. ctx 0: the default. */
 nexus_status package_describe(package *p, const model *m, int ctx, nexus_model_info *out);

@@ -43,6 +43,7 @@ static void advise_bits(nx_str *text, package *p, const model *m, const memory_s
     if (!model_inspect_weights(m, &p->source, p->quant, p->is_gguf, &facts))
         return;
     four.file_bytes = estimate_quantized(facts.parameters, facts.parameters, 4);
+    four.turned_bytes = 0;
     uint64_t bytes = estimate_memory(&four, ctx, type);
     if (four.file_bytes < s->file_bytes / 10 * 9 && bytes <= room)
         nx_str_printf(text, "; with 4 bits a weight it fits (%s)", human(need, bytes));
@@ -70,8 +71,7 @@ nexus_status refuse_unless_fits(package *p, const model *m, int ctx, const char 
         return NEXUS_ERROR_ARGUMENT;
     if (nexus_memory_now(&memory) != NEXUS_OK)
         return NEXUS_OK; /* a system that does not tell is not to be asked */
-    memory_shape s = memory_shape_of(m);
-    s.file_bytes = p->source.file_bytes;
+    memory_shape s = package_shape(p, m);
     uint64_t bytes = estimate_memory(&s, ctx, type);
     if (bytes <= memory.available)
         return NEXUS_OK;
