@@ -128,6 +128,29 @@ bool nx_outfile_write(nx_outfile *f, const void *bytes, size_t n)
     return true;
 }
 
+bool nx_outfile_patch(nx_outfile *f, uint64_t offset, const void *bytes, size_t n)
+{
+    if (f->failed)
+        return refuse_failed(f);
+    NX_BUG_IF(offset > f->size || n > f->size - offset);
+    if (!flush(f))
+        return false;
+    const char *p = bytes;
+    while (n) {
+        ssize_t k = pwrite(f->fd, p, n, (off_t)offset);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0) {
+            fail_errno(f, "write");
+            return give_up(f);
+        }
+        p += k;
+        offset += (uint64_t)k;
+        n -= (size_t)k;
+    }
+    return true;
+}
+
 uint64_t nx_outfile_size(const nx_outfile *f)
 {
     return f->size;

@@ -21,9 +21,9 @@ if command -v gcc >/dev/null && grep -q '^CMAKE_C_COMPILER:.*/\(cc\|gcc\)$' buil
         ASAN_OPTIONS=detect_leaks=0 suite asan-oracle build-asan -R '^oracle' -E 'jinja|tokenizer'
 fi
 
-# Threads: the engine's core, streams and the pool.
+# Threads: the engine's core, streams, devices and the pool.
 preset tsan
-suite tsan build-tsan -R 'test_core|test_pool|test_grad'
+suite tsan build-tsan -R 'test_core|test_pool|test_grad|test_threads|test_device|test_memory'
 
 # Fuzzing: each driver from its corpus, for a while.
 if command -v clang >/dev/null; then

@@ -186,6 +186,21 @@ int mlx_closure_kwargs_apply(mlx_vector_array *res, mlx_closure_kwargs cls,
     return nx_status(ok);
 }
 
+bool nx_closure_call_kwargs(nx_closure *c, nx_array *const *in, size_t n, const char *const *names,
+                            size_t n_names, nx_array_vec *out)
+{
+    mlx_vector_array plain = vector_of(in, n - n_names);
+    mlx_map_string_to_array named = mlx_map_string_to_array_new();
+    for (size_t i = 0; i < n_names; i++)
+        nx_map_put_array(named.ctx, names[i], in[n - n_names + i]);
+    result r = result_new();
+    bool ok = mlx_closure_kwargs_call_(c, &r.vector, plain, named);
+    result_take(&r, ok, out);
+    mlx_map_string_to_array_free(named);
+    mlx_vector_array_free(plain);
+    return ok;
+}
+
 #define CLOSURE(f) mlx_closure_value_and_grad_##f
 #define HANDLE     mlx_closure_value_and_grad
 #define TYPES      mlx_vector_array *, mlx_vector_array *, const mlx_vector_array

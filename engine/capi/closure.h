@@ -30,6 +30,10 @@ void nx_closure_unref(nx_closure **c);
  * out. False after nx_fail. */
 bool nx_closure_call(nx_closure *c, nx_array *const *in, size_t n, nx_array_vec *out);
 
+/* The same of a closure that takes the last n_names inputs by name. */
+bool nx_closure_call_kwargs(nx_closure *c, nx_array *const *in, size_t n, const char *const *names,
+                            size_t n_names, nx_array_vec *out);
+
 /* The same for the rules of custom functions (graph/custom.h says what they mean). */
 bool nx_closure_call_vjp(nx_closure *c, nx_array *const *primals, size_t n,
                          nx_array *const *cotangents, nx_array *const *outputs, size_t n_out,

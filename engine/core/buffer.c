@@ -76,7 +76,7 @@ static void memory_put(const nx_buffer *b)
         munmap(b->data, b->size);
 }
 
-static bool usable_by(const nx_buffer *b, const nx_stream *s)
+bool nx_buffer_usable_by(const nx_buffer *b, const nx_stream *s)
 {
     return !b->stream || b->stream == s || nx_stream_is_done(b->stream, b->seq);
 }
@@ -95,7 +95,7 @@ static nx_buffer *cache_take(const nx_memory *memory, uint32_t bin, nx_stream *s
 {
     nx_buffer **at = &pool.bins[memory != NULL][bin];
     for (int i = 0; *at && i < SEARCH; i++, at = &(*at)->next) {
-        if ((*at)->memory != memory || !usable_by(*at, s))
+        if ((*at)->memory != memory || !nx_buffer_usable_by(*at, s))
             continue;
         nx_buffer *b = *at;
         *at = b->next;
@@ -110,7 +110,7 @@ static void bin_trim(nx_buffer **at, size_t keep)
 {
     while (*at && pool.cached > keep) {
         nx_buffer *b = *at;
-        if (!usable_by(b, NULL)) {
+        if (!nx_buffer_usable_by(b, NULL)) {
             at = &b->next;
             continue;
         }
@@ -235,7 +235,7 @@ void nx_buffer_unref(nx_buffer **pb)
     if (b->mirror)
         nx_buffer_unref(&b->mirror);
     if (b->bin == NX_EXTERNAL) {
-        if (usable_by(b, NULL))
+        if (nx_buffer_usable_by(b, NULL))
             external_free(b);
         else
             nx_stream_call(b->stream, external_free, b); /* after its last reader */

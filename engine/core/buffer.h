@@ -57,6 +57,8 @@ static inline nx_buffer *nx_buffer_ref(nx_buffer *b)
     return b;
 }
 void nx_buffer_unref(nx_buffer **b);
+/* May a task of s (NULL: the host, now) write into it, as far as others still work on it? */
+bool nx_buffer_usable_by(const nx_buffer *b, const nx_stream *s);
 
 /* Counters and limits in bytes, as mlx/c/memory.h has them; setters return the old value. What a
  * device holds counts too. The limit is a guide: over it, no cache is kept. */

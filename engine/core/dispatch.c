@@ -74,7 +74,7 @@ static kernel_task *task_new(nx_kernel run, const nx_call *c, size_t params_size
  * (stream, seq) mark cannot stand for both. */
 static bool must_hold(const nx_buffer *b, const nx_stream *s)
 {
-    return b->stream && b->stream != s && !nx_stream_is_done(b->stream, b->seq);
+    return !nx_buffer_usable_by(b, s);
 }
 
 static void touch(nx_buffer *b, nx_stream *s, uint64_t seq)

@@ -70,12 +70,14 @@ static void walk(nx_node *root, node_vec *order)
 
 /* ---- layout and memory --------------------------------------------------------------------- */
 
-/* May this node write into the memory of its input? Only if this edge is the last user of all. */
+/* May this node write into the memory of its input? Only if this edge is the last user of all, and no
+ * other stream still reads it. */
 static bool can_donate(const nx_node *n, const nx_array *in, const nx_array *out)
 {
     return !nx_node_keeps_inputs(n) && atomic_load(&in->refs) == 1 && in->buffer && in->buffer->bin != NX_EXTERNAL &&
            in->buffer->memory == nx_stream_memory(n->stream) &&
-           atomic_load(&in->buffer->refs) == 1 && (in->flags & NX_DENSE) && in->size == out->size &&
+           atomic_load(&in->buffer->refs) == 1 && nx_buffer_usable_by(in->buffer, n->stream) &&
+           (in->flags & NX_DENSE) && in->size == out->size &&
            nx_dtype_size((nx_dtype)in->dtype) == nx_dtype_size((nx_dtype)out->dtype) &&
            in->buffer->size <= (size_t)nx_array_nbytes(out) * 2 + 4096;
 }

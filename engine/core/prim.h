@@ -42,6 +42,10 @@ typedef enum {
     NX_FIELD_DIMS,   /* nx_dims */
     NX_FIELD_DIMS64, /* nx_dims64 */
     NX_FIELD_ENUM,   /* int, of a named set */
+    NX_FIELD_SIZES,  /* nx_dims, of 64 bits each in files */
+    NX_FIELD_UPPER,  /* bool, "U" or "L" in files */
+    NX_FIELD_FALSE,  /* no field of ours: MLX tells two of our operations apart by it */
+    NX_FIELD_TRUE,
 } nx_field_type;
 typedef struct {
     const char *name;
@@ -77,6 +81,23 @@ enum {
     NX_PRIM_KEPT = 1 << 8,
 };
 
+/* An operation that comes from outside, or on other sizes than it was made for: see nx_prim.rebuild. */
+typedef struct {
+    const nx_prim *prim;
+    nx_array *const *in;
+    int n_in, n_out;
+    const void *params;
+    const nx_spec *told; /* [n_out], what the outputs are said to be; NULL: nothing is said */
+    nx_stream *s;
+} nx_rebuild;
+
+/* What MLX calls the operation's class and has as its state, in files of functions. */
+typedef struct {
+    const char *name;
+    const nx_field *fields;
+    int n_fields;
+} nx_file_form;
+
 struct nx_prim {
     const char *name; /* MLX's own: "Softmax" */
     int id;           /* nx_prim_id of ops/prims.h */
@@ -88,6 +109,7 @@ struct nx_prim {
      * takes its reference, and gives it back with its inputs. NULL: plain data. */
     void (*params_ref)(void *params);
     void (*params_drop)(void *params);
+    unsigned dtypes; /* elementwise ones: the types of inputs they have loops for */
     /* Bit i: input i must be dense row-major; the evaluator copies where it is not. */
     unsigned row_inputs;
 
@@ -113,6 +135,17 @@ struct nx_prim {
     bool (*vjp)(nx_node *n, nx_array *const *cotangents, const bool *wanted, nx_array **out);
     bool (*jvp)(nx_node *n, nx_array *const *tangents, nx_array **out);
     bool (*vmap)(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes);
+
+    /* Files of functions (graph/export.h). The operation by its builders, which check everything that
+     * may come from outside: r->n_out arrays, or false after nx_fail. The number of inputs was checked
+     * against least_in and most_in (0: any number). Without rebuild there is no such operation in
+     * files: when written it is decomposed. */
+    bool (*rebuild)(const nx_rebuild *r, nx_array **out);
+    int least_in, most_in;
+    const nx_file_form *file; /* NULL: `name` and `fields` */
+    /* What is written in place of a node that MLX's operation cannot do as ours can (inputs of several
+     * types, say): outputs of other operations, or out[0] == &n->out[0] for the node itself. */
+    bool (*file_as)(nx_node *n, nx_array **out);
 };
 
 /* The descriptors, declared from the list; the definition is in the operation's file. */
@@ -129,6 +162,8 @@ nx_array *nx_op(const nx_prim *prim, const void *params, nx_array *const *in, in
 /* The same for n_out outputs, into out. */
 bool nx_op_n(const nx_prim *prim, const void *params, nx_array *const *in, int n_in, nx_stream *s,
              nx_array **out, int n_out);
+/* r's operation, made new: by rebuild if it has one, else from infer. */
+bool nx_op_rebuild(const nx_rebuild *r, nx_array **out);
 /* The operation of `like` on other inputs, as many as its own; infer: of other shapes too. */
 bool nx_op_like(const nx_node *like, nx_array *const *in, nx_stream *s, bool infer, nx_array **out);
 /* Like nx_op, with the output already inferred by the caller (cheaper for hot builders). */

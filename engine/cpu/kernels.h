@@ -14,6 +14,7 @@ void NX_FN(view_copy)(const nx_call *c);
 
 /* shape_tmpl.c: outputs are row-major; as_strided's input is too */
 void NX_FN(reshape)(const nx_call *c);
+void NX_FN(number_of_elements)(const nx_call *c);
 void NX_FN(as_strided)(const nx_call *c);
 void NX_FN(concatenate)(const nx_call *c);
 void NX_FN(pad)(const nx_call *c); /* a, value */

@@ -14,6 +14,7 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_AsType] = {NX_FN(copy), NULL},
 
     [NX_PRIM_Reshape] = {NX_FN(reshape), NULL},
+    [NX_PRIM_NumberOfElements] = {NX_FN(number_of_elements), NULL},
     [NX_PRIM_Flatten] = {NX_FN(reshape), NULL},
     [NX_PRIM_AsStrided] = {NX_FN(as_strided), NULL},
     [NX_PRIM_Contiguous] = {NX_FN(copy), NULL},

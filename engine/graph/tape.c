@@ -12,7 +12,7 @@
 static size_t field_size(nx_field_type type)
 {
     switch (type) {
-    case NX_FIELD_BOOL: return sizeof(bool);
+    case NX_FIELD_BOOL: case NX_FIELD_UPPER: return sizeof(bool);
     case NX_FIELD_INT: case NX_FIELD_ENUM: return sizeof(int);
     case NX_FIELD_DTYPE: return sizeof(nx_dtype);
     case NX_FIELD_FLOAT: return sizeof(float);
@@ -27,7 +27,7 @@ static size_t field_size(nx_field_type type)
 static bool field_equal(const nx_field *f, const void *a, const void *b)
 {
     const char *x = (const char *)a + f->offset, *y = (const char *)b + f->offset;
-    if (f->type == NX_FIELD_DIMS) {
+    if (f->type == NX_FIELD_DIMS || f->type == NX_FIELD_SIZES) {
         const nx_dims *p = (const void *)x, *q = (const void *)y;
         return p->n == q->n && !memcmp(p->v, q->v, (size_t)p->n * sizeof *p->v);
     }
@@ -144,27 +144,12 @@ static nx_tape_value value_of(const nx_graph_walk *w, const merging *m, nx_array
     return (nx_tape_value){at == SIZE_MAX ? at : m->same[at], a};
 }
 
-/* A constant that was repeated for an elementwise operation is kept as it was before that: other
- * sizes need other repetitions. (Once evaluated, it would not know any more what it was.) */
-static void unrepeat(nx_tape *t, const nx_node *user, nx_tape_value *v)
-{
-    const nx_node *n = v->array->node;
-    if (v->slot != SIZE_MAX || !(user->prim->flags & NX_PRIM_ELEMENTWISE) ||
-        n->prim != &nx_prim_Broadcast)
-        return;
-    v->array = n->in[0];
-    nx_vec_push(&t->held, nx_array_ref(v->array));
-}
-
 static void add_step(nx_tape *t, const nx_graph_walk *w, merging *m, const nx_walked *at,
                      bool simplify)
 {
     nx_tape_step s = {at->node, at->first, t->inputs.n};
     for (int i = 0; i < at->node->n_in; i++) {
-        nx_tape_value v = value_of(w, m, at->node->in[i]);
-        if (t->any_shape)
-            unrepeat(t, at->node, &v);
-        nx_vec_push(&t->inputs, v);
+        nx_vec_push(&t->inputs, value_of(w, m, at->node->in[i]));
     }
     const nx_tape_step *equal = simplify ? find_equal(t, m, &s, t->steps.n) : NULL;
     if (!equal) {
@@ -209,9 +194,6 @@ void nx_tape_clear(nx_tape *t)
         nx_array_unref(&t->outputs.at[i]);
     for (size_t i = 0; i < t->sources.n; i++)
         nx_array_unref(&t->sources.at[i]);
-    for (size_t i = 0; i < t->held.n; i++)
-        nx_array_unref(&t->held.at[i]);
-    nx_vec_clear(&t->held);
     nx_vec_clear(&t->outputs);
     nx_vec_clear(&t->sources);
     nx_vec_clear(&t->steps);
@@ -234,40 +216,14 @@ static bool same_shapes(const nx_node *n, nx_array *const *in)
     return true;
 }
 
-/* What an input was before it was repeated for its user. */
-static nx_array *unrepeated(nx_array *a)
-{
-    bool repeated = a->node->prim == &nx_prim_Broadcast && a->node->n_in == 1;
-    return repeated ? a->node->in[0] : a;
-}
-
-/* Are the inputs of a traced node what broadcasting them to each other makes of them? Else the
- * function itself asked for a shape. */
-static bool meets_by_itself(const nx_node *n)
-{
-    nx_dims met = {0};
-    for (int i = 0; i < n->n_in; i++) {
-        const nx_array *a = unrepeated(n->in[i]);
-        nx_dims before = met;
-        if (!nx_broadcast_dims(before.v, before.n, a->shape, a->ndim, &met))
-            return false;
-    }
-    return nx_shape_equal(met.v, met.n, n->out[0].shape, n->out[0].ndim);
-}
-
-/* Sizes differ from those of the trace. What was broadcast for an elementwise operation to the shape
- * it had then is broadcast to the one it has now. */
+/* Sizes differ from those of the trace. Operands that were of one shape then broadcast now. */
 static bool replay_elementwise(const nx_node *n, nx_array **in, nx_array **out)
 {
-    bool by_itself = meets_by_itself(n);
-    for (int i = 0; by_itself && i < n->n_in; i++)
-        if (n->in[i]->node->prim == &nx_prim_Broadcast)
-            in[i] = unrepeated(in[i]);
     return nx_broadcast_arrays(in, n->n_in, n->stream) && nx_op_like(n, in, n->stream, true, out);
 }
 
-/* Dimensions that do not fit any more stay as they are: an elementwise user broadcasts again, and
- * any other sees a shape that it refuses. */
+/* To a shape that the function itself asked for: dimensions that do not fit any more stay as they
+ * are, and a user whom that does not suit refuses them. */
 static bool replay_broadcast(const nx_node *n, nx_array *in, nx_array **out)
 {
     int shape[NX_MAX_NDIM];
@@ -284,14 +240,18 @@ static bool replay_broadcast(const nx_node *n, nx_array *in, nx_array **out)
 
 static bool replay_other(const nx_node *n, nx_array **in, nx_array **out)
 {
-    if (same_shapes(n, in))
+    bool met = n->prim == &nx_prim_Broadcast && n->n_in > 1; /* with what it is to meet */
+    met |= n->prim == &nx_prim_BroadcastAxes || n->prim == &nx_prim_NumberOfElements;
+    if (!met && same_shapes(n, in))
         return nx_op_like(n, in, n->stream, false, out);
     if (n->prim->flags & NX_PRIM_ELEMENTWISE)
         return replay_elementwise(n, in, out);
-    if (n->prim == &nx_prim_Broadcast)
+    if (n->prim == &nx_prim_Broadcast && n->n_in == 1)
         return replay_broadcast(n, in[0], out);
-    if (n->prim->flags & NX_PRIM_ANY_SHAPE)
-        return nx_op_like(n, in, n->stream, true, out);
+    nx_rebuild r = {.prim = n->prim, .in = in, .n_in = n->n_in, .n_out = n->n_out, .params = n->params,
+                    .s = n->stream};
+    if (met || n->prim->flags & NX_PRIM_ANY_SHAPE)
+        return nx_op_rebuild(&r, out);
     return nx_fail("[compile] %s cannot be replayed on other shapes than it was traced with: "
                    "compile without shapeless", n->prim->name);
 }

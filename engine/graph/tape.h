@@ -22,7 +22,6 @@ typedef struct {
     nx_array_vec sources, outputs; /* counted: they hold the graph */
     NX_VEC(nx_tape_step) steps;
     NX_VEC(nx_tape_value) inputs, results;
-    nx_array_vec held; /* constants that no step holds; counted */
     size_t n_slots;
     bool any_shape;    /* inputs need not have the sizes of the sources */
 } nx_tape;

@@ -153,15 +153,65 @@ static bool vmap(nx_node *n, nx_array *const *in, const int *axes, nx_array **ou
     return true;
 }
 
+static bool compose(nx_node *n, nx_array **out)
+{
+    const nx_attention_params *p = n->params;
+    nx_stream *s = n->stream;
+    if (p->has_lengths || p->window)
+        return nx_fail("[export_function] attention over a cache cannot be written as MLX's");
+    int heads = n->in[1]->shape[1];
+    nx_array *q = by_key_head(n->in[0], heads, s), *k = by_key_head(n->in[1], heads, s);
+    nx_array *v = by_key_head(n->in[2], heads, s), *sinks = NULL;
+    if (!q || !k || !v)
+        return false;
+    if (p->has_sinks)
+        sinks = nx_reshape(n->in[n->n_in - 1], (int[]){heads, q->shape[2], 1, 1}, 4, s);
+    q = nx_multiply(q, nx_scalar_float(p->scale), s);
+    nx_array *scores = nx_matmul(q, nx_swapaxes(k, -1, -2, s), s);
+    nx_array *weights = weights_of(masked_scores(scores, n, s), sinks, s);
+    out[0] = back_to(nx_matmul(weights, v, s), &n->out[0], s);
+    return out[0] != NULL;
+}
+
+/* As MLX has them: q, k, v, a mask, sinks. The mask is there if there is an input more than said. */
+static bool rebuild(const nx_rebuild *r, nx_array **out)
+{
+    const nx_attention_params *p = r->params;
+    int extra = 3 + p->has_sinks;
+    if (r->n_in < extra)
+        return nx_fail("[scaled_dot_product_attention] %d inputs, %d are missing", r->n_in, extra - r->n_in);
+    if (!r->told && (p->has_lengths || p->window))
+        return nx_op_n(r->prim, r->params, r->in, r->n_in, r->s, out, r->n_out);
+    nx_array *mask = r->n_in > extra ? r->in[3] : NULL;
+    out[0] = nx_scaled_dot_product_attention(r->in[0], r->in[1], r->in[2], p->scale,
+                                             p->causal ? "causal" : mask ? "array" : "", mask,
+                                             p->has_sinks ? r->in[r->n_in - 1] : NULL, r->s);
+    return out[0] != NULL;
+}
+
+static const nx_field file_fields[] = {
+    {"scale", NX_FIELD_FLOAT, offsetof(nx_attention_params, scale)},
+    {"do_causal", NX_FIELD_BOOL, offsetof(nx_attention_params, causal)},
+    {"has_sinks", NX_FIELD_BOOL, offsetof(nx_attention_params, has_sinks)},
+    {"output_logsumexp", NX_FIELD_FALSE, 0},
+};
+static const nx_file_form file_form = {"ScaledDotProductAttention", file_fields, 4};
+
 const nx_prim nx_prim_ScaledDotProductAttention = {
     .name = "ScaledDotProductAttention",
     .id = NX_PRIM_ScaledDotProductAttention,
+    .flags = NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_attention_params),
     .fields = fields,
     .n_fields = 6,
     .infer = infer,
     .vjp = vjp,
     .vmap = vmap,
+    .decompose = compose,
+    .rebuild = rebuild,
+    .least_in = 3,
+    .most_in = 5,
+    .file = &file_form,
 };
 
 static bool check_shapes(const nx_array *q, const nx_array *k, const nx_array *v)

@@ -1,4 +1,8 @@
-/* broadcast.c: Broadcast: a view whose new and repeated dimensions have stride 0. */
+/*
+ * broadcast.c: Broadcast: a view whose new and repeated dimensions have stride 0. In traces that serve
+ * other sizes it has the arrays it is to meet as further inputs, whose shapes count and not the
+ * parameter; BroadcastAxes leaves some dimensions out of that.
+ */
 #include "engine/ops/broadcast.h"
 
 #include <string.h>
@@ -30,10 +34,26 @@ bool nx_broadcast_shapes(const nx_array *a, const nx_array *b, nx_dims *out)
     return nx_broadcast_dims(a->shape, a->ndim, b->shape, b->ndim, out);
 }
 
+/* The shape that all of them broadcast to. */
+static bool meet(nx_array *const *in, int n, nx_dims *out)
+{
+    *out = (nx_dims){0};
+    for (int i = 0; i < n; i++) {
+        nx_dims before = *out;
+        if (!nx_broadcast_dims(before.v, before.n, in[i]->shape, in[i]->ndim, out))
+            return false;
+    }
+    return true;
+}
+
 static bool infer(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
 {
     const nx_broadcast_params *p = params;
-    nx_spec_set(&out[0], p->shape.v, p->shape.n, (nx_dtype)in[0]->dtype);
+    nx_dims met = {0};
+    if (n_in > 1 && !meet(in, n_in, &met))
+        return false;
+    const nx_dims *shape = n_in > 1 ? &met : &p->shape;
+    nx_spec_set(&out[0], shape->v, shape->n, (nx_dtype)in[0]->dtype);
     return true;
 }
 
@@ -60,7 +80,11 @@ static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **o
         if (i < added || (in->shape[i - added] == 1 && g[0]->shape[i] != 1))
             axes[n_axes++] = i;
     nx_array *sum = n_axes ? nx_sum(g[0], axes, n_axes, true, n->stream) : g[0];
-    out[0] = nx_reshape(sum, in->shape, in->ndim, n->stream);
+    if (wanted[0])
+        out[0] = nx_reshape(sum, in->shape, in->ndim, n->stream);
+    for (int i = 1; i < n->n_in; i++)
+        if (wanted[i])
+            out[i] = nx_array_none();
     return true;
 }
 
@@ -70,6 +94,11 @@ static const nx_field fields[] = {
 
 static bool vmap(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
 {
+    out_axes[0] = axes[0] < 0 ? -1 : 0;
+    if (axes[0] < 0) { /* only what it meets is batched */
+        out[0] = nx_broadcast_to(in[0], n->out[0].shape, n->out[0].ndim, n->stream);
+        return out[0] != NULL;
+    }
     nx_array *a = nx_batch_front(in[0], axes[0], n->stream);
     int shape[NX_MAX_NDIM + 1] = {in[0]->shape[axes[0]]}, ndim = n->out[0].ndim;
     for (int i = 0; i < ndim; i++) /* first with as many dimensions as it gets */
@@ -78,8 +107,21 @@ static bool vmap(nx_node *n, nx_array *const *in, const int *axes, nx_array **ou
     for (int i = 0; i < ndim; i++)
         shape[i + 1] = n->out[0].shape[i];
     out[0] = a ? nx_broadcast_to(a, shape, ndim + 1, n->stream) : NULL;
-    out_axes[0] = 0;
     return true;
+}
+
+/* A trace for other sizes keeps what decides the shape, anything else the shape alone. */
+static bool rebuild(const nx_rebuild *r, nx_array **out)
+{
+    const nx_broadcast_params *p = r->params;
+    nx_dims met;
+    if (nx_tracing_any_size && r->n_in > 1)
+        return nx_op_n(r->prim, r->params, r->in, r->n_in, r->s, out, r->n_out);
+    if (r->n_in > 1 && !meet(r->in, r->n_in, &met))
+        return false;
+    const nx_dims *shape = r->n_in > 1 ? &met : &p->shape;
+    out[0] = nx_broadcast_to(r->in[0], shape->v, shape->n, r->s);
+    return out[0] != NULL;
 }
 
 const nx_prim nx_prim_Broadcast = {
@@ -93,6 +135,77 @@ const nx_prim nx_prim_Broadcast = {
     .view = view,
     .vjp = vjp,
     .vmap = vmap,
+    .rebuild = rebuild,
+    .least_in = 1,
+};
+
+/* ---- BroadcastAxes: the axes (negative: from the end) keep what each array has there ------------- */
+
+/* The dimensions that are left out: bit k is dimension k from the end. */
+static bool left_out(const nx_dims *axes, int ndim, uint64_t *mask)
+{
+    *mask = 0;
+    for (int i = 0; i < axes->n; i++) {
+        int from_end = axes->v[i] < 0 ? -1 - axes->v[i] : ndim - 1 - axes->v[i];
+        if (from_end < 0 || from_end >= ndim)
+            return nx_fail("[broadcast] axis %d is out of range for %d dimensions", axes->v[i], ndim);
+        *mask |= UINT64_C(1) << from_end;
+    }
+    return true;
+}
+
+static bool infer_axes(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    const nx_dims *axes = &((const nx_axes_params *)params)->axes;
+    nx_dims met = {0};
+    for (int i = 0; i < n_in; i++) {
+        nx_dims before = met, own = {.n = in[i]->ndim};
+        uint64_t mask;
+        if (!left_out(axes, own.n, &mask))
+            return false;
+        for (int k = 0; k < own.n; k++)
+            own.v[k] = mask >> (own.n - 1 - k) & 1 ? 1 : in[i]->shape[k];
+        if (!nx_broadcast_dims(before.v, before.n, own.v, own.n, &met))
+            return false;
+    }
+    uint64_t mask;
+    if (!left_out(axes, in[0]->ndim, &mask))
+        return false;
+    for (int k = 0; k < in[0]->ndim; k++)
+        if (mask >> k & 1)
+            met.v[met.n - 1 - k] = in[0]->shape[in[0]->ndim - 1 - k];
+    nx_spec_set(&out[0], met.v, met.n, (nx_dtype)in[0]->dtype);
+    return true;
+}
+
+static const nx_field axes_fields[] = {
+    {"ignore_axes", NX_FIELD_DIMS, offsetof(nx_axes_params, axes)},
+};
+
+static bool rebuild_axes(const nx_rebuild *r, nx_array **out)
+{
+    nx_spec spec;
+    if (nx_tracing_any_size)
+        return nx_op_n(r->prim, r->params, r->in, r->n_in, r->s, out, r->n_out);
+    if (!infer_axes(r->in, r->n_in, r->params, &spec, 1))
+        return false;
+    out[0] = nx_broadcast_to(r->in[0], spec.shape, spec.ndim, r->s);
+    return out[0] != NULL;
+}
+
+const nx_prim nx_prim_BroadcastAxes = {
+    .name = "BroadcastAxes",
+    .id = NX_PRIM_BroadcastAxes,
+    .flags = NX_PRIM_VIEW | NX_PRIM_ANY_SHAPE,
+    .params_size = sizeof(nx_axes_params),
+    .fields = axes_fields,
+    .n_fields = 1,
+    .infer = infer_axes,
+    .view = view,
+    .vjp = vjp,
+    .vmap = vmap,
+    .rebuild = rebuild_axes,
+    .least_in = 1,
 };
 
 /* The shape is known to fit. */
@@ -125,6 +238,48 @@ nx_array *nx_broadcast_to(nx_array *a, const int *shape, int ndim, nx_stream *s)
     return broadcast(a, &dims, s);
 }
 
+/* In a trace for other sizes: each to the shape that all of them meet in, whatever that will be. */
+static bool broadcast_later(nx_array **arrays, int n, int ignore, nx_stream *s)
+{
+    nx_axes_params axes = {.axes = {.n = ignore}};
+    nx_broadcast_params p = {0};
+    for (int i = 0; i < ignore; i++)
+        axes.axes.v[i] = i - ignore;
+    if (!ignore && !meet(arrays, n, &p.shape))
+        return false;
+    nx_array **given = nx_malloc((size_t)n * 2 * sizeof *given), **in = given + n;
+    memcpy(given, arrays, (size_t)n * sizeof *given);
+    bool ok = true;
+    for (int i = 0; ok && i < n; i++) {
+        int at = 0;
+        in[at++] = given[i];
+        for (int k = 0; k < n; k++)
+            if (k != i)
+                in[at++] = given[k];
+        arrays[i] = nx_op(ignore ? &nx_prim_BroadcastAxes : &nx_prim_Broadcast,
+                          ignore ? (void *)&axes : &p, in, n, s);
+        ok = arrays[i] != NULL;
+    }
+    free(given);
+    return ok;
+}
+
+static bool any_traced(nx_array *const *arrays, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (arrays[i]->node->traced)
+            return true;
+    return false;
+}
+
+static bool all_alike(nx_array *const *arrays, int n)
+{
+    for (int i = 1; i < n; i++)
+        if (!nx_shape_equal(arrays[0]->shape, arrays[0]->ndim, arrays[i]->shape, arrays[i]->ndim))
+            return false;
+    return true;
+}
+
 bool nx_broadcast_leading(nx_array **arrays, int n, int ignore, nx_stream *s)
 {
     nx_dims all = {0};
@@ -139,6 +294,8 @@ bool nx_broadcast_leading(nx_array **arrays, int n, int ignore, nx_stream *s)
             return false;
         all = next;
     }
+    if (nx_tracing_any_size && n > 1 && any_traced(arrays, n) && (ignore || !all_alike(arrays, n)))
+        return broadcast_later(arrays, n, ignore, s);
     for (int i = 0; i < n; i++) {
         nx_dims dims = {.n = all.n + ignore};
         if (dims.n > NX_MAX_NDIM)

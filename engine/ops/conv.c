@@ -186,9 +186,23 @@ static bool vmap_conv(nx_node *n, nx_array *const *in, const int *axes, nx_array
     return true;
 }
 
+static bool rebuild_convolution(const nx_rebuild *r, nx_array **out)
+{
+    const nx_conv_params *p = r->params;
+    nx_conv_options o = {.stride = p->stride.v, .n_stride = p->stride.n,
+                         .padding_low = p->padding_low.v, .n_low = p->padding_low.n,
+                         .padding_high = p->padding_high.v, .n_high = p->padding_high.n,
+                         .kernel_dilation = p->kernel_dilation.v, .n_kernel = p->kernel_dilation.n,
+                         .input_dilation = p->input_dilation.v, .n_input = p->input_dilation.n,
+                         .groups = p->groups, .flip = p->flip};
+    out[0] = nx_conv(r->in[0], r->in[1], &o, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Convolution = {
     .name = "Convolution",
     .id = NX_PRIM_Convolution,
+    .flags = NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_conv_params),
     .fields = conv_fields,
     .n_fields = 7,
@@ -196,6 +210,9 @@ const nx_prim nx_prim_Convolution = {
     .infer = infer_conv,
     .vjp = vjp,
     .vmap = vmap_conv,
+    .rebuild = rebuild_convolution,
+    .least_in = 2,
+    .most_in = 2,
 };
 
 /* `given` for all spatial dimensions, each at least `least`. */

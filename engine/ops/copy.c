@@ -26,6 +26,12 @@ static bool view_same(nx_node *n)
     return true;
 }
 
+static bool rebuild_copy(const nx_rebuild *r, nx_array **out)
+{
+    out[0] = nx_copy(r->in[0], r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Copy = {
     .name = "Copy",
     .id = NX_PRIM_Copy,
@@ -33,6 +39,9 @@ const nx_prim nx_prim_Copy = {
     .infer = infer_same,
     .view = view_same,
     .vjp = vjp_copy,
+    .rebuild = rebuild_copy,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_copy(nx_array *a, nx_stream *s)
@@ -56,6 +65,13 @@ static const nx_field astype_fields[] = {
     {"dtype", NX_FIELD_DTYPE, offsetof(nx_astype_params, dtype)},
 };
 
+static bool rebuild_as_type(const nx_rebuild *r, nx_array **out)
+{
+    const nx_astype_params *p = r->params;
+    out[0] = nx_astype(r->in[0], p->dtype, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_AsType = {
     .name = "AsType",
     .id = NX_PRIM_AsType,
@@ -65,6 +81,9 @@ const nx_prim nx_prim_AsType = {
     .n_fields = 1,
     .infer = infer_astype,
     .vjp = vjp_astype,
+    .rebuild = rebuild_as_type,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_astype(nx_array *a, nx_dtype dtype, nx_stream *s)

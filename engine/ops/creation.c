@@ -27,12 +27,22 @@ static bool vjp_full(nx_node *n, nx_array *const *g, const bool *wanted, nx_arra
     return true;
 }
 
+static bool rebuild_full(const nx_rebuild *r, nx_array **out)
+{
+    out[0] = nx_full(r->in[0]->shape, r->in[0]->ndim, r->in[0], (nx_dtype)r->in[0]->dtype, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Full = {
     .name = "Full",
     .id = NX_PRIM_Full,
+    .flags = NX_PRIM_ANY_SHAPE,
     .infer = infer_full,
     .vjp = vjp_full,
     .vmap = nx_vmap_front,
+    .rebuild = rebuild_full,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_full(const int *shape, int ndim, nx_array *value, nx_dtype dtype, nx_stream *s)
@@ -46,7 +56,12 @@ nx_array *nx_full(const int *shape, int ndim, nx_array *value, nx_dtype dtype, n
 
 nx_array *nx_full_like(nx_array *a, nx_array *value, nx_dtype dtype, nx_stream *s)
 {
-    return a ? nx_full(a->shape, a->ndim, value, dtype, s) : NULL;
+    if (!a || !value)
+        return NULL;
+    if (!nx_tracing_any_size || !a->node->traced)
+        return nx_full(a->shape, a->ndim, value, dtype, s);
+    nx_array *in[2] = {nx_astype(value, dtype, s), a};
+    return nx_broadcast_arrays(in, 2, s) ? nx_op(&nx_prim_Full, NULL, in, 1, s) : NULL;
 }
 
 nx_array *nx_zeros(const int *shape, int ndim, nx_dtype dtype, nx_stream *s)
@@ -56,7 +71,7 @@ nx_array *nx_zeros(const int *shape, int ndim, nx_dtype dtype, nx_stream *s)
 
 nx_array *nx_zeros_like(nx_array *a, nx_stream *s)
 {
-    return a ? nx_zeros(a->shape, a->ndim, (nx_dtype)a->dtype, s) : NULL;
+    return a ? nx_full_like(a, nx_scalar(0, (nx_dtype)a->dtype), (nx_dtype)a->dtype, s) : NULL;
 }
 
 nx_array *nx_ones(const int *shape, int ndim, nx_dtype dtype, nx_stream *s)
@@ -66,7 +81,7 @@ nx_array *nx_ones(const int *shape, int ndim, nx_dtype dtype, nx_stream *s)
 
 nx_array *nx_ones_like(nx_array *a, nx_stream *s)
 {
-    return a ? nx_ones(a->shape, a->ndim, (nx_dtype)a->dtype, s) : NULL;
+    return a ? nx_full_like(a, nx_scalar(1, (nx_dtype)a->dtype), (nx_dtype)a->dtype, s) : NULL;
 }
 
 /* ---- Arange ------------------------------------------------------------------------------------- */
@@ -102,6 +117,13 @@ static const nx_field arange_fields[] = {
     {"step", NX_FIELD_DOUBLE, offsetof(nx_arange_params, step)},
 };
 
+static bool rebuild_arange(const nx_rebuild *r, nx_array **out)
+{
+    const nx_arange_params *p = r->params;
+    out[0] = nx_arange(p->start, p->stop, p->step, r->told ? r->told[0].dtype : p->dtype, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Arange = {
     .name = "Arange",
     .id = NX_PRIM_Arange,
@@ -110,6 +132,9 @@ const nx_prim nx_prim_Arange = {
     .fields = arange_fields,
     .n_fields = 3,
     .infer = infer_arange,
+    .rebuild = rebuild_arange,
+    .least_in = 0,
+    .most_in = 0,
 };
 
 nx_array *nx_arange(double start, double stop, double step, nx_dtype dtype, nx_stream *s)

@@ -32,17 +32,57 @@ static bool infer_REAL(nx_array *const *in, int n_in, const void *params, nx_spe
     return true;
 }
 
-#define PRIM(prim, result, ...)                                                                    \
+/* Inputs of one type, for which there are loops, and of one shape. */
+static bool rebuild_elementwise(const nx_rebuild *r, nx_array **out)
+{
+    const nx_array *a = r->in[0];
+    for (int i = 0; i < r->n_in; i++) {
+        const nx_array *b = r->in[i];
+        if (!nx_dtype_in((nx_dtype)b->dtype, r->prim->dtypes))
+            return nx_fail("[%s] no such operation on %s", r->prim->name,
+                           nx_dtype_name((nx_dtype)b->dtype));
+        if (a->dtype != b->dtype || !nx_shape_equal(a->shape, a->ndim, b->shape, b->ndim))
+            return nx_fail("[%s] the inputs differ: %s %s and %s %s", r->prim->name,
+                           nx_dtype_name((nx_dtype)a->dtype), nx_shape_text(a->shape, a->ndim),
+                           nx_dtype_name((nx_dtype)b->dtype), nx_shape_text(b->shape, b->ndim));
+    }
+    return nx_op_n(r->prim, r->params, r->in, r->n_in, r->s, out, r->n_out);
+}
+
+#define TYPES_B   NX_BOOLS
+#define TYPES_U   1 << NX_UINT8
+#define TYPES_N   NX_INTEGERS
+#define TYPES_I   (NX_INTEGERS | NX_BOOLS)
+#define TYPES_F   NX_FLOATS
+#define TYPES_C   NX_COMPLEXES
+#define TYPES_IF  (TYPES_I | NX_FLOATS)
+#define TYPES_FC  NX_INEXACT
+#define TYPES_IFC NX_ALL_DTYPES
+#define PRIM(prim, n, result, types, ...)                                                          \
     const nx_prim nx_prim_##prim = {.name = #prim, .id = NX_PRIM_##prim,                           \
                                     .flags = NX_PRIM_ELEMENTWISE, .infer = infer_##result,         \
+                                    .dtypes = TYPES_##types, .least_in = n, .most_in = n,          \
                                     __VA_ARGS__};
+/* sqrt and its reciprocal are one class there. */
+static const nx_field not_reciprocal[] = {{"recip", NX_FIELD_FALSE, 0}};
+static const nx_field reciprocal[] = {{"recip", NX_FIELD_TRUE, 0}};
+static const nx_file_form sqrt_form = {"Sqrt", not_reciprocal, 1};
+static const nx_file_form rsqrt_form = {"Sqrt", reciprocal, 1};
+/* What a row has of its own: OWN_name, two arguments of which the second counts; or nothing. */
+#define OWN_Sqrt        ~, .file = &sqrt_form
+#define OWN_Rsqrt       ~, .file = &rsqrt_form
+#define OWN(prim)       SECOND(OWN_##prim, , ~)
+#define SECOND(...)     SECOND_(__VA_ARGS__)
+#define SECOND_(a, b, ...) b
 /* What is no function of a complex number has its jvp derived (graph/jvp.c). */
 #define JVP_SAME(prim) nx_jvp_##prim
 #define JVP_REAL(prim) NULL
 #define JVP_BOOL(prim) NULL
-#define NX_ELEM1(prim, result, ...) \
-    PRIM(prim, result, .vjp = nx_vjp_##prim, .jvp = JVP_##result(prim))
-#define NX_ELEM2(prim, result, ...) PRIM(prim, result, .vjp = nx_vjp_##prim)
+#define NX_ELEM1(prim, result, types, ...)                                                         \
+    PRIM(prim, 1, result, types, .vjp = nx_vjp_##prim, .jvp = JVP_##result(prim),                  \
+         .rebuild = rebuild_elementwise, OWN(prim))
+#define NX_ELEM2(prim, result, types, ...)                                                         \
+    PRIM(prim, 2, result, types, .vjp = nx_vjp_##prim, .rebuild = rebuild_elementwise)
 #include "engine/ops/elementwise.def"
 
 static const nx_field log_fields[] = {{"base", NX_FIELD_ENUM, offsetof(nx_log_params, base)}};
@@ -50,12 +90,36 @@ static const nx_field equal_fields[] = {
     {"equal_nan", NX_FIELD_BOOL, offsetof(nx_equal_params, equal_nan)}};
 static const nx_field bitwise_fields[] = {{"op", NX_FIELD_ENUM, offsetof(nx_bitwise_params, op)}};
 
+static bool rebuild_log(const nx_rebuild *r, nx_array **out)
+{
+    int base = ((const nx_log_params *)r->params)->base;
+    return base >= NX_LOG_2 && base <= NX_LOG_E ? rebuild_elementwise(r, out)
+                                                : nx_fail("[log] base %d is none", base);
+}
+
+static bool rebuild_bitwise(const nx_rebuild *r, nx_array **out)
+{
+    int op = ((const nx_bitwise_params *)r->params)->op;
+    bool is_shift = op >= NX_BITWISE_LEFT_SHIFT;
+    if (op < NX_BITWISE_AND || op > NX_BITWISE_RIGHT_SHIFT || (is_shift && r->in[0]->dtype == NX_BOOL))
+        return nx_fail("[bitwise] operation %d is none", op);
+    return rebuild_elementwise(r, out);
+}
+
+static bool rebuild_divmod(const nx_rebuild *r, nx_array **out)
+{
+    return r->n_out == 2 ? rebuild_elementwise(r, out)
+                         : nx_fail("[divmod] %d results, there are two", r->n_out);
+}
+
 #define PARAMS(type, f) .params_size = sizeof(type), .fields = f, .n_fields = 1
-PRIM(Log, SAME, PARAMS(nx_log_params, log_fields), .vjp = nx_vjp_Log,
-     .jvp = nx_jvp_Log)
-PRIM(Equal, BOOL, PARAMS(nx_equal_params, equal_fields), .vjp = nx_vjp_zero)
-PRIM(BitwiseBinary, SAME, PARAMS(nx_bitwise_params, bitwise_fields), .vjp = nx_vjp_zero)
-PRIM(DivMod, SAME, .vjp = nx_vjp_zero)
+PRIM(Log, 1, SAME, FC, PARAMS(nx_log_params, log_fields), .vjp = nx_vjp_Log, .jvp = nx_jvp_Log,
+     .rebuild = rebuild_log)
+PRIM(Equal, 2, BOOL, IFC, PARAMS(nx_equal_params, equal_fields), .vjp = nx_vjp_zero,
+     .rebuild = rebuild_elementwise)
+PRIM(BitwiseBinary, 2, SAME, I, PARAMS(nx_bitwise_params, bitwise_fields), .vjp = nx_vjp_zero,
+     .rebuild = rebuild_bitwise)
+PRIM(DivMod, 2, SAME, IF, .vjp = nx_vjp_zero, .rebuild = rebuild_divmod)
 
 /* ---- one input ---------------------------------------------------------------------------------- */
 

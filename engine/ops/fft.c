@@ -118,10 +118,28 @@ static bool vmap_fft(nx_node *n, nx_array *const *in, const int *axes, nx_array 
 }
 
 static const nx_field fft_fields[] = {
-    {"axes", NX_FIELD_DIMS, offsetof(nx_fft_params, axes)},
+    {"axes", NX_FIELD_SIZES, offsetof(nx_fft_params, axes)},
     {"inverse", NX_FIELD_BOOL, offsetof(nx_fft_params, inverse)},
     {"real", NX_FIELD_BOOL, offsetof(nx_fft_params, real)},
 };
+
+/* Back to real numbers the result alone tells how many there are. */
+static bool rebuild_fft(const nx_rebuild *r, nx_array **out)
+{
+    const nx_fft_params *p = r->params;
+    const nx_array *a = r->in[0];
+    int n[NX_MAX_NDIM];
+    for (int i = 0; i < p->axes.n; i++) {
+        int axis = p->axes.v[i];
+        bool last = p->real && p->inverse && i == p->axes.n - 1;
+        if (axis < 0 || axis >= a->ndim || (r->told && r->told[0].ndim != a->ndim))
+            return nx_fail("[fft] axis %d is out of range for %d dimensions", axis, a->ndim);
+        n[i] = !last ? a->shape[axis] : r->told ? r->told[0].shape[axis] : 2 * (a->shape[axis] - 1);
+    }
+    out[0] = nx_fftn(r->in[0], n, p->axes.n, p->axes.v, p->axes.n, p->real ? NX_FFT_REAL : NX_FFT_COMPLEX,
+                     p->inverse, NX_FFT_BACKWARD, r->s);
+    return out[0] != NULL;
+}
 
 const nx_prim nx_prim_FFT = {
     .name = "FFT",
@@ -133,6 +151,9 @@ const nx_prim nx_prim_FFT = {
     .vjp = vjp_fft,
     .jvp = jvp_fft,
     .vmap = vmap_fft,
+    .rebuild = rebuild_fft,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 /* ---- builders ------------------------------------------------------------------------------ */

@@ -95,15 +95,27 @@ static bool vmap_gather(nx_node *n, nx_array *const *in, const int *axes, nx_arr
     return true;
 }
 
+static bool rebuild_gather(const nx_rebuild *r, nx_array **out)
+{
+    const nx_gather_params *p = r->params;
+    out[0] = nx_gather(r->in[0], r->in + 1, r->n_in - 1, p->axes.v, p->axes.n, p->slice_sizes.v,
+                       p->slice_sizes.n, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Gather = {
     .name = "Gather",
     .id = NX_PRIM_Gather,
+    .flags = NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_gather_params),
     .fields = gather_fields,
     .n_fields = 2,
     .infer = infer_gather,
     .vjp = vjp_gather,
     .vmap = vmap_gather,
+    .rebuild = rebuild_gather,
+    .least_in = 1,
+    .most_in = 0,
 };
 
 nx_array *nx_gather(nx_array *a, nx_array *const *indices, int n, const int *axes, int n_axes,
@@ -192,15 +204,26 @@ static bool vmap_gather_axis(nx_node *n, nx_array *const *in, const int *axes,
     return true;
 }
 
+static bool rebuild_gather_axis(const nx_rebuild *r, nx_array **out)
+{
+    const nx_axis_params *p = r->params;
+    out[0] = nx_take_along_axis(r->in[0], r->in[1], p->axis, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_GatherAxis = {
     .name = "GatherAxis",
     .id = NX_PRIM_GatherAxis,
+    .flags = NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_axis_params),
     .fields = gather_axis_fields,
     .n_fields = 1,
     .infer = infer_gather_axis,
     .vjp = vjp_gather_axis,
     .vmap = vmap_gather_axis,
+    .rebuild = rebuild_gather_axis,
+    .least_in = 2,
+    .most_in = 2,
 };
 
 nx_array *nx_take_along_axis(nx_array *a, nx_array *indices, int axis, nx_stream *s)

@@ -34,10 +34,17 @@ static bool vjp_hadamard(nx_node *n, nx_array *const *g, const bool *wanted, nx_
     return true;
 }
 
+static bool rebuild_hadamard(const nx_rebuild *r, nx_array **out)
+{
+    const nx_hadamard_params *p = r->params;
+    out[0] = nx_hadamard_transform(r->in[0], p->scale, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Hadamard = {
     .name = "Hadamard",
     .id = NX_PRIM_Hadamard,
-    .flags = NX_PRIM_DONATES_FIRST,
+    .flags = NX_PRIM_DONATES_FIRST | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_hadamard_params),
     .fields = hadamard_fields,
     .n_fields = 1,
@@ -45,6 +52,9 @@ const nx_prim nx_prim_Hadamard = {
     .infer = infer_hadamard,
     .vjp = vjp_hadamard,
     .vmap = nx_vmap_front,
+    .rebuild = rebuild_hadamard,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 static bool has_matrix(int n)

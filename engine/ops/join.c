@@ -80,6 +80,13 @@ static bool vmap_concatenate(nx_node *n, nx_array *const *in, const int *axes,
     return true;
 }
 
+static bool rebuild_concatenate(const nx_rebuild *r, nx_array **out)
+{
+    const nx_axis_params *p = r->params;
+    out[0] = nx_concatenate(r->in, r->n_in, p->axis, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Concatenate = {
     .name = "Concatenate",
     .id = NX_PRIM_Concatenate,
@@ -90,6 +97,9 @@ const nx_prim nx_prim_Concatenate = {
     .infer = infer_concatenate,
     .vjp = vjp_concatenate,
     .vmap = vmap_concatenate,
+    .rebuild = rebuild_concatenate,
+    .least_in = 1,
+    .most_in = 0,
 };
 
 /* The arrays as one type, into a list to be freed. */

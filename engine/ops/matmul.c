@@ -56,6 +56,14 @@ static bool vmap_matmul(nx_node *n, nx_array *const *in, const int *axes, nx_arr
     return true;
 }
 
+static bool rebuild_matmul(const nx_rebuild *r, nx_array **out)
+{
+    if (r->in[0]->ndim < 2 || r->in[1]->ndim < 2)
+        return nx_fail("[matmul] the factors must be matrices");
+    out[0] = nx_matmul(r->in[0], r->in[1], r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Matmul = {
     .name = "Matmul",
     .id = NX_PRIM_Matmul,
@@ -63,6 +71,9 @@ const nx_prim nx_prim_Matmul = {
     .infer = infer_product,
     .vjp = vjp_matmul,
     .vmap = vmap_matmul,
+    .rebuild = rebuild_matmul,
+    .least_in = 2,
+    .most_in = 2,
 };
 
 static const nx_field addmm_fields[] = {
@@ -96,15 +107,28 @@ static bool vmap_addmm(nx_node *n, nx_array *const *in, const int *axes, nx_arra
     return true;
 }
 
+static bool rebuild_addmm(const nx_rebuild *r, nx_array **out)
+{
+    const nx_addmm_params *p = r->params;
+    if (r->in[0]->ndim < 2 || r->in[1]->ndim < 2)
+        return nx_fail("[addmm] the factors must be matrices");
+    out[0] = nx_addmm(r->in[2], r->in[0], r->in[1], p->alpha, p->beta, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_AddMM = {
     .name = "AddMM",
     .id = NX_PRIM_AddMM,
+    .flags = NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_addmm_params),
     .fields = addmm_fields,
     .n_fields = 2,
     .infer = infer_product,
     .vjp = vjp_addmm,
     .vmap = vmap_addmm,
+    .rebuild = rebuild_addmm,
+    .least_in = 3,
+    .most_in = 3,
 };
 
 /* The shape of the indices, then rows and columns. */
@@ -198,6 +222,12 @@ static bool vmap_gather_mm(nx_node *n, nx_array *const *in, const int *axes, nx_
     return true;
 }
 
+static bool rebuild_gathermm(const nx_rebuild *r, nx_array **out)
+{
+    out[0] = nx_gather_mm(r->in[0], r->in[1], r->in[2], r->in[3], false, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_GatherMM = {
     .name = "GatherMM",
     .id = NX_PRIM_GatherMM,
@@ -208,6 +238,9 @@ const nx_prim nx_prim_GatherMM = {
     .infer = infer_gather,
     .vjp = vjp_gather_mm,
     .vmap = vmap_gather_mm,
+    .rebuild = rebuild_gathermm,
+    .least_in = 4,
+    .most_in = 4,
 };
 
 /* The leading dimensions of the segments, then rows and columns. */
@@ -249,6 +282,12 @@ static bool vjp_segmented(nx_node *n, nx_array *const *g, const bool *wanted, nx
     return true;
 }
 
+static bool rebuild_segmentedmm(const nx_rebuild *r, nx_array **out)
+{
+    out[0] = nx_segmented_mm(r->in[0], r->in[1], r->in[2], r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_SegmentedMM = {
     .name = "SegmentedMM",
     .id = NX_PRIM_SegmentedMM,
@@ -256,6 +295,9 @@ const nx_prim nx_prim_SegmentedMM = {
     .row_inputs = 1 << 2,
     .infer = infer_segmented,
     .vjp = vjp_segmented,
+    .rebuild = rebuild_segmentedmm,
+    .least_in = 3,
+    .most_in = 3,
 };
 
 /* ---- builders ------------------------------------------------------------------------------- */

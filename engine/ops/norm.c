@@ -103,16 +103,53 @@ static bool vjp_rms_norm(nx_node *n, nx_array *const *g, const bool *wanted, nx_
     return vjp_norm(n, g, wanted, out, false);
 }
 
+/* h = x / rms(x), or of x less its mean, times weight, plus bias: in float32 at least. */
+static bool composed(nx_node *n, nx_array **out, bool centred)
+{
+    nx_stream *s = n->stream;
+    nx_dtype t = (nx_dtype)n->in[0]->dtype;
+    float eps = ((const nx_norm_params *)n->params)->eps;
+    nx_array *x = wide(n->in[0], s);
+    if (centred)
+        x = nx_subtract(x, row_mean(x, s), s);
+    nx_array *mean = row_mean(nx_square(x, s), s);
+    nx_array *h = nx_multiply(x, nx_rsqrt(nx_add(mean, nx_scalar(eps, NX_FLOAT32), s), s), s);
+    h = nx_astype(h, t, s);
+    if (!nx_array_is_none(n->in[1]))
+        h = nx_multiply(h, n->in[1], s);
+    if (centred && !nx_array_is_none(n->in[2]))
+        h = nx_add(h, n->in[2], s);
+    out[0] = h;
+    return h != NULL;
+}
+
+static bool compose_rms_norm(nx_node *n, nx_array **out)
+{
+    return composed(n, out, false);
+}
+
+static bool rebuild_rms_norm(const nx_rebuild *r, nx_array **out)
+{
+    const nx_norm_params *p = r->params;
+    nx_array *weight = r->n_in > 1 && !nx_array_is_none(r->in[1]) ? r->in[1] : NULL;
+    out[0] = nx_rms_norm(r->in[0], weight, p->eps, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_RMSNorm = {
     .name = "RMSNorm",
     .id = NX_PRIM_RMSNorm,
-    .flags = NX_PRIM_DONATES_FIRST,
+    .flags = NX_PRIM_DONATES_FIRST | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_norm_params),
     .fields = norm_fields,
     .n_fields = 1,
     .infer = infer_norm,
     .vjp = vjp_rms_norm,
     .vmap = vmap_norm,
+    .decompose = compose_rms_norm,
+    .rebuild = rebuild_rms_norm,
+    .least_in = 1,
+    .most_in = 2,
 };
 
 /* Inputs: x, weight or none, bias or none. */
@@ -121,16 +158,35 @@ static bool vjp_layer_norm(nx_node *n, nx_array *const *g, const bool *wanted, n
     return vjp_norm(n, g, wanted, out, true);
 }
 
+static bool compose_layer_norm(nx_node *n, nx_array **out)
+{
+    return composed(n, out, true);
+}
+
+static bool rebuild_layer_norm(const nx_rebuild *r, nx_array **out)
+{
+    const nx_norm_params *p = r->params;
+    nx_array *v[2] = {NULL, NULL};
+    for (int i = 1; i < r->n_in; i++)
+        v[i - 1] = nx_array_is_none(r->in[i]) ? NULL : r->in[i];
+    out[0] = nx_layer_norm(r->in[0], v[0], v[1], p->eps, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_LayerNorm = {
     .name = "LayerNorm",
     .id = NX_PRIM_LayerNorm,
-    .flags = NX_PRIM_DONATES_FIRST,
+    .flags = NX_PRIM_DONATES_FIRST | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_norm_params),
     .fields = norm_fields,
     .n_fields = 1,
     .infer = infer_norm,
     .vjp = vjp_layer_norm,
     .vmap = vmap_norm,
+    .decompose = compose_layer_norm,
+    .rebuild = rebuild_layer_norm,
+    .least_in = 1,
+    .most_in = 3,
 };
 
 static bool check_vector(const char *op, const char *name, const nx_array *x, const nx_array *v)

@@ -67,6 +67,14 @@ static bool vmap_pad(nx_node *n, nx_array *const *in, const int *axes, nx_array 
     return true;
 }
 
+static bool rebuild_pad(const nx_rebuild *r, nx_array **out)
+{
+    const nx_pad_params *p = r->params;
+    out[0] = nx_pad(r->in[0], p->axes.v, p->axes.n, p->low.v, p->low.n, p->high.v, p->high.n, r->in[1],
+                    "constant", r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Pad = {
     .name = "Pad",
     .id = NX_PRIM_Pad,
@@ -76,6 +84,9 @@ const nx_prim nx_prim_Pad = {
     .infer = infer_pad,
     .vjp = vjp_pad,
     .vmap = vmap_pad,
+    .rebuild = rebuild_pad,
+    .least_in = 2,
+    .most_in = 2,
 };
 
 /* n copies of the slice at `index` of the axis. */

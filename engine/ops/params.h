@@ -16,6 +16,11 @@ typedef struct {
 typedef struct {
     nx_dims shape;
 } nx_broadcast_params;
+typedef struct {
+    nx_dims axes;
+    bool inverted;
+    nx_dtype dtype;
+} nx_number_of_elements_params;
 /* reshape.c, transpose.c, join.c, and what else has only axes */
 typedef struct {
     nx_dims shape;

@@ -10,6 +10,7 @@
 #include "engine/core/prim.h"
 #include "engine/ops/broadcast.h"
 #include "engine/ops/creation.h"
+#include "engine/ops/index.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/matmul.h"
 #include "engine/ops/params.h"
@@ -154,9 +155,79 @@ static bool vmap_quantize(nx_node *n, nx_array *const *in, const int *axes, nx_a
     return nx_op_like(n, all, n->stream, true, out);
 }
 
+static bool mode_check(const char *op, nx_quant_mode m)
+{
+    return (unsigned)m < MODES || nx_fail("[%s] quantization mode %d is none", op, (int)m);
+}
+
+static bool rebuild_quantize(const nx_rebuild *r, nx_array **out)
+{
+    const nx_quantize_params *p = r->params;
+    if (!mode_check("quantize", p->mode))
+        return false;
+    const char *mode = modes[p->mode].name;
+    nx_array *parts[3];
+    if (p->dequantize && r->n_in > 1) {
+        const nx_dtype *t = r->told ? &r->told[0].dtype : &p->dtype;
+        out[0] = nx_dequantize(r->in[0], r->in[1], r->n_in > 2 ? r->in[2] : NULL, p->group_size, p->bits,
+                               mode, NULL, t, r->s);
+        return out[0] != NULL;
+    }
+    int n = nx_quantize(r->in[0], p->group_size, p->bits, mode, NULL, r->s, parts);
+    if (n != r->n_out)
+        return n && nx_fail("[quantize] %d results, there are %d", r->n_out, n);
+    memcpy(out, parts, (size_t)n * sizeof *out);
+    return true;
+}
+
+/* Numbers of a bits-wide stream in words [..., W], least significant bits first: [..., 32 W / bits]. */
+static nx_array *unpacked(nx_array *w, int bits, nx_stream *s)
+{
+    int n = (int)((int64_t)w->shape[w->ndim - 1] * 32 / bits), last = w->ndim - 1;
+    nx_array *at = nx_multiply(nx_arange(0, n, 1, NX_UINT32, s), nx_scalar(bits, NX_UINT32), s);
+    nx_array *word = nx_right_shift(at, nx_scalar(5, NX_UINT32), s);
+    nx_array *shift = nx_bitwise_and(at, nx_scalar(31, NX_UINT32), s);
+    nx_array *low = nx_right_shift(nx_take_axis(w, word, last, s), shift, s);
+    if (32 % bits) { /* some have their end in the next word */
+        nx_array *next = nx_minimum(nx_add(word, nx_scalar(1, NX_UINT32), s),
+                                    nx_scalar(w->shape[last] - 1, NX_UINT32), s);
+        nx_array *kept = nx_subtract(nx_scalar(32, NX_UINT32), shift, s);
+        nx_array *over = nx_less(kept, nx_scalar(bits, NX_UINT32), s);
+        kept = nx_minimum(kept, nx_scalar(31, NX_UINT32), s);
+        nx_array *high = nx_left_shift(nx_take_axis(w, next, last, s), kept, s);
+        low = nx_bitwise_or(low, nx_where(over, high, nx_scalar(0, NX_UINT32), s), s);
+    }
+    return nx_bitwise_and(low, nx_scalar((1 << bits) - 1, NX_UINT32), s);
+}
+
+/* The dequantization of affine codes in other operations: MLX has none of its own for it. */
+static nx_array *dequantized(nx_node *n)
+{
+    const nx_quantize_params *p = n->params;
+    nx_stream *s = n->stream;
+    nx_array *scales = nx_astype(nx_expand_dims(n->in[1], -1, s), NX_FLOAT32, s);
+    nx_array *biases = nx_astype(nx_expand_dims(n->in[2], -1, s), NX_FLOAT32, s);
+    nx_array *codes = nx_unflatten(unpacked(n->in[0], p->bits, s), -1, (int[]){-1, p->group_size}, 2, s);
+    nx_array *x = nx_add(nx_multiply(nx_astype(codes, NX_FLOAT32, s), scales, s), biases, s);
+    return nx_astype(nx_flatten(x, -2, -1, s), p->dtype, s);
+}
+
+static bool quantize_as(nx_node *n, nx_array **out)
+{
+    const nx_quantize_params *p = n->params;
+    if (p->mode != NX_QUANT_AFFINE) /* composed by MLX where there is no GPU */
+        return nx_fail("[export_function] Unable to serialize primitive Quantize of mode %s",
+                       modes[p->mode].name);
+    out[0] = p->dequantize ? dequantized(n) : &n->out[0];
+    return out[0] != NULL;
+}
+
+static const nx_file_form quantize_form = {"Quantize", quantize_fields, 4};
+
 const nx_prim nx_prim_Quantize = {
     .name = "Quantize",
     .id = NX_PRIM_Quantize,
+    .flags = NX_PRIM_ANY_SHAPE,
     .row_inputs = 7,
     .params_size = sizeof(nx_quantize_params),
     .fields = quantize_fields,
@@ -164,6 +235,11 @@ const nx_prim nx_prim_Quantize = {
     .infer = infer_quantize,
     .vjp = vjp_quantize,
     .vmap = vmap_quantize,
+    .rebuild = rebuild_quantize,
+    .least_in = 1,
+    .most_in = 3,
+    .file = &quantize_form,
+    .file_as = quantize_as,
 };
 
 int nx_quantize(nx_array *w, int group_size, int bits, const char *mode, nx_array *global_scale,
@@ -371,9 +447,48 @@ static bool vmap_product(nx_node *n, nx_array *const *in, const int *axes, nx_ar
     return true;
 }
 
+static bool rebuild_product(const nx_rebuild *r, nx_array **out)
+{
+    const nx_qmm_params *p = r->params;
+    if (!mode_check("quantized_matmul", p->mode))
+        return false;
+    out[0] = nx_quantized_matmul(r->in[0], r->in[1], r->in[2], r->n_in > 3 ? r->in[3] : NULL,
+                                 p->transpose, p->group_size, p->bits, modes[p->mode].name, r->s);
+    return out[0] != NULL;
+}
+
+static bool rebuild_gather(const nx_rebuild *r, nx_array **out)
+{
+    const nx_qmm_params *p = r->params;
+    if (!mode_check("gather_qmm", p->mode))
+        return false;
+    out[0] = nx_gather_qmm(r->in[0], r->in[1], r->in[2], r->n_in > 5 ? r->in[3] : NULL,
+                           r->in[r->n_in - 2], r->in[r->n_in - 1], p->transpose, p->group_size, p->bits,
+                           modes[p->mode].name, p->left_sorted && p->right_sorted, r->s);
+    return out[0] != NULL;
+}
+
+/* MLX multiplies by scales and biases of the result's type alone. */
+static bool product_as(nx_node *n, nx_array **out)
+{
+    const nx_qmm_params *p = n->params;
+    nx_array *in[6];
+    bool same = true;
+    out[0] = &n->out[0];
+    for (int i = 0; i < n->n_in; i++) {
+        bool part = p->mode == NX_QUANT_AFFINE && (i == 2 || i == 3);
+        in[i] = part ? nx_astype(n->in[i], p->dtype, n->stream) : n->in[i];
+        same &= in[i] == n->in[i];
+    }
+    return same || nx_op_like(n, in, n->stream, false, out);
+}
+
+static const nx_file_form product_form = {"QuantizedMatmul", product_fields, 4};
+
 const nx_prim nx_prim_QuantizedMatmul = {
     .name = "QuantizedMatmul",
     .id = NX_PRIM_QuantizedMatmul,
+    .flags = NX_PRIM_ANY_SHAPE,
     .row_inputs = 15,
     .params_size = sizeof(nx_qmm_params),
     .fields = product_fields,
@@ -381,6 +496,11 @@ const nx_prim nx_prim_QuantizedMatmul = {
     .infer = infer_product,
     .vjp = vjp_product,
     .vmap = vmap_product,
+    .rebuild = rebuild_product,
+    .least_in = 3,
+    .most_in = 4,
+    .file = &product_form,
+    .file_as = product_as,
 };
 
 static bool vjp_gather_qmm(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
@@ -456,6 +576,10 @@ const nx_prim nx_prim_GatherQMM = {
     .infer = infer_gather,
     .vjp = vjp_gather_qmm,
     .vmap = vmap_gather_qmm,
+    .rebuild = rebuild_gather,
+    .least_in = 5,
+    .most_in = 6,
+    .file_as = product_as,
 };
 
 /* Checks all, fills the parameters in, and casts *x. */

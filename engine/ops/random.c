@@ -39,6 +39,13 @@ static const nx_field fields[] = {
     {"width", NX_FIELD_INT, offsetof(nx_random_bits_params, width)},
 };
 
+static bool rebuild_random_bits(const nx_rebuild *r, nx_array **out)
+{
+    const nx_random_bits_params *p = r->params;
+    out[0] = nx_random_bits(p->shape.v, p->shape.n, p->width, r->in[0], r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_RandomBits = {
     .name = "RandomBits",
     .id = NX_PRIM_RandomBits,
@@ -49,6 +56,9 @@ const nx_prim nx_prim_RandomBits = {
     .row_inputs = 1,
     .infer = infer,
     .vmap = nx_vmap_front,
+    .rebuild = rebuild_random_bits,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 /* ---- keys --------------------------------------------------------------------------------------- */

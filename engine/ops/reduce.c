@@ -105,6 +105,19 @@ static bool vmap_reduce(nx_node *n, nx_array *const *in, const int *axes, nx_arr
     return true;
 }
 
+static bool rebuild_reduce(const nx_rebuild *r, nx_array **out)
+{
+    const nx_reduce_params *p = r->params;
+    nx_array *(*const builders[])(nx_array *, const int *, int, bool, nx_stream *) = {
+        [NX_REDUCE_AND] = nx_all, [NX_REDUCE_OR] = nx_any,  [NX_REDUCE_SUM] = nx_sum,
+        [NX_REDUCE_PROD] = nx_prod, [NX_REDUCE_MIN] = nx_min, [NX_REDUCE_MAX] = nx_max,
+    };
+    if (p->kind < NX_REDUCE_AND || p->kind > NX_REDUCE_MAX)
+        return nx_fail("[reduce] kind %d is none", p->kind);
+    out[0] = builders[p->kind](r->in[0], p->axes.v, p->axes.n, true, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Reduce = {
     .name = "Reduce",
     .id = NX_PRIM_Reduce,
@@ -115,6 +128,9 @@ const nx_prim nx_prim_Reduce = {
     .vjp = vjp_reduce,
     .vmap = vmap_reduce,
     .flags = NX_PRIM_ANY_SHAPE,
+    .rebuild = rebuild_reduce,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 static void sort_axes(nx_dims *axes)
@@ -207,15 +223,27 @@ static bool vmap_arg(nx_node *n, nx_array *const *in, const int *axes, nx_array 
     return true;
 }
 
+static bool rebuild_arg_reduce(const nx_rebuild *r, nx_array **out)
+{
+    const nx_arg_reduce_params *p = r->params;
+    if (p->kind != NX_ARG_MIN && p->kind != NX_ARG_MAX)
+        return nx_fail("[arg_reduce] kind %d is none", p->kind);
+    out[0] = (p->kind == NX_ARG_MAX ? nx_argmax : nx_argmin)(r->in[0], p->axis, true, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_ArgReduce = {
     .name = "ArgReduce",
     .id = NX_PRIM_ArgReduce,
-    .flags = NX_PRIM_NO_GRAD,
+    .flags = NX_PRIM_NO_GRAD | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_arg_reduce_params),
     .fields = arg_fields,
     .n_fields = 2,
     .infer = infer_arg,
     .vmap = vmap_arg,
+    .rebuild = rebuild_arg_reduce,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 static nx_array *arg_reduce(const char *op, int kind, nx_array *a, int axis, bool keepdims, nx_stream *s)

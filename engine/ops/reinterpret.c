@@ -68,6 +68,13 @@ static bool vjp_view(nx_node *n, nx_array *const *g, const bool *wanted, nx_arra
     return true;
 }
 
+static bool rebuild_view(const nx_rebuild *r, nx_array **out)
+{
+    const nx_view_params *p = r->params;
+    out[0] = nx_view_as(r->in[0], p->dtype, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_View = {
     .name = "View",
     .id = NX_PRIM_View,
@@ -80,6 +87,9 @@ const nx_prim nx_prim_View = {
     .view = view,
     .vjp = vjp_view,
     .vmap = nx_vmap_front,
+    .rebuild = rebuild_view,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_view_as(nx_array *a, nx_dtype dtype, nx_stream *s)
@@ -104,11 +114,27 @@ static bool infer_from_fp8(nx_array *const *in, int n_in, const void *params, nx
 
 static const nx_field fp8_fields[] = {{"dtype", NX_FIELD_DTYPE, offsetof(nx_from_fp8_params, dtype)}};
 
+static bool rebuild_to_fp8(const nx_rebuild *r, nx_array **out)
+{
+    out[0] = nx_to_fp8(r->in[0], r->s);
+    return out[0] != NULL;
+}
+
+static bool rebuild_from_fp8(const nx_rebuild *r, nx_array **out)
+{
+    const nx_from_fp8_params *p = r->params;
+    out[0] = nx_from_fp8(r->in[0], p->dtype, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_ToFP8 = {
     .name = "ToFP8",
     .id = NX_PRIM_ToFP8,
     .flags = NX_PRIM_ELEMENTWISE | NX_PRIM_NO_GRAD,
     .infer = infer_to_fp8,
+    .rebuild = rebuild_to_fp8,
+    .least_in = 1,
+    .most_in = 1,
 };
 const nx_prim nx_prim_FromFP8 = {
     .name = "FromFP8",
@@ -118,6 +144,9 @@ const nx_prim nx_prim_FromFP8 = {
     .fields = fp8_fields,
     .n_fields = 1,
     .infer = infer_from_fp8,
+    .rebuild = rebuild_from_fp8,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_to_fp8(nx_array *a, nx_stream *s)
@@ -154,12 +183,21 @@ static bool view_same(nx_node *n)
     return true;
 }
 
+static bool rebuild_stop_gradient(const nx_rebuild *r, nx_array **out)
+{
+    out[0] = nx_stop_gradient(r->in[0], r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_StopGradient = {
     .name = "StopGradient",
     .id = NX_PRIM_StopGradient,
     .flags = NX_PRIM_VIEW | NX_PRIM_ELEMENTWISE | NX_PRIM_NO_GRAD,
     .infer = infer_same,
     .view = view_same,
+    .rebuild = rebuild_stop_gradient,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_stop_gradient(nx_array *a, nx_stream *s)
@@ -168,6 +206,59 @@ nx_array *nx_stop_gradient(nx_array *a, nx_stream *s)
 }
 
 /* ---- number of elements ---------------------------------------------------------------------------- */
+
+static bool infer_number(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    nx_spec_set(&out[0], NULL, 0, ((const nx_number_of_elements_params *)params)->dtype);
+    return true;
+}
+
+static bool vjp_number(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    out[0] = nx_array_none();
+    return true;
+}
+
+/* A slice has as many as it had in the trace. */
+static bool vmap_number(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    const nx_number_of_elements_params *p = n->params;
+    nx_array *a = n->in[0];
+    double count = 1;
+    for (int i = 0; i < p->axes.n; i++)
+        count *= a->shape[p->axes.v[i]];
+    out[0] = nx_scalar(p->inverted ? 1 / count : count, p->dtype);
+    out_axes[0] = -1;
+    return out[0] != NULL;
+}
+
+static bool rebuild_number(const nx_rebuild *r, nx_array **out)
+{
+    const nx_number_of_elements_params *p = r->params;
+    out[0] = nx_number_of_elements(r->in[0], p->axes.v, p->axes.n, p->inverted, p->dtype, r->s);
+    return out[0] != NULL;
+}
+
+static const nx_field number_fields[] = {
+    {"axes", NX_FIELD_DIMS, offsetof(nx_number_of_elements_params, axes)},
+    {"inverted", NX_FIELD_BOOL, offsetof(nx_number_of_elements_params, inverted)},
+    {"dtype", NX_FIELD_DTYPE, offsetof(nx_number_of_elements_params, dtype)},
+};
+
+const nx_prim nx_prim_NumberOfElements = {
+    .name = "NumberOfElements",
+    .id = NX_PRIM_NumberOfElements,
+    .flags = NX_PRIM_ANY_SHAPE,
+    .params_size = sizeof(nx_number_of_elements_params),
+    .fields = number_fields,
+    .n_fields = 3,
+    .infer = infer_number,
+    .vjp = vjp_number,
+    .vmap = vmap_number,
+    .rebuild = rebuild_number,
+    .least_in = 1,
+    .most_in = 1,
+};
 
 nx_array *nx_number_of_elements(nx_array *a, const int *axes, int n, bool inverted, nx_dtype dtype,
                                 nx_stream *s)
@@ -178,5 +269,8 @@ nx_array *nx_number_of_elements(nx_array *a, const int *axes, int n, bool invert
     double count = 1;
     for (int i = 0; i < n; i++)
         count *= a->shape[fixed.v[i]];
-    return nx_scalar(inverted ? 1 / count : count, dtype);
+    if (!nx_tracing_any_size || !a->node->traced)
+        return nx_scalar(inverted ? 1 / count : count, dtype);
+    nx_number_of_elements_params p = {fixed, inverted, dtype};
+    return nx_op(&nx_prim_NumberOfElements, &p, &a, 1, s);
 }

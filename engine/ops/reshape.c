@@ -109,6 +109,13 @@ static bool vmap_reshaped(nx_node *n, nx_array *const *in, const int *axes, nx_a
     return true;
 }
 
+static bool rebuild_reshape(const nx_rebuild *r, nx_array **out)
+{
+    const nx_reshape_params *p = r->params;
+    out[0] = nx_reshape(r->in[0], p->shape.v, p->shape.n, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Reshape = {
     .name = "Reshape",
     .id = NX_PRIM_Reshape,
@@ -120,6 +127,9 @@ const nx_prim nx_prim_Reshape = {
     .view = view_reshaped,
     .vjp = vjp_reshaped,
     .vmap = vmap_reshaped,
+    .rebuild = rebuild_reshape,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_reshape(nx_array *a, const int *shape, int ndim, nx_stream *s)
@@ -153,6 +163,13 @@ static const nx_field flatten_fields[] = {
     {"end_axis", NX_FIELD_INT, offsetof(nx_flatten_params, end_axis)},
 };
 
+static bool rebuild_flatten(const nx_rebuild *r, nx_array **out)
+{
+    const nx_flatten_params *p = r->params;
+    out[0] = nx_flatten(r->in[0], p->start_axis, p->end_axis, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Flatten = {
     .name = "Flatten",
     .id = NX_PRIM_Flatten,
@@ -164,6 +181,9 @@ const nx_prim nx_prim_Flatten = {
     .view = view_reshaped,
     .vjp = vjp_reshaped,
     .vmap = vmap_reshaped,
+    .rebuild = rebuild_flatten,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 /* Axes beyond either end stand for that end. */
@@ -213,6 +233,13 @@ static const nx_field unflatten_fields[] = {
     {"shape", NX_FIELD_DIMS, offsetof(nx_unflatten_params, shape)},
 };
 
+static bool rebuild_unflatten(const nx_rebuild *r, nx_array **out)
+{
+    const nx_unflatten_params *p = r->params;
+    out[0] = nx_unflatten(r->in[0], p->axis, p->shape.v, p->shape.n, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Unflatten = {
     .name = "Unflatten",
     .id = NX_PRIM_Unflatten,
@@ -224,6 +251,9 @@ const nx_prim nx_prim_Unflatten = {
     .view = view_reshaped,
     .vjp = vjp_reshaped,
     .vmap = vmap_reshaped,
+    .rebuild = rebuild_unflatten,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_unflatten(nx_array *a, int axis, const int *shape, int ndim, nx_stream *s)
@@ -278,6 +308,13 @@ static const nx_field axes_fields[] = {
     {"axes", NX_FIELD_DIMS, offsetof(nx_axes_params, axes)},
 };
 
+static bool rebuild_squeeze(const nx_rebuild *r, nx_array **out)
+{
+    const nx_axes_params *p = r->params;
+    out[0] = nx_squeeze_axes(r->in[0], p->axes.v, p->axes.n, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Squeeze = {
     .name = "Squeeze",
     .id = NX_PRIM_Squeeze,
@@ -289,7 +326,17 @@ const nx_prim nx_prim_Squeeze = {
     .view = view_reshaped,
     .vjp = vjp_reshaped,
     .vmap = vmap_reshaped,
+    .rebuild = rebuild_squeeze,
+    .least_in = 1,
+    .most_in = 1,
 };
+
+static bool rebuild_expand_dims(const nx_rebuild *r, nx_array **out)
+{
+    const nx_axes_params *p = r->params;
+    out[0] = nx_expand_dims_axes(r->in[0], p->axes.v, p->axes.n, r->s);
+    return out[0] != NULL;
+}
 
 const nx_prim nx_prim_ExpandDims = {
     .name = "ExpandDims",
@@ -302,6 +349,9 @@ const nx_prim nx_prim_ExpandDims = {
     .view = view_reshaped,
     .vjp = vjp_reshaped,
     .vmap = vmap_reshaped,
+    .rebuild = rebuild_expand_dims,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 /* MLX keeps both lists in ascending order. */

@@ -4,12 +4,17 @@
  */
 #include "engine/ops/rope.h"
 
+#include <math.h>
+
 #include "base/error.h"
 #include "engine/core/prim.h"
 #include "engine/ops/creation.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
+#include "engine/ops/creation.h"
+#include "engine/ops/shape.h"
+#include "engine/ops/slice.h"
 #include "engine/ops/reduce.h"
 #include "engine/ops/rules.h"
 #include "engine/ops/slice.h"
@@ -99,16 +104,93 @@ static bool vmap_rope(nx_node *n, nx_array *const *in, const int *axes, nx_array
     return true;
 }
 
+/* Angles of places and frequencies, [1 or B, 1…, L, dims / 2], in float32. */
+static nx_array *angles_of(nx_node *n, const nx_array *x, nx_array **sine)
+{
+    const nx_rope_params *p = n->params;
+    nx_stream *s = n->stream;
+    int half = p->dims / 2, length = x->shape[x->ndim - 2], shape[NX_MAX_NDIM];
+    nx_array *place = nx_arange(0, length, 1, NX_FLOAT32, s);
+    for (int i = 0; i < x->ndim; i++)
+        shape[i] = i == 0 ? (int)n->in[1]->size : 1;
+    nx_array *from = nx_reshape(nx_astype(n->in[1], NX_FLOAT32, s), shape, x->ndim, s);
+    place = nx_multiply(nx_add(nx_reshape(place, (int[]){length, 1}, 2, s), from, s),
+                        nx_scalar_float(p->scale), s);
+    nx_array *speed = nx_array_is_none(n->in[2])
+                          ? nx_exp(nx_multiply(nx_arange(0, half, 1, NX_FLOAT32, s),
+                                               nx_scalar_float(-logf(p->base) / (float)half), s), s)
+                          : nx_reciprocal(n->in[2], s);
+    nx_array *angle = nx_multiply(place, speed, s);
+    *sine = nx_sin(angle, s);
+    if (!p->forward)
+        *sine = nx_negative(*sine, s);
+    return nx_cos(angle, s);
+}
+
+/* Of the first dims elements of each row the pair number i: every `step`-th from `from`. */
+static nx_array *pairs(nx_array *x, int from, int to, int step, nx_stream *s)
+{
+    int start[NX_MAX_NDIM] = {0}, strides[NX_MAX_NDIM];
+    int stop[NX_MAX_NDIM];
+    for (int i = 0; i < x->ndim; i++) {
+        stop[i] = x->shape[i];
+        strides[i] = 1;
+    }
+    start[x->ndim - 1] = from;
+    stop[x->ndim - 1] = to;
+    strides[x->ndim - 1] = step;
+    return nx_slice(x, start, x->ndim, stop, x->ndim, strides, x->ndim, s);
+}
+
+static bool compose_rope(nx_node *n, nx_array **out)
+{
+    const nx_rope_params *p = n->params;
+    nx_stream *s = n->stream;
+    nx_array *x = n->in[0], *sine, *cosine = angles_of(n, x, &sine);
+    int half = p->dims / 2, last = x->ndim - 1, step = p->traditional ? 2 : 1;
+    nx_array *wide = nx_astype(x, NX_FLOAT32, s);
+    nx_array *a = pairs(wide, 0, p->traditional ? p->dims : half, step, s);
+    nx_array *b = pairs(wide, p->traditional ? 1 : half, p->dims, step, s);
+    nx_array *turned[3] = {nx_subtract(nx_multiply(a, cosine, s), nx_multiply(b, sine, s), s),
+                           nx_add(nx_multiply(a, sine, s), nx_multiply(b, cosine, s), s)};
+    if (!turned[0] || !turned[1])
+        return false;
+    nx_array *both = p->traditional ? nx_flatten(nx_stack(turned, 2, -1, s), last, last + 1, s)
+                                    : nx_concatenate(turned, 2, last, s);
+    both = nx_astype(both, (nx_dtype)x->dtype, s);
+    if (p->dims < x->shape[last])
+        both = nx_concatenate((nx_array *[]){both, pairs(x, p->dims, x->shape[last], 1, s)}, 2, last, s);
+    out[0] = both;
+    return both != NULL;
+}
+
+/* Inputs as MLX has them: x, offset, and perhaps frequencies. */
+static bool rebuild_rope(const nx_rebuild *r, nx_array **out)
+{
+    const nx_rope_params *p = r->params;
+    bool has_freqs = r->n_in > 2 && !nx_array_is_none(r->in[2]);
+    nx_rope_options o = {.dims = p->dims, .traditional = p->traditional, .has_base = !has_freqs,
+                         .base = p->base, .scale = p->scale, .freqs = has_freqs ? r->in[2] : NULL};
+    if (!p->forward)
+        return nx_fail("[rope] a rotation backwards is no operation of its own");
+    out[0] = nx_rope(r->in[0], &o, r->in[1], r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_RoPE = {
     .name = "RoPE",
     .id = NX_PRIM_RoPE,
-    .flags = NX_PRIM_DONATES_FIRST,
+    .flags = NX_PRIM_DONATES_FIRST | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_rope_params),
     .fields = rope_fields,
     .n_fields = 5,
     .infer = infer_rope,
     .vjp = vjp_rope,
     .vmap = vmap_rope,
+    .decompose = compose_rope,
+    .rebuild = rebuild_rope,
+    .least_in = 2,
+    .most_in = 3,
 };
 
 static bool check_input(const nx_array *x, const nx_rope_options *o)

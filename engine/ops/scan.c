@@ -114,6 +114,20 @@ static bool vmap_scan(nx_node *n, nx_array *const *in, const int *axes, nx_array
     return true;
 }
 
+static bool rebuild_scan(const nx_rebuild *r, nx_array **out)
+{
+    const nx_scan_params *p = r->params;
+    nx_array *(*const builders[])(nx_array *, int, bool, bool, nx_stream *) = {
+        [NX_SCAN_MAX] = nx_cummax,   [NX_SCAN_MIN] = nx_cummin,
+        [NX_SCAN_SUM] = nx_cumsum,   [NX_SCAN_PROD] = nx_cumprod,
+        [NX_SCAN_LOGADDEXP] = nx_logcumsumexp,
+    };
+    if (p->kind < NX_SCAN_MAX || p->kind > NX_SCAN_LOGADDEXP)
+        return nx_fail("[scan] kind %d is none", p->kind);
+    out[0] = builders[p->kind](r->in[0], p->axis, p->reverse, p->inclusive, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Scan = {
     .name = "Scan",
     .id = NX_PRIM_Scan,
@@ -124,6 +138,9 @@ const nx_prim nx_prim_Scan = {
     .infer = infer_scan,
     .vjp = vjp_scan,
     .vmap = vmap_scan,
+    .rebuild = rebuild_scan,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 static nx_array *scan(const char *op, int kind, nx_array *a, int axis, bool reverse, bool inclusive,

@@ -135,6 +135,16 @@ static bool vmap_scatter(nx_node *n, nx_array *const *in, const int *axes, nx_ar
     return true;
 }
 
+static bool rebuild_scatter(const nx_rebuild *r, nx_array **out)
+{
+    const nx_scatter_params *p = r->params;
+    if (p->mode < NX_UPDATE_MAX || p->mode > NX_UPDATE_NONE)
+        return nx_fail("[scatter] mode %d is none", p->mode);
+    out[0] = nx_scatter((nx_reduce_mode)p->mode, r->in[0], r->in + 1, r->n_in - 2, r->in[r->n_in - 1],
+                        p->axes.v, p->axes.n, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Scatter = {
     .name = "Scatter",
     .id = NX_PRIM_Scatter,
@@ -145,6 +155,9 @@ const nx_prim nx_prim_Scatter = {
     .infer = infer_scatter,
     .vjp = vjp_scatter,
     .vmap = vmap_scatter,
+    .rebuild = rebuild_scatter,
+    .least_in = 2,
+    .most_in = 0,
 };
 
 nx_array *nx_scatter(nx_reduce_mode mode, nx_array *a, nx_array *const *indices, int n,
@@ -202,16 +215,29 @@ static bool vmap_scatter_axis(nx_node *n, nx_array *const *in, const int *axes,
     return true;
 }
 
+static bool rebuild_scatter_axis(const nx_rebuild *r, nx_array **out)
+{
+    const nx_scatter_axis_params *p = r->params;
+    if (p->mode != NX_SCATTER_ADD && p->mode != NX_SCATTER_NONE)
+        return nx_fail("[scatter_axis] mode %d is none", p->mode);
+    out[0] = (p->mode == NX_SCATTER_ADD ? nx_scatter_add_axis : nx_put_along_axis)(
+        r->in[0], r->in[1], r->in[2], p->axis, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_ScatterAxis = {
     .name = "ScatterAxis",
     .id = NX_PRIM_ScatterAxis,
-    .flags = NX_PRIM_UPDATES_FIRST,
+    .flags = NX_PRIM_UPDATES_FIRST | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_scatter_axis_params),
     .fields = scatter_axis_fields,
     .n_fields = 2,
     .infer = infer_scatter_axis,
     .vjp = vjp_scatter_axis,
     .vmap = vmap_scatter_axis,
+    .rebuild = rebuild_scatter_axis,
+    .least_in = 3,
+    .most_in = 3,
 };
 
 static nx_array *scatter_axis(const char *op, int mode, nx_array *a, nx_array *indices,
@@ -303,14 +329,49 @@ static bool vmap_masked_scatter(nx_node *n, nx_array *const *in, const int *axes
     return true;
 }
 
+/* MLX has a batch dimension in front of everything; there is one batch. */
+static bool is_batched(const nx_array *a, const nx_array *values)
+{
+    return a->ndim > 1 && a->shape[0] == 1 && values->ndim == 2 && values->shape[0] == 1;
+}
+
+static bool rebuild_masked_scatter(const nx_rebuild *r, nx_array **out)
+{
+    nx_array *in[3];
+    bool batched = is_batched(r->in[0], r->in[2]);
+    for (int i = 0; i < 3; i++)
+        in[i] = batched ? nx_squeeze_axis(r->in[i], 0, r->s) : r->in[i];
+    out[0] = nx_masked_scatter(in[0], in[1], in[2], r->s);
+    if (batched && out[0])
+        out[0] = nx_expand_dims(out[0], 0, r->s);
+    return out[0] != NULL;
+}
+
+static bool masked_scatter_as(nx_node *n, nx_array **out)
+{
+    nx_array *in[3];
+    out[0] = &n->out[0];
+    if (is_batched(n->in[0], n->in[2]))
+        return true;
+    for (int i = 0; i < 3; i++)
+        in[i] = nx_expand_dims(n->in[i], 0, n->stream);
+    out[0] = nx_op(&nx_prim_MaskedScatter, NULL, in, 3, n->stream);
+    out[0] = out[0] ? nx_squeeze_axis(out[0], 0, n->stream) : NULL;
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_MaskedScatter = {
     .name = "MaskedScatter",
     .id = NX_PRIM_MaskedScatter,
-    .flags = NX_PRIM_UPDATES_FIRST,
+    .flags = NX_PRIM_UPDATES_FIRST | NX_PRIM_ANY_SHAPE,
     .row_inputs = 1 << 2,
     .infer = infer_scatter_axis,
     .vjp = vjp_masked_scatter,
     .vmap = vmap_masked_scatter,
+    .rebuild = rebuild_masked_scatter,
+    .least_in = 3,
+    .most_in = 3,
+    .file_as = masked_scatter_as,
 };
 
 static bool check_mask(const nx_array *a, const nx_array *mask)

@@ -146,6 +146,34 @@ static bool vmap_slice(nx_node *n, nx_array *const *in, const int *axes, nx_arra
     return true;
 }
 
+static bool lists_fit(const nx_slice_params *p, const nx_array *a)
+{
+    int n = a->ndim;
+    return (p->start.n == n && p->stop.n == n && p->strides.n == n) ||
+           nx_fail("[slice] lists of %d, %d and %d numbers for %d dimensions", p->start.n, p->stop.n,
+                   p->strides.n, n);
+}
+
+/* Of a slice with one element MLX forgets the stride, but does not move the stop. */
+static void stop_after_one(nx_slice_params *p, const int *shape, int ndim)
+{
+    for (int i = 0; i < ndim && i < p->stop.n; i++)
+        if (shape[i] == 1 && p->strides.v[i] == 1 && p->start.v[i] < INT32_MAX)
+            p->stop.v[i] = p->start.v[i] + 1;
+}
+
+static bool rebuild_slice(const nx_rebuild *r, nx_array **out)
+{
+    const nx_slice_params *p = r->params;
+    if (!lists_fit(p, r->in[0]))
+        return false;
+    nx_slice_params q = *p;
+    if (r->told)
+        stop_after_one(&q, r->told[0].shape, r->told[0].ndim);
+    out[0] = part(r->in[0], &q, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Slice = {
     .name = "Slice",
     .id = NX_PRIM_Slice,
@@ -157,6 +185,9 @@ const nx_prim nx_prim_Slice = {
     .view = view_slice,
     .vjp = vjp_slice,
     .vmap = vmap_slice,
+    .rebuild = rebuild_slice,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_slice(nx_array *a, const int *start, int n_start, const int *stop, int n_stop,
@@ -236,16 +267,33 @@ static bool vmap_slice_update(nx_node *n, nx_array *const *in, const int *axes,
     return true;
 }
 
+static bool rebuild_slice_update(const nx_rebuild *r, nx_array **out)
+{
+    const nx_slice_update_params *p = r->params;
+    nx_slice_params q = p->slice;
+    if (p->mode < NX_UPDATE_MAX || p->mode > NX_UPDATE_NONE)
+        return nx_fail("[slice_update] mode %d is none", p->mode);
+    if (!lists_fit(&q, r->in[0]))
+        return false;
+    if (r->told)
+        stop_after_one(&q, r->in[1]->shape, r->in[1]->ndim);
+    out[0] = put(p->mode, r->in[0], r->in[1], &q, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_SliceUpdate = {
     .name = "SliceUpdate",
     .id = NX_PRIM_SliceUpdate,
-    .flags = NX_PRIM_UPDATES_FIRST,
+    .flags = NX_PRIM_UPDATES_FIRST | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_slice_update_params),
     .fields = slice_update_fields,
     .n_fields = 4,
     .infer = infer_like_first,
     .vjp = vjp_slice_update,
     .vmap = vmap_slice_update,
+    .rebuild = rebuild_slice_update,
+    .least_in = 2,
+    .most_in = 2,
 };
 
 nx_array *nx_slice_update(nx_reduce_mode mode, nx_array *src, nx_array *update, const int *start,
@@ -354,15 +402,26 @@ static bool vmap_dynamic(nx_node *n, nx_array *const *in, const int *axes, nx_ar
     return true;
 }
 
+static bool rebuild_dynamic_slice(const nx_rebuild *r, nx_array **out)
+{
+    const nx_slice_dynamic_params *p = r->params;
+    out[0] = nx_slice_dynamic(r->in[0], r->in[1], p->axes.v, p->axes.n, p->size.v, p->size.n, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_DynamicSlice = {
     .name = "DynamicSlice",
     .id = NX_PRIM_DynamicSlice,
+    .flags = NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_slice_dynamic_params),
     .fields = dynamic_fields,
     .n_fields = 2,
     .infer = infer_dynamic,
     .vjp = vjp_dynamic,
     .vmap = vmap_dynamic,
+    .rebuild = rebuild_dynamic_slice,
+    .least_in = 2,
+    .most_in = 2,
 };
 
 static const nx_field dynamic_update_fields[] = {
@@ -409,16 +468,26 @@ static bool vmap_dynamic_update(nx_node *n, nx_array *const *in, const int *axes
     return true;
 }
 
+static bool rebuild_dynamic_slice_update(const nx_rebuild *r, nx_array **out)
+{
+    const nx_axes_params *p = r->params;
+    out[0] = nx_slice_update_dynamic(r->in[0], r->in[1], r->in[2], p->axes.v, p->axes.n, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_DynamicSliceUpdate = {
     .name = "DynamicSliceUpdate",
     .id = NX_PRIM_DynamicSliceUpdate,
-    .flags = NX_PRIM_UPDATES_FIRST,
+    .flags = NX_PRIM_UPDATES_FIRST | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_axes_params),
     .fields = dynamic_update_fields,
     .n_fields = 1,
     .infer = infer_like_first,
     .vjp = vjp_dynamic_update,
     .vmap = vmap_dynamic_update,
+    .rebuild = rebuild_dynamic_slice_update,
+    .least_in = 3,
+    .most_in = 3,
 };
 
 nx_array *nx_slice_dynamic(nx_array *a, nx_array *start, const int *axes, int n_axes,

@@ -35,6 +35,13 @@ static bool vjp_softmax(nx_node *n, nx_array *const *g, const bool *wanted, nx_a
     return true;
 }
 
+static bool rebuild_softmax(const nx_rebuild *r, nx_array **out)
+{
+    const nx_softmax_params *p = r->params;
+    out[0] = nx_softmax(r->in[0], (int[]){-1}, 1, p->precise, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Softmax = {
     .name = "Softmax",
     .id = NX_PRIM_Softmax,
@@ -45,6 +52,9 @@ const nx_prim nx_prim_Softmax = {
     .infer = infer_softmax,
     .vjp = vjp_softmax,
     .vmap = nx_vmap_front,
+    .rebuild = rebuild_softmax,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 static bool infer_logsumexp(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
@@ -61,12 +71,22 @@ static bool vjp_logsumexp(nx_node *n, nx_array *const *g, const bool *wanted, nx
     return true;
 }
 
+static bool rebuild_log_sum_exp(const nx_rebuild *r, nx_array **out)
+{
+    out[0] = nx_logsumexp(r->in[0], (int[]){-1}, 1, true, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_LogSumExp = {
     .name = "LogSumExp",
     .id = NX_PRIM_LogSumExp,
+    .flags = NX_PRIM_ANY_SHAPE,
     .infer = infer_logsumexp,
     .vjp = vjp_logsumexp,
     .vmap = nx_vmap_front,
+    .rebuild = rebuild_log_sum_exp,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 /* The axes of a reduction at the end of the shape, as one dimension. */

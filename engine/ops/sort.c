@@ -77,6 +77,13 @@ static bool vmap_partition(nx_node *n, nx_array *const *in, const int *axes, nx_
     return true;
 }
 
+static bool rebuild_sort(const nx_rebuild *r, nx_array **out)
+{
+    const nx_sort_params *p = r->params;
+    out[0] = nx_sort(r->in[0], p->axis, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Sort = {
     .name = "Sort",
     .id = NX_PRIM_Sort,
@@ -87,39 +94,73 @@ const nx_prim nx_prim_Sort = {
     .infer = infer_values,
     .vjp = vjp_sort,
     .vmap = vmap_sort,
+    .rebuild = rebuild_sort,
+    .least_in = 1,
+    .most_in = 1,
 };
+
+static bool rebuild_arg_sort(const nx_rebuild *r, nx_array **out)
+{
+    const nx_sort_params *p = r->params;
+    out[0] = nx_argsort(r->in[0], p->axis, r->s);
+    return out[0] != NULL;
+}
 
 const nx_prim nx_prim_ArgSort = {
     .name = "ArgSort",
     .id = NX_PRIM_ArgSort,
-    .flags = NX_PRIM_NO_GRAD,
+    .flags = NX_PRIM_NO_GRAD | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_sort_params),
     .fields = sort_fields,
     .n_fields = 1,
     .infer = infer_places,
     .vmap = vmap_sort,
+    .rebuild = rebuild_arg_sort,
+    .least_in = 1,
+    .most_in = 1,
 };
+
+static bool rebuild_partition(const nx_rebuild *r, nx_array **out)
+{
+    const nx_partition_params *p = r->params;
+    out[0] = nx_partition(r->in[0], p->kth, p->axis, r->s);
+    return out[0] != NULL;
+}
 
 const nx_prim nx_prim_Partition = {
     .name = "Partition",
     .id = NX_PRIM_Partition,
+    .flags = NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_partition_params),
     .fields = partition_fields,
     .n_fields = 2,
     .infer = infer_values,
     .vjp = vjp_partition,
     .vmap = vmap_partition,
+    .rebuild = rebuild_partition,
+    .least_in = 1,
+    .most_in = 1,
 };
+
+static bool rebuild_arg_partition(const nx_rebuild *r, nx_array **out)
+{
+    const nx_partition_params *p = r->params;
+    out[0] = nx_argpartition(r->in[0], p->kth, p->axis, r->s);
+    return out[0] != NULL;
+}
 
 const nx_prim nx_prim_ArgPartition = {
     .name = "ArgPartition",
     .id = NX_PRIM_ArgPartition,
-    .flags = NX_PRIM_NO_GRAD,
+    .flags = NX_PRIM_NO_GRAD | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_partition_params),
     .fields = partition_fields,
     .n_fields = 2,
     .infer = infer_places,
     .vmap = vmap_partition,
+    .rebuild = rebuild_arg_partition,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 static nx_array *sort_along(const nx_prim *prim, const char *op, nx_array *a, int axis, nx_stream *s)

@@ -59,6 +59,14 @@ static bool vmap_split(nx_node *n, nx_array *const *in, const int *axes, nx_arra
     return nx_op_n(&nx_prim_Split, &p, &a, 1, n->stream, out, n->n_out);
 }
 
+static bool rebuild_split(const nx_rebuild *r, nx_array **out)
+{
+    const nx_split_params *p = r->params;
+    if (r->n_out != p->indices.n + 1)
+        return nx_fail("[split] %d indices do not make %d parts", p->indices.n, r->n_out);
+    return nx_split_at(r->in[0], p->indices.v, p->indices.n, p->axis, r->s, out);
+}
+
 const nx_prim nx_prim_Split = {
     .name = "Split",
     .id = NX_PRIM_Split,
@@ -70,6 +78,9 @@ const nx_prim nx_prim_Split = {
     .view = view_split,
     .vjp = vjp_split,
     .vmap = vmap_split,
+    .rebuild = rebuild_split,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 static bool in_order(const int *indices, int n, int length)

@@ -10,25 +10,11 @@
 #include "engine/ops/slice.h"
 #include "engine/ops/sort.h"
 
-static double elements_along(const nx_array *a, const nx_dims *axes)
-{
-    double n = 1;
-    for (int i = 0; i < axes->n; i++)
-        n *= a->shape[axes->v[i]];
-    return n;
-}
-
-/* sum divided by the number of elements along the axes. Where that may change from run to run, it is
- * counted: all elements are taken for 1 and added up. */
-static nx_array *per_element(nx_array *sum, nx_array *a, const nx_dims *axes, bool keepdims,
-                             nx_stream *s)
+/* sum divided by the number of elements along the axes. */
+static nx_array *per_element(nx_array *sum, nx_array *a, const nx_dims *axes, nx_stream *s)
 {
     nx_dtype dtype = nx_at_least_float((nx_dtype)a->dtype);
-    if (!nx_tracing_any_size)
-        return nx_multiply(sum, nx_scalar(1 / elements_along(a, axes), dtype), s);
-    nx_array *ones = nx_logical_or(nx_equal(a, a, s), nx_scalar_bool(true), s);
-    ones = nx_astype(ones, dtype, s);
-    return nx_divide(sum, nx_sum(ones, axes->v, axes->n, keepdims, s), s);
+    return nx_multiply(sum, nx_number_of_elements(a, axes->v, axes->n, true, dtype, s), s);
 }
 
 nx_array *nx_mean(nx_array *a, const int *axes, int n_axes, bool keepdims, nx_stream *s)
@@ -37,7 +23,7 @@ nx_array *nx_mean(nx_array *a, const int *axes, int n_axes, bool keepdims, nx_st
     if (!a || !nx_axes_fix("mean", axes, n_axes, a->ndim, &fixed))
         return NULL;
     nx_array *sum = nx_sum(a, axes, n_axes, keepdims, s);
-    return per_element(sum, a, &fixed, keepdims, s);
+    return per_element(sum, a, &fixed, s);
 }
 
 nx_array *nx_var(nx_array *a, const int *axes, int n_axes, bool keepdims, int ddof, nx_stream *s)
@@ -48,12 +34,11 @@ nx_array *nx_var(nx_array *a, const int *axes, int n_axes, bool keepdims, int dd
     nx_dtype dtype = nx_at_least_float((nx_dtype)a->dtype);
     nx_array *mean = nx_mean(a, axes, n_axes, true, s);
     nx_array *squares = nx_sum(nx_square(nx_subtract(a, mean, s), s), axes, n_axes, keepdims, s);
-    double n = elements_along(a, &fixed);
     if (ddof == 0)
-        return per_element(squares, a, &fixed, keepdims, s);
-    if (nx_tracing_any_size)
-        return nx_fail_null("[var] a function compiled for any shape cannot have a ddof of %d", ddof);
-    return nx_divide(squares, nx_scalar(n > ddof ? n - ddof : 0, dtype), s);
+        return per_element(squares, a, &fixed, s);
+    nx_array *n = nx_number_of_elements(a, fixed.v, fixed.n, false, dtype, s);
+    n = nx_maximum(nx_subtract(n, nx_scalar(ddof, dtype), s), nx_scalar(0, dtype), s);
+    return nx_divide(squares, n, s);
 }
 
 nx_array *nx_std(nx_array *a, const int *axes, int n_axes, bool keepdims, int ddof, nx_stream *s)

@@ -93,6 +93,16 @@ static bool vmap_as_strided(nx_node *n, nx_array *const *in, const int *axes, nx
     return true;
 }
 
+static bool rebuild_as_strided(const nx_rebuild *r, nx_array **out)
+{
+    const nx_as_strided_params *p = r->params;
+    if (p->offset < 0)
+        return nx_fail("[as_strided] an offset of %lld", (long long)p->offset);
+    out[0] = nx_as_strided(r->in[0], p->shape.v, p->shape.n, p->strides.v, p->strides.n, (size_t)p->offset,
+                          r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_AsStrided = {
     .name = "AsStrided",
     .id = NX_PRIM_AsStrided,
@@ -105,6 +115,9 @@ const nx_prim nx_prim_AsStrided = {
     .view = view_as_strided,
     .vjp = vjp_as_strided,
     .vmap = vmap_as_strided,
+    .rebuild = rebuild_as_strided,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_as_strided(nx_array *a, const int *shape, int ndim, const int64_t *strides,
@@ -155,10 +168,17 @@ static bool vjp_contiguous(nx_node *n, nx_array *const *g, const bool *wanted, n
     return true;
 }
 
+static bool rebuild_contiguous(const nx_rebuild *r, nx_array **out)
+{
+    const nx_contiguous_params *p = r->params;
+    out[0] = nx_contiguous(r->in[0], p->allow_col_major, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Contiguous = {
     .name = "Contiguous",
     .id = NX_PRIM_Contiguous,
-    .flags = NX_PRIM_VIEW,
+    .flags = NX_PRIM_VIEW | NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_contiguous_params),
     .fields = contiguous_fields,
     .n_fields = 1,
@@ -166,6 +186,10 @@ const nx_prim nx_prim_Contiguous = {
     .view = view_contiguous,
     .vjp = vjp_contiguous,
     .vmap = nx_vmap_front,
+    .rebuild = rebuild_contiguous,
+    .least_in = 1,
+    .most_in = 1,
+    .file = &(const nx_file_form){"Copy", NULL, 0}, /* which is all that MLX's files can say */
 };
 
 nx_array *nx_contiguous(nx_array *a, bool allow_col_major, nx_stream *s)
@@ -207,6 +231,13 @@ static bool vmap_depends(nx_node *n, nx_array *const *in, const int *axes, nx_ar
     return nx_op_like(n, in, n->stream, true, out);
 }
 
+static bool rebuild_depends(const nx_rebuild *r, nx_array **out)
+{
+    int n = r->n_out;
+    return n <= r->n_in ? nx_depends(r->in, n, r->in + n, r->n_in - n, r->s, out)
+                        : nx_fail("[depends] %d arrays come of %d", n, r->n_in);
+}
+
 const nx_prim nx_prim_Depends = {
     .name = "Depends",
     .id = NX_PRIM_Depends,
@@ -215,6 +246,9 @@ const nx_prim nx_prim_Depends = {
     .view = view_depends,
     .vjp = vjp_depends,
     .vmap = vmap_depends,
+    .rebuild = rebuild_depends,
+    .least_in = 1,
+    .most_in = 0,
 };
 
 bool nx_depends(nx_array *const *in, int n_in, nx_array *const *dependencies, int n_dependencies,

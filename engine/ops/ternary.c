@@ -27,12 +27,25 @@ static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **o
     return true;
 }
 
+static bool rebuild_select(const nx_rebuild *r, nx_array **out)
+{
+    const nx_array *a = r->in[0];
+    for (int i = 1; i < 3; i++)
+        if (!nx_shape_equal(a->shape, a->ndim, r->in[i]->shape, r->in[i]->ndim))
+            return nx_fail("[select] shapes differ");
+    out[0] = nx_where(r->in[0], r->in[1], r->in[2], r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Select = {
     .name = "Select",
     .id = NX_PRIM_Select,
     .flags = NX_PRIM_ELEMENTWISE,
     .infer = infer,
     .vjp = vjp,
+    .rebuild = rebuild_select,
+    .least_in = 3,
+    .most_in = 3,
 };
 
 nx_array *nx_where(nx_array *when, nx_array *a, nx_array *b, nx_stream *s)

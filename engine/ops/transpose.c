@@ -55,6 +55,13 @@ static bool vmap_transpose(nx_node *n, nx_array *const *in, const int *axes, nx_
     return true;
 }
 
+static bool rebuild_transpose(const nx_rebuild *r, nx_array **out)
+{
+    const nx_axes_params *p = r->params;
+    out[0] = nx_transpose_axes(r->in[0], p->axes.v, p->axes.n, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Transpose = {
     .name = "Transpose",
     .id = NX_PRIM_Transpose,
@@ -66,6 +73,9 @@ const nx_prim nx_prim_Transpose = {
     .view = view_transpose,
     .vjp = vjp_transpose,
     .vmap = vmap_transpose,
+    .rebuild = rebuild_transpose,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_transpose_axes(nx_array *a, const int *axes, int n, nx_stream *s)

@@ -260,14 +260,8 @@ const char *package_format(const package *p)
 {
     if (p->is_gguf)
         return "gguf";
-    if (p->quant.block)
+    if (p->quant.block || nn_source_is_mlx(&p->source))
         return "mlx";
-    for (size_t i = 0; i < p->source.safetensors.n; i++) {
-        const nx_safetensors *f = p->source.safetensors.at[i];
-        for (size_t k = 0; k < f->n_metadata; k++)
-            if (strcmp(f->metadata[k].key, "format") == 0 && nx_slice_is(f->metadata[k].value, "mlx"))
-                return "mlx";
-    }
     return "huggingface";
 }
 

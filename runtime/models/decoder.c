@@ -99,6 +99,26 @@ void decoder_kinds(decoder *d, unsigned bits)
         d->base.kinds[i] |= bits;
 }
 
+static bool is_listed(const json_t *list, int i)
+{
+    size_t k;
+    json_t *v;
+    json_array_foreach(list, k, v)
+        if (json_integer_value(v) == i)
+            return true;
+    return false;
+}
+
+void decoder_moe_kinds(decoder *d, const config_source *from, int first_dense, int step)
+{
+    const json_t *dense = nx_json_get(from->json, "mlp_only_layers");
+    for (int i = 0; i < d->base.n_layers; i++) {
+        bool moe = d->base.n_experts && i >= first_dense && (step < 2 || (i + 1) % step == 0) &&
+                   !is_listed(dense, i);
+        d->base.kinds[i] |= moe ? LAYER_MOE : LAYER_DENSE;
+    }
+}
+
 void decoder_caches(decoder *d)
 {
     for (int i = 0; i < d->base.n_layers; i++) {
@@ -221,4 +241,18 @@ mlx_array decoder_forward(nn *c, model *m, const nn_batch *b, decoder_layer_fn l
 mlx_array decoder_pre_norm_forward(nn *c, model *m, const nn_batch *b)
 {
     return decoder_forward(c, m, b, decoder_pre_norm_layer);
+}
+
+static mlx_array sandwich_layer(nn *c, decoder *d, int i, const nn_batch *b, mlx_array x)
+{
+    decoder_layer *l = decoder_layer_at(d, i);
+    mlx_array h = decoder_attend(c, d, i, b, nn_norm(c, &d->norm, x, &l->attn_norm, NULL));
+    x = nn_add(c, x, nn_norm(c, &d->norm, h, &l->attn_post_norm, NULL));
+    h = decoder_feed(c, d, i, nn_norm(c, &d->norm, x, &l->mlp_norm, NULL));
+    return nn_add(c, x, nn_norm(c, &d->norm, h, &l->mlp_post_norm, NULL));
+}
+
+mlx_array decoder_sandwich_forward(nn *c, model *m, const nn_batch *b)
+{
+    return decoder_forward(c, m, b, sandwich_layer);
 }

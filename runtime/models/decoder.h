@@ -24,6 +24,8 @@ enum {
     LAYER_WINDOW = 4, /* attention within the window */
     LAYER_UNTURNED = 8, /* without rotation */
     LAYER_ATTENTION = 16, LAYER_RECURRENT = 32, /* of families that mix both */
+    LAYER_QK_NORM = 64, LAYER_BIASED = 128, /* of families that have them or not */
+    LAYER_SHARED = 256, /* beside the chosen experts one that every token sees */
 };
 
 typedef struct {
@@ -51,7 +53,7 @@ typedef struct {
 #define DECODER_CONFIG                                                                             \
     {"num_hidden_layers|n_layer|n_layers", "block_count", CONFIG_INT, BASE(n_layers), 0, true},    \
     {"hidden_size|n_embd|d_model", "embedding_length", CONFIG_INT, BASE(hidden_size), 0, true},    \
-    {"intermediate_size|ffn_hidden_size|n_inner", "feed_forward_length", CONFIG_INT,               \
+    {"ffn_hidden_size|intermediate_size|n_inner", "feed_forward_length", CONFIG_INT,               \
      BASE(intermediate_size), 0, false},                                                           \
     {"num_attention_heads|n_head", "attention.head_count", CONFIG_INT, BASE(n_heads), 0, true},    \
     {"num_key_value_heads|num_kv_heads", "attention.head_count_kv", CONFIG_INT, BASE(n_kv_heads),  \
@@ -147,13 +149,18 @@ typedef struct {
 #define ROUTER_ROW(hf)                                                                             \
     MATRIX(hf ".weight", "ffn_gate_inp.weight", ON_MOE, moe.router, BASE(n_experts), HIDDEN)
 /* hf: "mlp.shared_expert." */
-#define SHARED_ROWS(hf, flags)                                                                     \
-    MATRIX(hf "gate_proj.weight", "ffn_gate_shexp.weight", ON_MOE | (flags), moe.shared.gate,      \
+#define ON_SHARED WEIGHT_KIND(LAYER_SHARED)
+#define SHARED_ROWS(hf)                                                                            \
+    MATRIX(hf "gate_proj.weight", "ffn_gate_shexp.weight", ON_SHARED, moe.shared.gate,             \
            DECODER(shared_size), HIDDEN),                                                          \
-    MATRIX(hf "up_proj.weight", "ffn_up_shexp.weight", ON_MOE | (flags), moe.shared.up,            \
+    MATRIX(hf "up_proj.weight", "ffn_up_shexp.weight", ON_SHARED, moe.shared.up,                   \
            DECODER(shared_size), HIDDEN),                                                          \
-    MATRIX(hf "down_proj.weight", "ffn_down_shexp.weight", ON_MOE | (flags), moe.shared.down,      \
-           HIDDEN, DECODER(shared_size))
+    MATRIX(hf "down_proj.weight", "ffn_down_shexp.weight", ON_SHARED, moe.shared.down, HIDDEN,     \
+           DECODER(shared_size))
+#define SHARED_GATE_ROW(hf)                                                                        \
+    MATRIX(hf, "ffn_gate_inp_shexp.weight", ON_SHARED | WEIGHT_NUMBERS, moe.shared_gate, 0, 0)
+#define CORRECTION_ROW(hf)                                                                         \
+    VECTOR(hf, "exp_probs_b.bias", ON_MOE | WEIGHT_OPTIONAL, moe.correction, BASE(n_experts))
 /* GGUF's corrections of the rotation. */
 #define ROPE_ROWS                                                                                  \
     {NULL, "rope_freqs.weight", WEIGHT_OPTIONAL | WEIGHT_NUMBERS, DECODER(rope_freqs), 0, 0},      \
@@ -170,8 +177,11 @@ bool decoder_setup(decoder *d, const config_source *from, bool pairs);
 void decoder_windows(decoder *d, const config_source *from, int pattern);
 /* config.json's activation under any of its names; `fallback` without one. */
 bool decoder_activation(decoder *d, const config_source *from, const char *fallback);
-/* All layers are dense, or have experts. */
+/* Sets bits of all layers' kinds. */
 void decoder_kinds(decoder *d, unsigned bits);
+/* Layers from `first_dense` on, each `step`-th of them, have experts; the others, and those listed in
+ * config.json's mlp_only_layers, are dense. */
+void decoder_moe_kinds(decoder *d, const config_source *from, int first_dense, int step);
 /* Shapes of the caches anew, after a setup changed heads, dims or windows. */
 void decoder_caches(decoder *d);
 /* After the weights are there: GGUF's rotation tensors, and the head, tied where there is none. */
@@ -196,5 +206,7 @@ mlx_array decoder_feed(nn *c, decoder *d, int i, mlx_array x);
 /* x + attend(norm(x)); + feed(norm(x)). */
 mlx_array decoder_pre_norm_layer(nn *c, decoder *d, int i, const nn_batch *b, mlx_array x);
 mlx_array decoder_pre_norm_forward(nn *c, model *m, const nn_batch *b);
+/* x + norm(attend(norm(x))); + norm(feed(norm(x))). */
+mlx_array decoder_sandwich_forward(nn *c, model *m, const nn_batch *b);
 
 #endif

@@ -67,8 +67,10 @@ static void setup_unturned(decoder *d, const config_source *from)
 static bool setup(model *base, const config_source *from)
 {
     decoder *d = (decoder *)base;
+    /* GGUF's llama stores pairs as neighbours; ernie4_5 turns such everywhere. */
+    bool pairs = from->gguf || strcmp(from->arch, "ernie4_5") == 0;
     if (!decoder_activation(d, from, "silu") ||
-        !decoder_setup(d, from, from->gguf != NULL)) /* GGUF's llama stores pairs as neighbours */
+        !decoder_setup(d, from, pairs))
         return false;
     decoder_kinds(d, base->n_experts ? LAYER_MOE : LAYER_DENSE);
     if (nx_json_has(from->json, "layer_types") || strcmp(from->arch, "mistral") == 0 ||
@@ -80,7 +82,8 @@ static bool setup(model *base, const config_source *from)
     return true;
 }
 
-static const char *const aliases[] = {"mistral", "mixtral", "smollm3", "granite", "minicpm", NULL};
+static const char *const aliases[] = {"mistral", "mixtral", "smollm3", "granite", "minicpm", "ernie4_5",
+                                      NULL};
 
 const model_arch llama_arch = {
     .name = "llama", .aliases = aliases, .size = sizeof(decoder), .layer_size = sizeof(decoder_layer),

@@ -290,11 +290,12 @@ static const char *pattern_with_expert(const weight_row *row, bool is_gguf)
     return p;
 }
 
-static bool adjust(const weight_row *row, nn_weight *w, bool is_gguf)
+static bool adjust(const weight_row *row, nn_weight *w, const load_ctx *ctx)
 {
-    if (row->flags & WEIGHT_TURNED && !is_gguf && !nn_weight_transpose(w))
+    bool other = !ctx->is_gguf && !(row->flags & WEIGHT_NOT_MLX && nn_source_is_mlx(ctx->source));
+    if (row->flags & WEIGHT_TURNED && other && !nn_weight_transpose(w))
         return false;
-    if (row->flags & WEIGHT_PLUS_ONE && !is_gguf && !nn_weight_plus_one(w))
+    if (row->flags & WEIGHT_PLUS_ONE && other && !nn_weight_plus_one(w))
         return false;
     /* Experts as GGUF blocks are used as numbers, until the engine multiplies with them. */
     return !(row->flags & WEIGHT_NUMBERS || (w->experts && w->form == NN_BLOCKS)) ||
@@ -342,7 +343,7 @@ static bool load_one(const model *m, const weight_row *row, int layer, void *arg
     bool ok = by_expert
                   ? load_each_expert(m, w, name, pattern_with_expert(row, ctx->is_gguf), ctx)
                   : nn_weight_load(w, ctx->source, name, ctx->quant, &found);
-    return ok && adjust(row, w, ctx->is_gguf) && check_shape(m, row, w, name);
+    return ok && adjust(row, w, ctx) && check_shape(m, row, w, name);
 }
 
 /* Names a format stores beside the weights, that carry nothing a forward pass needs. */
@@ -363,7 +364,9 @@ static bool is_ignored(const model *m, const char *name)
     for (const char *const *p = m->arch->ignored; p && *p; p++)
         if (strncmp(name, *p, strlen(*p)) == 0)
             return true;
-    return is_derived(name);
+    int layer = 0;
+    bool numbered = sscanf(name, "model.layers.%d.", &layer) == 1 || sscanf(name, "blk.%d.", &layer) == 1;
+    return (m->arch->ignored_layers && numbered && layer >= m->n_layers) || is_derived(name);
 }
 
 /* Of the names the tables know, the one most like `name`. */

@@ -31,6 +31,7 @@ enum {
     WEIGHT_EXPERTS = 4,   /* n_experts matrices: one tensor, or one each ("%e" in the name) */
     WEIGHT_PLUS_ONE = 8,  /* config.json's formats store a norm's factor less one */
     WEIGHT_TURNED = 16,   /* config.json's formats store the transposed matrix */
+    WEIGHT_NOT_MLX = 64,  /* of the two above: Hugging Face's folders alone */
     WEIGHT_NUMBERS = 32,  /* used otherwise than in products: plain float32, of any shape */
 };
 /* Only in layers with this bit in model.kinds. */
@@ -75,6 +76,7 @@ typedef struct {
     /* Beginnings of tensors' names that belong to other parts of a checkpoint (a vision tower, extra
      * prediction heads) and are left out; ends with NULL. */
     const char *const *ignored;
+    bool ignored_layers; /* so do layers past the last (they predict further ahead) */
 } model_arch;
 
 struct model {

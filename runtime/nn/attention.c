@@ -105,10 +105,14 @@ static mlx_array attend_segment(nn *c, const nn_segment *g, const attend_args *s
     place p = {.position = position, .sinks = s->sinks};
     k = nn_rotate(c, &a->rope, k, position, limit);
     q = nn_rotate(c, &a->rope, q, position, limit);
+    if (a->turned_q_norm.ctx)
+        q = nn_rms_norm(c, q, a->turned_q_norm, a->turned_eps);
+    if (a->turned_k_norm.ctx)
+        k = nn_rms_norm(c, k, a->turned_k_norm, a->turned_eps);
     if (g->cache)
         nn_cache_update(c, g->cache, s->layer, k, v, &k, &v, &p.start);
     if (!v.ctx)
-        v = nn_slice(c, k, 3, 0, v_dim);
+        v = nn_slice(c, k, 3, a->v_begin, a->v_begin + v_dim);
     return from_heads(c, attend(c, a, &p, q, k, v), a->n_heads, g->count, v_dim);
 }
 
@@ -124,6 +128,17 @@ mlx_array nn_attend(nn *c, const nn_attention *a, const nn_batch *b, int layer, 
     mlx_array y = nn_concat_rows(c, parts, b->n_segments);
     free(parts);
     return y;
+}
+
+mlx_array nn_positions(nn *c, const nn_batch *b)
+{
+    int32_t *at = nx_malloc((size_t)b->n_tokens * sizeof *at);
+    for (int i = 0; i < b->n_segments; i++)
+        for (int k = 0; k < b->segments[i].count; k++)
+            at[b->segments[i].begin + k] = (b->segments[i].cache ? b->segments[i].cache->length : 0) + k;
+    mlx_array a = mlx_array_new_data(at, &b->n_tokens, 1, MLX_INT32);
+    free(at);
+    return nn_own(c, a.ctx == NULL, a);
 }
 
 mlx_array nn_each_segment(nn *c, const nn_batch *b, mlx_array x, nn_segment_fn fn, void *arg)

@@ -26,13 +26,17 @@ typedef struct {
 
 typedef struct {
     int n_heads, n_kv_heads, head_dim;
-    int v_dim; /* of a value; 0: head_dim. Where the layer's cache keeps no values: the first v_dim
-                  numbers of a key */
+    int v_dim; /* of a value; 0: head_dim */
+    int v_begin; /* where no values are given: they are v_dim numbers of a key, from this one on */
     float scale;
     float softcap; /* of the scores; 0: none */
     int window;    /* positions a query sees, its own included; 0: all */
     bool both_ways; /* an encoder's: every token sees all of its sequence */
+    bool grouped;   /* a fused matrix's rows: by KV head its queries, key and value */
     nn_rope rope;
+    /* Norms of each head's q and k after they were turned, [head_dim]; empty: none. */
+    mlx_array turned_q_norm, turned_k_norm;
+    float turned_eps;
 } nn_attention;
 
 /* q [T, n_heads * head_dim], k [T, n_kv_heads * head_dim] before rotation, v [T, n_kv_heads * v_dim]:
@@ -40,6 +44,9 @@ typedef struct {
  * that takes part in a head's softmax and adds nothing. */
 mlx_array nn_attend(nn *c, const nn_attention *a, const nn_batch *b, int layer, mlx_array q,
                     mlx_array k, mlx_array v, mlx_array sinks);
+
+/* The position of each row in its text: int32 [T]. */
+mlx_array nn_positions(nn *c, const nn_batch *b);
 
 /* Of x [T, D], for each segment fn(x of its rows, segment): laid end to end again. For layers that
  * mix the tokens of a sequence by other means. */

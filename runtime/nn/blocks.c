@@ -23,6 +23,14 @@ void nn_qkv(nn *c, const nn_attention *a, nn_attention_weights *w, mlx_array x, 
     }
     int nq = a->n_heads * a->head_dim, nk = a->n_kv_heads * a->head_dim;
     mlx_array all = nn_linear(c, x, &w->qkv, &w->qkv_bias);
+    if (a->grouped && !c->failed) {
+        int t = mlx_array_dim(x, 0), share = a->n_heads / a->n_kv_heads;
+        all = nn_reshape(c, all, (int[]){t, a->n_kv_heads, share + 2, a->head_dim}, 4);
+        *q = nn_reshape(c, nn_slice(c, all, 2, 0, share), (int[]){t, nq}, 2);
+        *k = nn_reshape(c, nn_slice(c, all, 2, share, share + 1), (int[]){t, nk}, 2);
+        *v = nn_reshape(c, nn_slice(c, all, 2, share + 1, share + 2), (int[]){t, nk}, 2);
+        return;
+    }
     *q = nn_slice(c, all, -1, 0, nq);
     *k = nn_slice(c, all, -1, nq, nq + nk);
     *v = nn_slice(c, all, -1, nq + nk, nq + 2 * nk);
@@ -178,7 +186,8 @@ mlx_array nn_moe(nn *c, const nn_router *r, nn_moe_weights *w, mlx_array x)
         return y;
     mlx_array shared = nn_mlp(c, r->act, &w->shared, x);
     if (w->shared_gate.form != NN_ABSENT) {
-        mlx_array g = nn_linear(c, x, &w->shared_gate, NULL); /* [T, 1] */
+        mlx_array g = nn_reshape(c, nn_vector(c, &w->shared_gate), (int[]){d, 1}, 2);
+        g = NN_CALL(c, mlx_matmul, x, g); /* [T, 1] */
         shared = nn_mul(c, shared, NN_CALL(c, mlx_sigmoid, g));
     }
     return nn_add(c, y, shared);

@@ -11,6 +11,11 @@
 bool nn_packed_find(nn_source *s, const char *name);
 bool nn_packed_load(nn_weight *w, nn_source *s, const char *name, nn_quant_config quant);
 
+/* gpt-oss's experts: "…_blocks" uint8 [experts, rows, cols / 32, 16] with "…_scales" beside them are
+ * MLX's mxfp4 with another name and shape. */
+bool nn_mxfp4_blocks(const nn_tensor *t);
+bool nn_mxfp4_load(nn_weight *w, nn_source *s, const nn_tensor *t);
+
 /* Of config.json's quantization_config: "awq" or "gptq", and settings this can read; false with a
  * message for all others. */
 bool nn_packed_check(const json_t *quantization_config);

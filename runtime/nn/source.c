@@ -228,6 +228,17 @@ void nn_source_clear(nn_source *s)
     *s = (nn_source){0};
 }
 
+bool nn_source_is_mlx(const nn_source *s)
+{
+    for (size_t i = 0; i < s->safetensors.n; i++) {
+        const nx_safetensors *f = s->safetensors.at[i];
+        for (size_t k = 0; k < f->n_metadata; k++)
+            if (strcmp(f->metadata[k].key, "format") == 0 && nx_slice_is(f->metadata[k].value, "mlx"))
+                return true;
+    }
+    return false;
+}
+
 nn_tensor *nn_source_find(nn_source *s, const char *name)
 {
     nx_map_entry *e = nx_map_find(&s->index, name, strlen(name));

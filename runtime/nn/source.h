@@ -43,6 +43,8 @@ bool nn_source_open_gguf(nn_source *s, const char *path);
 bool nn_source_open_folder(nn_source *s, const char *folder);
 void nn_source_clear(nn_source *s); /* mappings live on while arrays refer to them */
 
+/* Safetensors files that say they were written by MLX. */
+bool nn_source_is_mlx(const nn_source *s);
 /* NULL without a message if there is none. Marks it used. */
 nn_tensor *nn_source_find(nn_source *s, const char *name);
 /* The name in the source most like `name` (fewest edits), for messages; NULL in an empty source. */

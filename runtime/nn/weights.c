@@ -167,6 +167,8 @@ static bool load_into(nn_weight *w, nn_source *s, const nn_tensor *t, nn_quant_c
 {
     const nexus_engine *ext = engine_extensions();
     nn_tensor *scales = t->dtype == MLX_UINT32 ? beside(s, t->name, ".scales") : NULL;
+    if (nn_mxfp4_blocks(t))
+        return nn_mxfp4_load(w, s, t);
     if (t->ndim > 3)
         return nx_fail("[%s] tensor '%s' has %d dimensions where a matrix is expected",
                        nx_mapping_path(t->file), t->name, t->ndim);

@@ -72,7 +72,8 @@ FAMILIES = {
     "cohere2": ("cohere2", dict(num_hidden_layers=4, sliding_window=12, sliding_window_pattern=4,
                                 logit_scale=0.25)),
     "starcoder2": ("starcoder2", dict(use_bias=True, sliding_window=None)),
-    "gpt2": ("gpt2", dict(n_embd=32, n_layer=2, n_head=4, n_positions=64, n_ctx=64)),
+    "gpt2": ("gpt2", dict(n_embd=32, n_layer=2, n_head=4, n_positions=64, n_ctx=64,
+                             intermediate_size=None, num_key_value_heads=None)),
     "gpt_neox": ("gpt_neox", dict(rotary_pct=0.5, use_parallel_residual=True)),
     "gpt_neox_serial": ("gpt_neox", dict(rotary_pct=0.25, use_parallel_residual=False)),
     "deepseek_v2": ("deepseek_v2", dict(**MLA, topk_method="greedy", n_group=1, topk_group=1,
@@ -118,7 +119,7 @@ FAMILIES = {
                                     mamba_d_state=8, mamba_n_groups=2, mamba_d_conv=4,
                                     mamba_chunk_size=8)),
     "nemotron_h": ("nemotron_h", dict(num_hidden_layers=4, hybrid_override_pattern="M-*M",
-                                      layers_block_type=None, head_dim=8, mamba_num_heads=4, mamba_head_dim=8,
+                                      head_dim=8, mamba_num_heads=4, mamba_head_dim=8,
                                       ssm_state_size=8, conv_kernel=4, n_groups=2,
                                       chunk_size=8)),
 }
@@ -134,9 +135,7 @@ def config_of(name):
     rope = settings.pop("rope", None)
     if rope:
         settings["rope_parameters"] = {"rope_theta": 10000.0, **rope}
-    settings = {k: v for k, v in settings.items() if v is not None or k in own}
-    if settings.get("layers_block_type", 0) is None:
-        del settings["layers_block_type"]
+    settings = {k: v for k, v in settings.items() if v is not None or k not in BASE}
     return AutoConfig.for_model(model_type, **settings)
 
 
