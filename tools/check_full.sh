@@ -11,6 +11,9 @@ done
 # Every operation on a device with memory of its own.
 NEXUS_PRETEND_GPU=1 suite pretended-gpu build -R '^oracle' -E 'jinja|tokenizer'
 
+# Every case of the table of operations, of which the suite above took a sample.
+NEXUS_ORACLE=full suite table build -R '^oracle_table$'
+
 # Address and undefined-behaviour sanitizers over everything that is compiled.
 preset asan
 suite asan build-asan -LE oracle
