@@ -59,8 +59,14 @@ static bool is_view_by_flag(const nx_prim *p)
 
 static bool has_derivative(const nx_prim *p)
 {
-    /* What was sent is another process's to derive by: as in MLX an error says so. */
-    return p->vjp || p->flags & NX_PRIM_NO_GRAD || has_no_inputs(p) || p->id == NX_PRIM_Send;
+    /* As in MLX an error says so: what was sent is another process's to derive by, and factorizations
+     * are unique up to signs and order alone. */
+    static const int refused[] = {NX_PRIM_Send, NX_PRIM_QRF, NX_PRIM_SVD, NX_PRIM_LUF, NX_PRIM_Eig,
+                                  NX_PRIM_Eigh};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (p->id == refused[i])
+            return true;
+    return p->vjp || p->flags & NX_PRIM_NO_GRAD || has_no_inputs(p);
 }
 
 static bool has_batching(const nx_prim *p)
