@@ -283,6 +283,45 @@ nexus_status nexus_store_remove(const char *name, char **path);
 nexus_status nexus_alias_set(const char *alias, const char *target);
 nexus_status nexus_alias_list(char **json);
 
+/* ---- the machine --------------------------------------------------------------------------------- */
+
+typedef struct {
+    char engine[64];         /* "own", or "system" where another mlx-c is linked */
+    char interface_version[32]; /* MLX's, whose behaviour the engine has */
+    char level[16];          /* of the kernels: "base", "avx2", "avx512", "neon"; "" unknown */
+    int threads, processors, cores;
+    char device[64];         /* the default one */
+    int gpus;
+    uint64_t gpu_memory;     /* of the first GPU, in bytes; 0: none */
+    bool blas, lapack;       /* OpenBLAS (Accelerate) can be loaded */
+    double matmul_seconds;   /* of two 1000 x 1000 normal matrices, the best of several */
+    double matmul_error;     /* the largest, relative, of a few entries against double */
+    bool shares_memory;      /* arrays are made over foreign memory without a copy (measured) */
+    double share_seconds;    /* for 64 MB */
+} nexus_system;
+
+/* Looks at the engine and measures it: takes about a second. */
+nexus_status nexus_system_check(nexus_system *out);
+
+/* The models LM Studio says it has (GET ADDRESS/api/v0/models; NULL: http://127.0.0.1:1234), as the
+ * JSON text it answers with; nexus_free it. Only addresses of this machine are asked. NOT_FOUND:
+ * nothing answers there. */
+nexus_status nexus_lmstudio_models(const char *address, char **json);
+
+/* ---- windows ------------------------------------------------------------------------------------- */
+
+enum { NEXUS_LAYOUT_COLUMNS, NEXUS_LAYOUT_MAIN_AND_STACK, NEXUS_LAYOUT_GRID, NEXUS_LAYOUT_FOCUS,
+       NEXUS_LAYOUTS };
+typedef struct {
+    int32_t x, y, width, height;
+} nexus_rect;
+
+/* Places n windows on the displays in each of the layouts: out[NEXUS_LAYOUTS][n]; display[n] tells
+ * which one each is on (the same in all layouts: windows go round by whole runs, as many on each). All
+ * of it is one evaluation of the engine, whose seconds are told (may be NULL). */
+nexus_status nexus_layouts(const nexus_rect *displays, size_t n_displays, size_t n, nexus_rect *out,
+                           int32_t *display, double *seconds);
+
 /* ---- text ------------------------------------------------------------------------------------ */
 
 /* UTF-8 text to token ids. Invalid bytes become U+FFFD and are counted in *replaced (may be NULL).
