@@ -17,6 +17,14 @@ int mlx_gather_mm(mlx_array *res, const mlx_array a, const mlx_array b, const ml
                          NX_ARRAY_OR_NULL(rhs_indices), sorted_indices, NX_STREAM(s)));
 }
 
+int mlx_block_masked_mm(mlx_array *res, const mlx_array a, const mlx_array b, int block_size,
+                        const mlx_array mask_out, const mlx_array mask_lhs,
+                        const mlx_array mask_rhs, const mlx_stream s)
+{
+    NX_GIVE(nx_block_masked_mm(NX_ARRAY(a), NX_ARRAY(b), block_size, NX_ARRAY_OR_NULL(mask_out),
+                               NX_ARRAY_OR_NULL(mask_lhs), NX_ARRAY_OR_NULL(mask_rhs), NX_STREAM(s)));
+}
+
 int mlx_segmented_mm(mlx_array *res, const mlx_array a, const mlx_array b, const mlx_array segments,
                      const mlx_stream s)
 {

@@ -120,3 +120,11 @@ int mlx_random_permutation_arange(mlx_array *res, int x, const mlx_array key, co
 {
     NX_GIVE(nx_random_permutation_arange(x, KEY, NX_STREAM(s)));
 }
+
+int mlx_random_multivariate_normal(mlx_array *res, const mlx_array mean, const mlx_array cov,
+                                   const int *shape, size_t shape_num, mlx_dtype dtype,
+                                   const mlx_array key, const mlx_stream s)
+{
+    NX_GIVE(nx_random_multivariate_normal(NX_ARRAY(mean), NX_ARRAY(cov), SHAPE, NX_DTYPE(dtype), KEY,
+                                          NX_STREAM(s)));
+}

@@ -79,6 +79,12 @@ static nx_array *transposed(nx_array *a, nx_stream *s)
     return nx_swapaxes(a, -1, -2, s);
 }
 
+/* A file of functions may say anything about how many outputs there are. */
+static bool has_outputs(const nx_rebuild *r, int n)
+{
+    return r->n_out == n || nx_fail("[%s] has %d outputs, not %d", r->prim->name, n, r->n_out);
+}
+
 /* ---- QR ------------------------------------------------------------------------------------- */
 
 static bool infer_qr(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
@@ -88,12 +94,20 @@ static bool infer_qr(nx_array *const *in, int n_in, const void *params, nx_spec 
     return true;
 }
 
+static bool rebuild_qr(const nx_rebuild *r, nx_array **out)
+{
+    return has_outputs(r, 2) && nx_qr(r->in[0], r->s, out);
+}
+
 const nx_prim nx_prim_QRF = {
     .name = "QRF",
     .id = NX_PRIM_QRF,
     .row_inputs = 1,
     .infer = infer_qr,
     .vmap = vmap_matrix,
+    .rebuild = rebuild_qr,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 bool nx_qr(nx_array *a, nx_stream *s, nx_array **out)
@@ -120,6 +134,12 @@ static const nx_field vectors_fields[] = {
     {"compute_vectors", NX_FIELD_BOOL, offsetof(nx_vectors_params, vectors)},
 };
 
+static bool rebuild_svd(const nx_rebuild *r, nx_array **out)
+{
+    bool vectors = ((const nx_vectors_params *)r->params)->vectors;
+    return has_outputs(r, vectors ? 3 : 1) && nx_svd(r->in[0], vectors, r->s, out);
+}
+
 const nx_prim nx_prim_SVD = {
     .name = "SVD",
     .id = NX_PRIM_SVD,
@@ -129,6 +149,9 @@ const nx_prim nx_prim_SVD = {
     .row_inputs = 1,
     .infer = infer_svd,
     .vmap = vmap_matrix,
+    .rebuild = rebuild_svd,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 bool nx_svd(nx_array *a, bool vectors, nx_stream *s, nx_array **out)
@@ -178,6 +201,19 @@ static const nx_field inverse_fields[] = {
     {"upper", NX_FIELD_BOOL, offsetof(nx_inverse_params, upper)},
 };
 
+static nx_array *inverse(nx_array *a, nx_inverse_params p, nx_stream *s)
+{
+    if (!a || !nx_matrix_check("inv", a, NX_REAL_MATRIX, true, s))
+        return NULL;
+    return nx_op(&nx_prim_Inverse, &p, &a, 1, s);
+}
+
+static bool rebuild_inverse(const nx_rebuild *r, nx_array **out)
+{
+    out[0] = inverse(r->in[0], *(const nx_inverse_params *)r->params, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Inverse = {
     .name = "Inverse",
     .id = NX_PRIM_Inverse,
@@ -190,14 +226,10 @@ const nx_prim nx_prim_Inverse = {
     .vjp = vjp_inverse,
     .jvp = jvp_inverse,
     .vmap = vmap_matrix,
+    .rebuild = rebuild_inverse,
+    .least_in = 1,
+    .most_in = 1,
 };
-
-static nx_array *inverse(nx_array *a, nx_inverse_params p, nx_stream *s)
-{
-    if (!a || !nx_matrix_check("inv", a, NX_REAL_MATRIX, true, s))
-        return NULL;
-    return nx_op(&nx_prim_Inverse, &p, &a, 1, s);
-}
 
 nx_array *nx_inv(nx_array *a, nx_stream *s)
 {
@@ -253,6 +285,12 @@ static const nx_field cholesky_fields[] = {
     {"upper", NX_FIELD_BOOL, offsetof(nx_cholesky_params, upper)},
 };
 
+static bool rebuild_cholesky(const nx_rebuild *r, nx_array **out)
+{
+    out[0] = nx_cholesky(r->in[0], ((const nx_cholesky_params *)r->params)->upper, r->s);
+    return out[0] != NULL;
+}
+
 const nx_prim nx_prim_Cholesky = {
     .name = "Cholesky",
     .id = NX_PRIM_Cholesky,
@@ -265,6 +303,9 @@ const nx_prim nx_prim_Cholesky = {
     .vjp = vjp_cholesky,
     .jvp = jvp_cholesky,
     .vmap = vmap_matrix,
+    .rebuild = rebuild_cholesky,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 nx_array *nx_cholesky(nx_array *a, bool upper, nx_stream *s)
@@ -285,19 +326,27 @@ static bool infer_lu(nx_array *const *in, int n_in, const void *params, nx_spec 
     return true;
 }
 
+static bool lu_parts(const char *op, nx_array *a, nx_stream *s, nx_array **out)
+{
+    return a && nx_matrix_check(op, a, NX_REAL_MATRIX, false, s) &&
+           nx_op_n(&nx_prim_LUF, NULL, &a, 1, s, out, 3);
+}
+
+static bool rebuild_lu(const nx_rebuild *r, nx_array **out)
+{
+    return has_outputs(r, 3) && lu_parts("lu", r->in[0], r->s, out);
+}
+
 const nx_prim nx_prim_LUF = {
     .name = "LUF",
     .id = NX_PRIM_LUF,
     .row_inputs = 1,
     .infer = infer_lu,
     .vmap = vmap_matrix,
+    .rebuild = rebuild_lu,
+    .least_in = 1,
+    .most_in = 1,
 };
-
-static bool lu_parts(const char *op, nx_array *a, nx_stream *s, nx_array **out)
-{
-    return a && nx_matrix_check(op, a, NX_REAL_MATRIX, false, s) &&
-           nx_op_n(&nx_prim_LUF, NULL, &a, 1, s, out, 3);
-}
 
 bool nx_lu_factor(nx_array *a, nx_stream *s, nx_array **out)
 {
@@ -347,6 +396,12 @@ static bool infer_eig(nx_array *const *in, int n_in, const void *params, nx_spec
     return true;
 }
 
+static bool rebuild_eig(const nx_rebuild *r, nx_array **out)
+{
+    bool vectors = ((const nx_vectors_params *)r->params)->vectors;
+    return has_outputs(r, vectors ? 2 : 1) && nx_eig(r->in[0], vectors, r->s, out);
+}
+
 const nx_prim nx_prim_Eig = {
     .name = "Eig",
     .id = NX_PRIM_Eig,
@@ -356,6 +411,9 @@ const nx_prim nx_prim_Eig = {
     .row_inputs = 1,
     .infer = infer_eig,
     .vmap = vmap_matrix,
+    .rebuild = rebuild_eig,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 bool nx_eig(nx_array *a, bool vectors, nx_stream *s, nx_array **out)
@@ -375,9 +433,16 @@ static bool infer_eigh(nx_array *const *in, int n_in, const void *params, nx_spe
 }
 
 static const nx_field eigh_fields[] = {
-    {"upper", NX_FIELD_BOOL, offsetof(nx_eigh_params, upper)},
+    {"upper", NX_FIELD_UPPER, offsetof(nx_eigh_params, upper)},
     {"compute_vectors", NX_FIELD_BOOL, offsetof(nx_eigh_params, vectors)},
 };
+
+static bool rebuild_eigh(const nx_rebuild *r, nx_array **out)
+{
+    const nx_eigh_params *p = r->params;
+    return has_outputs(r, p->vectors ? 2 : 1) &&
+           nx_eigh(r->in[0], p->upper ? "U" : "L", p->vectors, r->s, out);
+}
 
 const nx_prim nx_prim_Eigh = {
     .name = "Eigh",
@@ -388,6 +453,9 @@ const nx_prim nx_prim_Eigh = {
     .row_inputs = 1,
     .infer = infer_eigh,
     .vmap = vmap_matrix,
+    .rebuild = rebuild_eigh,
+    .least_in = 1,
+    .most_in = 1,
 };
 
 bool nx_eigh(nx_array *a, const char *uplo, bool vectors, nx_stream *s, nx_array **out)

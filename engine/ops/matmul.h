@@ -16,6 +16,10 @@ nx_array *nx_gather_mm(nx_array *a, nx_array *b, nx_array *lhs_indices, nx_array
                        bool sorted, nx_stream *s);
 /* a[:, s0:s1] b[s0:s1, :] for each pair of segments [..., 2]. */
 nx_array *nx_segmented_mm(nx_array *a, nx_array *b, nx_array *segments, nx_stream *s);
+/* block_masked.c. Masks (NULL: none) have an element for each block of size (32 or 64) of the result,
+ * of a, of b: a boolean one leaves out, another one multiplies. */
+nx_array *nx_block_masked_mm(nx_array *a, nx_array *b, int size, nx_array *mask_out, nx_array *mask_lhs,
+                             nx_array *mask_rhs, nx_stream *s);
 
 /* For products of named matrices: fills in absent indices, makes both uint32 of one shape; false after
  * nx_fail. */

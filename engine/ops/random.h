@@ -29,6 +29,9 @@ nx_array *nx_random_truncated_normal(nx_array *low, nx_array *high, const int *s
 nx_array *nx_random_gumbel(const int *shape, int ndim, nx_dtype dtype, nx_array *key, nx_stream *s);
 nx_array *nx_random_laplace(const int *shape, int ndim, nx_dtype dtype, float loc, float scale,
                             nx_array *key, nx_stream *s);
+/* multivariate.c. Vectors with means [..., n] and covariances [..., n, n]; float32 alone. */
+nx_array *nx_random_multivariate_normal(nx_array *mean, nx_array *cov, const int *shape, int ndim,
+                                        nx_dtype dtype, nx_array *key, nx_stream *s);
 /* true with probability p */
 nx_array *nx_random_bernoulli(nx_array *p, const int *shape, int ndim, nx_array *key, nx_stream *s);
 /* Whole numbers in [low, high). */

@@ -387,3 +387,23 @@ def test_cholesky_derivatives(upper):
     d = numbers((4, 4), "float64", seed=6)
     _, moved = t.jvp(f, [x], [d])
     np.testing.assert_allclose(np.sum(moved[0].numpy() * g), np.sum(d * want), rtol=1e-6, atol=1e-7)
+
+
+# ---- normal vectors --------------------------------------------------------------------------------
+
+def test_multivariate_normal():
+    f, key = mx.random.multivariate_normal, np.array([0, 3], np.uint32)
+    c = np.array([[2, .5], [.5, 1]], np.float32)
+    for mean, cov, shapes in [(np.array([1, 2], np.float32), c, [[], [3], [2, 3]]), (np.zeros((4, 2), np.float32), c, [[], [5, 4]]),
+                              (np.zeros((4, 1, 2), np.float32), np.stack([c, 2 * c, c @ c]), [[], [1], [7, 4, 3]]),
+                              (np.array([1, 2], np.int32), c.astype(np.float16), [[2]]), (np.zeros(2), c, [[2]])]:
+        for shape in shapes:
+            compare(mlxc.op("random_multivariate_normal", mean, cov, shape, "float32", key),
+                    f(to_mx(mean), to_mx(cov), shape=shape, key=to_mx(key)), rtol=1e-4, atol=1e-4)
+    x = mlxc.op("random_multivariate_normal", np.array([1, -1], np.float32), c, [200000], "float32", key).numpy()
+    np.testing.assert_allclose(np.cov(x.T), c, atol=0.03)
+    np.testing.assert_allclose(x.mean(0), [1, -1], atol=0.02)
+    for mean, cov, shape, dtype in [((), (2, 2), [], "float32"), ((2,), (2,), [], "float32"), ((3,), (2, 2), [], "float32"),
+                                    ((2,), (2, 3), [], "float32"), ((4, 2), (2, 2), [3], "float32"), ((2,), (2, 2), [], "float16")]:
+        check_error("random_multivariate_normal", mean, cov, args=(shape, dtype, None),
+                    ref=lambda m, v: f(m, v, shape=shape, dtype=getattr(mx, dtype)))

@@ -5,7 +5,7 @@ import pytest
 
 import extensions as ext
 import mlxc
-from oracle import FLOATS, INEXACT, check, check_error, numbers
+from oracle import FLOATS, INEXACT, check, check_error, numbers, to_mx
 
 # Sums of products that cancel: an absolute error of the size of the terms' rounding.
 ATOL = {"float32": 2e-4, "complex64": 4e-4, "float16": 2e-2, "bfloat16": 1.5e-1, "float64": 1e-12}
@@ -116,3 +116,38 @@ def test_error_against_float64():
         want = a.astype(np.float64) @ b.astype(np.float64)
         limit = k * 2.0 ** -24 * (np.abs(a).astype(np.float64) @ np.abs(b))
         assert (np.abs(mlxc.op("matmul", a, b).numpy() - want) <= limit).all()
+
+
+# ---- block_masked_mm -------------------------------------------------------------------------
+
+MASKED = [((64, 96), (96, 40)), ((70, 33), (33, 1)), ((2, 64, 32), (32, 65)), ((3, 1, 32, 32), (2, 32, 40)), ((1, 1), (1, 1))]
+
+
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("kind", ["bool", "float32"])
+def test_block_masked_mm(size, kind):
+    up = lambda n: -(-n // size)
+    for a, b in MASKED:
+        (m, k), n = a[-2:], b[-1]
+        shapes = [(up(m), up(n)), (up(m), up(k)), (up(k), up(n))]
+        masks = [numbers(s, kind, 0.5, 2, seed=i) for i, s in enumerate(shapes)]
+        for wanted in ("", "o", "lr", "olr"):
+            given = [x if c in wanted else None for c, x in zip("olr", masks)]
+            check("block_masked_mm", a, b, args=[size, *given], atol=1e-4, rtol=1e-4, layouts=wanted == "olr",
+                  ref=lambda x, y: mx.block_masked_mm(x, y, size, *[None if g is None else to_mx(g) for g in given]))
+    x = np.full((32, 32), np.nan, np.float32)  # what is left out does not count, whatever it is
+    assert (mlxc.op("block_masked_mm", x, x, 32, np.zeros((1, 1), bool), None, None).numpy() == 0).all()
+    v = numbers((64,), "float32")
+    w = numbers((64, 40), "float32")
+    np.testing.assert_allclose(mlxc.op("block_masked_mm", v, w, 32, np.array([[True, False]]), None, None).numpy(),
+                               np.where(np.arange(40) < 32, v @ w, 0), rtol=1e-4, atol=1e-5)
+
+
+def test_block_masked_mm_errors():
+    one = np.ones((2, 2), np.float32)
+    for size, mask in [(16, one), (0, one), (32, np.ones((3, 2), np.float32))]:
+        check_error("block_masked_mm", (64, 64), (64, 64), args=(size, mask, None, None),
+                    ref=lambda x, y: mx.block_masked_mm(x, y, size, to_mx(mask)))
+    check_error("block_masked_mm", (64, 32), (33, 64), args=(32, one, None, None), ref=lambda x, y: mx.block_masked_mm(x, y, 32, to_mx(one)))
+    check_error("block_masked_mm", (64, 64), (64, 64), args=(32, one, None, None), dtype="int32",
+                ref=lambda x, y: mx.block_masked_mm(x, y, 32, to_mx(one)))
