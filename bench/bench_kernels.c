@@ -1,9 +1,10 @@
 /*
  * bench_kernels.c: times kernels alone, without graph or program around them.
  *
- *     bench_kernels [gguf|float|attention|decode|memory|pool ...]      NEXUS_ISA and NEXUS_THREADS apply
+ *     bench_kernels [gguf|types|float|attention|decode|memory|pool ...]      NEXUS_ISA and NEXUS_THREADS apply
  *
- * gguf: the products of SmolLM2-135M, prefill of 512 and decode; float: square matrices; attention,
+ * gguf: the products of SmolLM2-135M, prefill of 512 and decode; types: all quantized
+ * types; float: square matrices; attention,
  * decode: SmolLM2's, of 512 queries and of one; memory: the machine's read bandwidth; pool: cost of a parallel region.
  * Each figure is the best of several runs.
  */
@@ -166,6 +167,38 @@ static void bench_gguf(void)
     }
 }
 
+/* Each type at 4096 x 4096, of 1, 8 and 64 rows, in our order of tiles. */
+static void bench_types(void)
+{
+    static const int types[] = {NX_GGML_Q4_0, NX_GGML_Q4_1, NX_GGML_Q5_0, NX_GGML_Q5_1, NX_GGML_Q8_0,
+                                NX_GGML_Q2_K, NX_GGML_Q3_K, NX_GGML_Q4_K, NX_GGML_Q5_K, NX_GGML_Q6_K,
+                                0x20012, 0x20013, 0x20014, 0x20015, 0x20016, 0x20018}; /* affine, groups of 64 */
+    enum { N = 4096 };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        const nx_ggml_type *t = nx_ggml_type_find((uint32_t)types[i]);
+        int row = t ? N / (int)t->block_elements * (int)t->block_bytes : N / 64 * (4 + 8 * (types[i] & 15));
+        tensor w, x, out;
+        tensor_new(&w, NX_UINT8, 2, (int[]){N, row});
+        memset(w.v.data, 0x11, (size_t)N * (size_t)row); /* small numbers, whatever the type */
+        printf("%-8s", t ? t->name : "affine");
+        if (!t)
+            printf(" %d bits", types[i] & 15);
+        for (int m = 1; m <= 64; m *= 8) {
+            tensor_new(&x, NX_FLOAT32, 2, (int[]){m, N});
+            tensor_new(&out, NX_FLOAT32, 2, (int[]){m, N});
+            nx_gguf_params p = {.type = types[i] | REPACKED, .columns = N};
+            nx_view in[2] = {x.v, w.v};
+            nx_call c = {.params = &p, .n_in = 2, .n_out = 1, .in = in, .out = &out.v};
+            double s = seconds_of(NX_PRIM_GgufMatmul, &c, m == 1 ? 30 : 10);
+            printf("  m %2d: %6.2f ms, %5.1f GB/s, %4.0f GFLOP/s", m, s * 1e3, 1e-9 * N * row / s,
+                   2e-9 * m * N * N / s);
+            free(x.v.data), free(out.v.data);
+        }
+        printf("\n");
+        free(w.v.data);
+    }
+}
+
 static void bench_float(void)
 {
     static const nx_dtype types[] = {NX_FLOAT32, NX_BFLOAT16};
@@ -273,7 +306,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(void);
-    } all[] = {{"gguf", bench_gguf}, {"float", bench_float}, {"attention", bench_attention}, {"decode", bench_decode},
+    } all[] = {{"gguf", bench_gguf}, {"types", bench_types}, {"float", bench_float}, {"attention", bench_attention}, {"decode", bench_decode},
                {"memory", bench_memory}, {"pool", bench_pool}};
     printf("%s, %d threads\n", nx_cpu_isa_name(), nx_pool_threads());
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

@@ -60,8 +60,20 @@ static int attention(mlx_array *res, const mlx_array q, const mlx_array k, const
                                NX_STREAM(s)));
 }
 
+static int affine_type(int bits, int group_size, mlx_dtype scales)
+{
+    return nx_affine_type(bits, group_size, NX_DTYPE(scales));
+}
+
+static int affine_repack(mlx_array *res, const mlx_array w, const mlx_array scales,
+                         const mlx_array biases, int group_size, int bits, const mlx_stream s)
+{
+    NX_GIVE(nx_affine_repack(NX_ARRAY(w), NX_ARRAY(scales), NX_ARRAY(biases), group_size, bits,
+                             NX_STREAM(s)));
+}
+
 static const nexus_engine engine = {
-    .version = 2,
+    .version = 3,
     .isa = isa,
     .threads = threads,
     .set_threads = set_threads,
@@ -73,6 +85,8 @@ static const nexus_engine engine = {
     .gguf_repack = gguf_repack,
     .attention = attention,
     .set_hard_memory_limit = nx_memory_set_hard_limit,
+    .affine_type = affine_type,
+    .affine_repack = affine_repack,
 };
 
 const nexus_engine *nexus_engine_get(void)

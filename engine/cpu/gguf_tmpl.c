@@ -3,7 +3,7 @@
  * or in our order of tiles (gguf_blocks.h).
  */
 #include "engine/cpu/gemm.h"
-#include "engine/cpu/gguf_blocks.h"
+#include "engine/cpu/gguf_tiles.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/pool.h"
 #include "engine/cpu/qmm.h"
@@ -46,131 +46,98 @@ static void load_rows(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, 
     }
 }
 
-/* A quarter of one group of a repacked tile: its code pairs 4 j .. 4 j + 3 as vectors; the zero is not
- * yet subtracted. j is a constant where this is inlined. */
-NX_INLINE void tile_quarter(int type, const uint8_t *codes, int lane, int j, vi *w)
-{
-    const vi low4 = vi_set32(0x000F000F), bit4 = vi_set32(0x00100010);
-    const uint8_t *at = codes + lane * VF_N * 4;
-    if (type == NX_GGML_Q8_0) {
-#pragma GCC unroll 2
-        for (int i = 0; i < 2; i++) {
-            vi v = vi_load(at + (2 * j + i) * 4 * NX_TILE);
-            w[2 * i] = vi_sar16(vi_shl16(v, 8), 8);
-            w[2 * i + 1] = vi_sar16(v, 8);
-        }
-        return;
-    }
-    vi v = vi_load(at + j * 4 * NX_TILE);
-    w[0] = vi_and(v, low4);
-    w[1] = vi_and(vi_shr32(v, 4), low4);
-    w[2] = vi_and(vi_shr32(v, 8), low4);
-    w[3] = vi_and(vi_shr32(v, 12), low4);
-    if (type == NX_GGML_Q5_0 || type == NX_GGML_Q5_1) {
-        vi h = vi_load(at + 4 * 4 * NX_TILE);
-#define FIFTH(e, i)                                                                                \
-    w[e] = vi_or(w[e], vi_and((i) < 5 ? vi_shl16(h, (4 - (i)) & 15) : vi_shr32(h, ((i) - 4) & 31), bit4));
-        switch (j) { /* shifts by constants */
-        case 0: FIFTH(0, 0) FIFTH(1, 1) FIFTH(2, 2) FIFTH(3, 3) break;
-        case 1: FIFTH(0, 4) FIFTH(1, 5) FIFTH(2, 6) FIFTH(3, 7) break;
-        case 2: FIFTH(0, 8) FIFTH(1, 9) FIFTH(2, 10) FIFTH(3, 11) break;
-        default: FIFTH(0, 12) FIFTH(1, 13) FIFTH(2, 14) FIFTH(3, 15)
-        }
-#undef FIFTH
-    }
-}
-
-NX_INLINE int zero_of(int type)
-{
-    return type == NX_GGML_Q4_0 ? 8 : type == NX_GGML_Q5_0 ? 16 : 0;
-}
-NX_INLINE bool has_min(int type)
-{
-    return type == NX_GGML_Q4_1 || type == NX_GGML_Q5_1;
-}
-NX_INLINE int group_bytes(int type) /* of a tile */
-{
-    return NX_TILE * (type == NX_GGML_Q4_0   ? 18
-                      : type == NX_GGML_Q4_1 ? 20
-                      : type == NX_GGML_Q5_0 ? 22
-                      : type == NX_GGML_Q5_1 ? 24
-                                             : 34);
-}
-
 static const uint8_t *tile_at(const nx_qmm *q, int64_t tile)
 {
     return (const uint8_t *)q->w + tile * NX_TILE * q->w_row_bytes;
 }
 
-NX_INLINE void load_tile(int type, const nx_qmm *q, int64_t tile, int64_t k0, int64_t kc,
+NX_INLINE void load_tile(int kind, const nx_qmm *q, int64_t tile, int64_t k0, int64_t kc,
                          uint32_t *panel, float *scale, float *min)
 {
-    for (int64_t g = 0; g < kc / 32; g++) {
-        const uint8_t *b = tile_at(q, tile) + (k0 / 32 + g) * group_bytes(type);
+    const tile_order t = tile_order_of(kind, q->type);
+    const int bits = kind_info(kind).bits, zero = kind_info(kind).zero;
+    const vi zeros = vi_set32(zero | zero << 16);
+    for (int64_t k = k0; k < k0 + kc; k += 32, panel += 16 * NX_TILE) {
+        const uint8_t *b = tile_at(q, tile) + k / t.block * t.bytes;
+        const uint8_t *unit = b + t.head + k % t.block / 32 * (4 * NX_TILE * bits);
         for (int lane = 0; lane < NX_TILE / VF_N; lane++) {
-            uint32_t *to = panel + g * 16 * NX_TILE + lane * VF_N;
+            uint32_t *to = panel + lane * VF_N;
 #pragma GCC unroll 4
-            for (int quarter = 0; quarter < 4; quarter++) {
+            for (int j = 0; j < 4; j++) {
                 vi w[4];
-                tile_quarter(type, b + 2 * NX_TILE * (has_min(type) ? 2 : 1), lane, quarter, w);
+                unit_quarter(kind, unit, lane, j, w);
                 for (int i = 0; i < 4; i++)
-                    vi_store(to + (4 * quarter + i) * NX_TILE, w[i]);
+                    vi_store(to + (4 * j + i) * NX_TILE, zero ? vi_sub16(w[i], zeros) : w[i]);
             }
-            vf_store(scale + g * NX_TILE + lane * VF_N, vf_load_f16(b + lane * VF_N * 2));
-            vf_store(min + g * NX_TILE + lane * VF_N,
-                     has_min(type) ? vf_load_f16(b + 2 * NX_TILE + lane * VF_N * 2) : vf_set(0));
-        }
-        if (zero_of(type)) {
-            int16_t *codes = (int16_t *)(void *)(panel + g * 16 * NX_TILE);
-            for (int i = 0; i < 32 * NX_TILE; i++)
-                codes[i] = (int16_t)(codes[i] - zero_of(type));
+            for (int64_t at = k; at < k + 32; at += t.group) {
+                vf s, m;
+                if (at % t.group)
+                    break; /* in the middle of a large group */
+                int64_t g = (at - k0) / t.group;
+                group_scales(kind, &t, b, (int)(at % t.block / t.group), lane, &s, &m);
+                vf_store(scale + g * NX_TILE + lane * VF_N, s);
+                vf_store(min + g * NX_TILE + lane * VF_N, m);
+            }
         }
     }
 }
 
 /* One vector of rows of a tile by mr rows of x, straight from the packed bytes; the same chain as
  * through a panel. */
-NX_INLINE void few_lane(int type, const nx_qmm *q, const uint8_t *w0, int lane, int64_t row, int mr,
+NX_INLINE void few_lane(int kind, const nx_qmm *q, const uint8_t *w0, int lane, int64_t row, int mr,
                         float *acc)
 {
+    const tile_order t = tile_order_of(kind, q->type);
+    const int bits = kind_info(kind).bits, zero = kind_info(kind).zero;
+    const bool has_min = kind_info(kind).has_min, affine = kind & NX_AFFINE, short_group = !affine && t.group == 16;
     int64_t groups = q->x.groups, k = q->x.k;
     const int16_t *x0 = q->x.q + row * k;
     const float *xs = q->x.scale + row * groups, *xm = q->x.sum + row * groups;
     const int32_t *sum = q->x.qsum + row * groups;
     const int chains = mr < 3 ? 2 : 1; /* of exact sums, so that one does not wait for the other */
     vf f[FEW_MR];
+    vi s[FEW_MR][2];
 #pragma GCC unroll 8
-    for (int i = 0; i < mr; i++)
+    for (int i = 0; i < mr; i++) {
         f[i] = vf_set(0);
-    for (int64_t g = 0; g < groups; g++) {
-        const uint8_t *b = w0 + g * group_bytes(type);
-        vi s[FEW_MR][2];
-#pragma GCC unroll 8
-        for (int i = 0; i < mr; i++) {
-            s[i][0] = zero_of(type) ? vi_set32(-zero_of(type) * sum[i * groups + g]) : vi_zero();
-            s[i][1] = vi_zero();
-        }
+        s[i][0] = s[i][1] = vi_zero();
+    }
+    int64_t g = 0;
+    for (int64_t at = 0; at < k; at += 32) {
+        const uint8_t *b = w0 + at / t.block * t.bytes;
+        const uint8_t *unit = b + t.head + at % t.block / 32 * (4 * NX_TILE * bits);
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
             vi w[4];
-            tile_quarter(type, b + 2 * NX_TILE * (has_min(type) ? 2 : 1), lane, j, w);
+            if (!affine && (j == 0 || (short_group && j == 2)))
+#pragma GCC unroll 8
+                for (int i = 0; i < mr; i++) {
+                    s[i][0] = zero ? vi_set32(-zero * sum[i * groups + g]) : vi_zero();
+                    s[i][1] = vi_zero();
+                }
+            unit_quarter(kind, unit, lane, j, w);
 #pragma GCC unroll 8
             for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
                 for (int p = 0; p < 4; p++) {
                     int32_t pair;
-                    memcpy(&pair, x0 + i * k + g * 32 + 8 * j + 2 * p, 4);
+                    memcpy(&pair, x0 + i * k + at + 8 * j + 2 * p, 4);
                     s[i][p % chains] = vi_dot16(s[i][p % chains], w[p], vi_set32(pair));
                 }
-        }
-        vf ws = vf_load_f16(b + lane * VF_N * 2);
-        vf wm = has_min(type) ? vf_load_f16(b + 2 * NX_TILE + lane * VF_N * 2) : vf_set(0);
+            if (!((j == 3 && (!affine || (at + 32) % t.group == 0)) || (short_group && j == 1)))
+                continue; /* in the middle of a group */
+            vf ws, wm;
+            group_scales(kind, &t, b, (int)((at + 8 * j) % t.block / t.group), lane, &ws, &wm);
 #pragma GCC unroll 8
-        for (int i = 0; i < mr; i++) {
-            vi total = chains == 2 ? vi_add32(s[i][0], s[i][1]) : s[i][0];
-            f[i] = vf_fma(vf_from_i32(total), vf_mul(ws, vf_set(xs[i * groups + g])), f[i]);
-            if (has_min(type))
-                f[i] = vf_fma(wm, vf_set(xm[i * groups + g]), f[i]);
+            for (int i = 0; i < mr; i++) {
+                vi total = chains == 2 ? vi_add32(s[i][0], s[i][1]) : s[i][0];
+                f[i] = vf_fma(vf_from_i32(total), vf_mul(ws, vf_set(xs[i * groups + g])), f[i]);
+                if (has_min)
+                    f[i] = vf_fma(wm, vf_set(xm[i * groups + g]), f[i]);
+                if (affine)
+                    s[i][0] = s[i][1] = vi_zero();
+            }
+            g++;
         }
     }
 #pragma GCC unroll 8
@@ -178,27 +145,27 @@ NX_INLINE void few_lane(int type, const nx_qmm *q, const uint8_t *w0, int lane, 
         vf_store(acc + i * NX_TILE + lane * VF_N, f[i]);
 }
 
-NX_INLINE void few_rows_of_tile(int type, const nx_qmm *q, int64_t tile, int64_t row, int mr, float *acc)
+NX_INLINE void few_rows_of_tile(int kind, const nx_qmm *q, int64_t tile, int64_t row, int mr, float *acc)
 {
     for (int lane = 0; lane < NX_TILE / VF_N; lane++)
-        few_lane(type, q, tile_at(q, tile), lane, row, mr, acc);
+        few_lane(kind, q, tile_at(q, tile), lane, row, mr, acc);
 }
 
 /* Any number of rows, as many at a time as the registers hold. */
-NX_INLINE void few_tile(int type, const nx_qmm *q, int64_t tile, int64_t row, int mr, float *acc)
+NX_INLINE void few_tile(int kind, const nx_qmm *q, int64_t tile, int64_t row, int mr, float *acc)
 {
     for (int rows = mr; rows > 0; row += FEW_MR, rows -= FEW_MR, acc += FEW_MR * NX_TILE)
         switch (rows) {
-        case 1: few_rows_of_tile(type, q, tile, row, 1, acc); break;
-        case 2: few_rows_of_tile(type, q, tile, row, 2, acc); break;
-        case 3: few_rows_of_tile(type, q, tile, row, 3, acc); break;
+        case 1: few_rows_of_tile(kind, q, tile, row, 1, acc); break;
+        case 2: few_rows_of_tile(kind, q, tile, row, 2, acc); break;
+        case 3: few_rows_of_tile(kind, q, tile, row, 3, acc); break;
 #if FEW_MR == 8
-        case 4: few_rows_of_tile(type, q, tile, row, 4, acc); break;
-        case 5: few_rows_of_tile(type, q, tile, row, 5, acc); break;
-        case 6: few_rows_of_tile(type, q, tile, row, 6, acc); break;
-        case 7: few_rows_of_tile(type, q, tile, row, 7, acc); break;
+        case 4: few_rows_of_tile(kind, q, tile, row, 4, acc); break;
+        case 5: few_rows_of_tile(kind, q, tile, row, 5, acc); break;
+        case 6: few_rows_of_tile(kind, q, tile, row, 6, acc); break;
+        case 7: few_rows_of_tile(kind, q, tile, row, 7, acc); break;
 #endif
-        default: few_rows_of_tile(type, q, tile, row, FEW_MR, acc);
+        default: few_rows_of_tile(kind, q, tile, row, FEW_MR, acc);
         }
 }
 
@@ -239,12 +206,12 @@ static void few_rows(const nx_qmm *q, int64_t tile, int64_t row, int mr, float *
     }
 }
 
-#define TYPE(name)                                                                                 \
+#define KIND(name, kind)                                                                           \
     static void load_##name(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, int64_t kc,  \
                             uint32_t *panel, float *scale, float *min)                             \
     {                                                                                              \
         if (is_tile(q, tile))                                                                      \
-            load_tile(NX_GGML_##name, q, tile, k0, kc, panel, scale, min);                         \
+            load_tile(kind, q, tile, k0, kc, panel, scale, min);                                   \
         else                                                                                       \
             load_rows(q, batch, tile, k0, kc, panel, scale, min);                                  \
     }                                                                                              \
@@ -254,19 +221,22 @@ static void few_rows(const nx_qmm *q, int64_t tile, int64_t row, int mr, float *
         if (!is_tile(q, tile))                                                                     \
             few_rows(q, tile, row, mr, acc);                                                       \
         else                                                                                       \
-            few_tile(NX_GGML_##name, q, tile, row, mr, acc);                                       \
+            few_tile(kind, q, tile, row, mr, acc);                                                 \
     }
-TYPE(Q4_0)
-TYPE(Q4_1)
-TYPE(Q5_0)
-TYPE(Q5_1)
-TYPE(Q8_0)
+#define KINDS(X)                                                                                   \
+    X(Q4_0, NX_GGML_Q4_0) X(Q4_1, NX_GGML_Q4_1) X(Q5_0, NX_GGML_Q5_0) X(Q5_1, NX_GGML_Q5_1)        \
+    X(Q8_0, NX_GGML_Q8_0) X(Q2_K, NX_GGML_Q2_K) X(Q3_K, NX_GGML_Q3_K) X(Q4_K, NX_GGML_Q4_K)        \
+    X(Q5_K, NX_GGML_Q5_K) X(Q6_K, NX_GGML_Q6_K)                                                    \
+    X(affine2, NX_AFFINE | 2) X(affine3, NX_AFFINE | 3) X(affine4, NX_AFFINE | 4)                  \
+    X(affine5, NX_AFFINE | 5) X(affine6, NX_AFFINE | 6) X(affine8, NX_AFFINE | 8)
+KINDS(KIND)
 
 static void set_repacked(nx_qmm *q, int type)
 {
-    switch (type & ~NX_REPACKED) {
-#define CASE(name) case NX_GGML_##name: q->load = load_##name, q->few = few_##name; break;
-    CASE(Q4_0) CASE(Q4_1) CASE(Q5_0) CASE(Q5_1) CASE(Q8_0)
+    int kind = type & NX_AFFINE ? type & (NX_AFFINE | 15) : type & ~NX_REPACKED;
+    switch (kind) {
+#define CASE(name, number) case number: q->load = load_##name, q->few = few_##name; break;
+    KINDS(CASE)
     default: break;
     }
 }
@@ -434,29 +404,108 @@ typedef struct {
     const uint8_t *from;
     uint8_t *to;
     int64_t n, row_bytes;
+    /* Affine: bytes a row of codes; scales and biases [n, groups] in their own type. */
+    int64_t code_bytes;
+    const uint8_t *scales, *biases;
 } repack_job;
+
+/* A block of 256 or 32 values of the file, row r of a tile's block at `to`. */
+static void repack_block(const repack_job *j, const uint8_t *row, int64_t block, int r, uint8_t *to)
+{
+    const nx_gguf_info *t = &j->info;
+    const uint8_t *b = row + block * t->block_bytes, *scale_from, *min_from;
+    uint32_t words[8];
+    uint8_t *at = to;
+    nx_block_scales(j->type, b, &scale_from, &min_from);
+    memcpy(at + 2 * r, scale_from, 2);
+    at += 2 * NX_TILE;
+    if (t->has_min) {
+        memcpy(at + 2 * r, min_from, 2);
+        at += 2 * NX_TILE;
+    }
+    int n = nx_k_words(j->type, b, words);
+    for (int i = 0; i < n; i++, at += 4 * NX_TILE)
+        memcpy(at + 4 * r, &words[i], 4);
+    for (int u = 0; u < t->block_values / 32; u++) {
+        int16_t code[32];
+        float scale, min;
+        for (int k = 0; k < 32; k += t->group)
+            nx_gguf_group(j->type, row, (block * t->block_values + 32 * u + k) / t->group, code + k,
+                          &scale, &min);
+        for (int k = 0; k < 32; k++)
+            code[k] = (int16_t)(code[k] + t->zero);
+        nx_unit_words(t->bits, code, words);
+        for (int i = 0; i < t->bits; i++, at += 4 * NX_TILE)
+            memcpy(at + 4 * r, &words[i], 4);
+    }
+}
+
+/* Four bits as MLX packs them, code i of eight at bit 4 i, to ours: even ones below odd ones. */
+static uint32_t even_then_odd(uint32_t w)
+{
+    uint32_t e = w & 0x0F0F0F0F, o = w >> 4 & 0x0F0F0F0F;
+    e = (e | e >> 4) & 0x00FF00FF;
+    o = (o | o >> 4) & 0x00FF00FF;
+    return ((e | e >> 8) & 0xFFFF) | (o | o >> 8) << 16;
+}
+
+/* Group g of row r of an affine tile. */
+static void repack_group(const repack_job *j, int64_t row, int64_t g, int r, uint8_t *to)
+{
+    const nx_gguf_info *t = &j->info;
+    int64_t groups = j->row_bytes / t->block_bytes, size = t->scale_bytes;
+    const uint8_t *codes = j->from + row * j->code_bytes + g * t->group * t->bits / 8;
+    memcpy(to + size * r, j->scales + (row * groups + g) * size, (size_t)size);
+    memcpy(to + size * (NX_TILE + r), j->biases + (row * groups + g) * size, (size_t)size);
+    uint8_t *at = to + 2 * size * NX_TILE + 4 * r;
+    for (int u = 0; u < t->group / 32; u++, codes += 4 * t->bits) {
+        uint32_t words[8];
+        int16_t code[32];
+        if (t->bits == 4) {
+            for (int i = 0; i < 4; i++)
+                words[i] = even_then_odd(nx_u32_at(codes + 4 * i));
+        } else {
+            for (int i = 0; i < 32; i++)
+                code[i] = (int16_t)nx_code_get(codes, i, t->bits);
+            nx_unit_words(t->bits, code, words);
+        }
+        for (int i = 0; i < t->bits; i++, at += 4 * NX_TILE)
+            memcpy(at, &words[i], 4);
+    }
+}
+
+/* Affine rows after the last whole tile: groups of scale, minimum, codes. */
+static void affine_row(const repack_job *j, int64_t row, uint8_t *to)
+{
+    const nx_gguf_info *t = &j->info;
+    int64_t groups = j->row_bytes / t->block_bytes, size = t->scale_bytes, codes = t->group * t->bits / 8;
+    for (int64_t g = 0; g < groups; g++, to += t->block_bytes) {
+        memcpy(to, j->scales + (row * groups + g) * size, (size_t)size);
+        memcpy(to + size, j->biases + (row * groups + g) * size, (size_t)size);
+        memcpy(to + 2 * size, j->from + row * j->code_bytes + g * codes, (size_t)codes);
+    }
+}
 
 static void repack_piece(void *ctx, int64_t begin, int64_t end)
 {
     const repack_job *j = ctx;
+    bool affine = j->type & NX_AFFINE;
+    int64_t blocks = j->row_bytes / j->info.block_bytes, block = (int64_t)j->info.block_bytes * NX_TILE;
     for (int64_t tile = begin; tile < end; tile++) {
-        const uint8_t *from = j->from + tile * NX_TILE * j->row_bytes;
-        uint8_t *to = j->to + tile * NX_TILE * j->row_bytes;
-        if ((tile + 1) * NX_TILE > j->n) {
-            memcpy(to, from, (size_t)((j->n - tile * NX_TILE) * j->row_bytes));
-            continue;
+        int64_t first = tile * NX_TILE, left = j->n - first;
+        uint8_t *to = j->to + first * j->row_bytes;
+        for (int r = 0; r < NX_TILE && r < left; r++) {
+            const uint8_t *row = j->from + (first + r) * j->row_bytes;
+            if (left < NX_TILE && affine)
+                affine_row(j, first + r, to + r * j->row_bytes);
+            else if (left < NX_TILE)
+                memcpy(to + r * j->row_bytes, row, (size_t)j->row_bytes);
+            for (int64_t b = 0; b < blocks && left >= NX_TILE; b++)
+                if (affine)
+                    repack_group(j, first + r, b, r, to + b * block);
+                else
+                    repack_block(j, row, b, r, to + b * block);
         }
-        int64_t groups = j->row_bytes / j->info.block_bytes;
-        for (int64_t g = 0; g < groups; g++)
-            for (int r = 0; r < NX_TILE; r++) {
-                int16_t code[NX_GROUP_MAX];
-                float scale, min;
-                const uint8_t *row = from + r * j->row_bytes;
-                nx_gguf_group(j->type, row, g, code, &scale, &min);
-                for (int i = 0; i < 32; i++)
-                    code[i] = (int16_t)(code[i] + j->info.zero);
-                nx_tile_put(j->type, &j->info, to, g, r, row + g * j->info.block_bytes, code);
-            }
     }
 }
 
@@ -466,6 +515,18 @@ void NX_FN(gguf_repack)(const nx_call *c)
     const nx_view *w = &c->in[0];
     repack_job j = {.type = p->type, .info = nx_gguf_info_of(p->type), .from = w->data,
                     .to = c->out[0].data, .n = w->shape[0], .row_bytes = w->shape[1]};
+    int64_t tiles = (j.n + NX_TILE - 1) / NX_TILE;
+    nx_parallel(tiles, nx_grain(j.row_bytes * NX_TILE, 32 * 1024), repack_piece, &j);
+}
+
+void NX_FN(affine_repack)(const nx_call *c)
+{
+    const nx_gguf_params *p = c->params;
+    const nx_view *w = &c->in[0], *out = &c->out[0];
+    repack_job j = {.type = p->type, .info = nx_gguf_info_of(p->type), .from = w->data,
+                    .to = out->data, .n = w->shape[0], .row_bytes = out->shape[1],
+                    .code_bytes = (int64_t)w->shape[1] * 4, .scales = c->in[1].data,
+                    .biases = c->in[2].data};
     int64_t tiles = (j.n + NX_TILE - 1) / NX_TILE;
     nx_parallel(tiles, nx_grain(j.row_bytes * NX_TILE, 32 * 1024), repack_piece, &j);
 }

@@ -71,6 +71,7 @@ size_t NX_FN(gguf_matmul_workspace)(const nx_call *c);
 void NX_FN(gguf_matmul)(const nx_call *c);
 void NX_FN(gguf_take)(const nx_call *c);
 void NX_FN(gguf_repack)(const nx_call *c);
+void NX_FN(affine_repack)(const nx_call *c); /* packed words, scales, biases: row-major */
 
 /* attention_tmpl.c: in: q, k, v, then mask, lengths, sinks where they are */
 void NX_FN(attention)(const nx_call *c);

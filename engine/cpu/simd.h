@@ -37,6 +37,8 @@ enum { VF_N = 16, VD_N = 8 };
 #define vi_zero()       _mm512_setzero_si512()
 #define vi_set32(x)     _mm512_set1_epi32(x)
 #define vi_add32(a, b)  _mm512_add_epi32(a, b)
+#define vi_sub32(a, b)  _mm512_sub_epi32(a, b)
+#define vi_sub16(a, b)  _mm512_sub_epi16(a, b)
 #define vi_dot16(c, a, b) _mm512_dpwssd_epi32(c, a, b) /* c[i] += a[2i] b[2i] + a[2i+1] b[2i+1] */
 #define vf_from_i32(v)  _mm512_cvtepi32_ps(v)
 #define vf_load_f16(p)  _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p)))
@@ -45,6 +47,9 @@ enum { VF_N = 16, VD_N = 8 };
 #define vi_shl16(a, n)  _mm512_slli_epi16(a, n)
 #define vi_sar16(a, n)  _mm512_srai_epi16(a, n)
 #define vi_or(a, b)     _mm512_or_si512(a, b)
+#define vi_shr32_by(a, n) _mm512_srl_epi32(a, _mm_cvtsi32_si128(n)) /* n need not be a literal */
+#define vf_load_bf16(p)                                                                            \
+    _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(p))), 16))
 
 #elif defined(NX_ISA_avx2)
 #include <immintrin.h>
@@ -69,6 +74,8 @@ enum { VF_N = 8, VD_N = 4 };
 #define vi_zero()       _mm256_setzero_si256()
 #define vi_set32(x)     _mm256_set1_epi32(x)
 #define vi_add32(a, b)  _mm256_add_epi32(a, b)
+#define vi_sub32(a, b)  _mm256_sub_epi32(a, b)
+#define vi_sub16(a, b)  _mm256_sub_epi16(a, b)
 #define vi_dot16(c, a, b) _mm256_add_epi32(c, _mm256_madd_epi16(a, b))
 #define vf_from_i32(v)  _mm256_cvtepi32_ps(v)
 #define vf_load_f16(p)  _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p)))
@@ -77,6 +84,9 @@ enum { VF_N = 8, VD_N = 4 };
 #define vi_shl16(a, n)  _mm256_slli_epi16(a, n)
 #define vi_sar16(a, n)  _mm256_srai_epi16(a, n)
 #define vi_or(a, b)     _mm256_or_si256(a, b)
+#define vi_shr32_by(a, n) _mm256_srl_epi32(a, _mm_cvtsi32_si128(n))
+#define vf_load_bf16(p)                                                                            \
+    _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(p))), 16))
 
 #elif defined(__x86_64__)
 #include <emmintrin.h>
@@ -101,6 +111,8 @@ enum { VF_N = 4, VD_N = 2 };
 #define vi_zero()       _mm_setzero_si128()
 #define vi_set32(x)     _mm_set1_epi32(x)
 #define vi_add32(a, b)  _mm_add_epi32(a, b)
+#define vi_sub32(a, b)  _mm_sub_epi32(a, b)
+#define vi_sub16(a, b)  _mm_sub_epi16(a, b)
 #define vi_dot16(c, a, b) _mm_add_epi32(c, _mm_madd_epi16(a, b))
 #define vf_from_i32(v)  _mm_cvtepi32_ps(v)
 #define vi_and(a, b)    _mm_and_si128(a, b)
@@ -108,6 +120,7 @@ enum { VF_N = 4, VD_N = 2 };
 #define vi_shl16(a, n)  _mm_slli_epi16(a, n)
 #define vi_sar16(a, n)  _mm_srai_epi16(a, n)
 #define vi_or(a, b)     _mm_or_si128(a, b)
+#define vi_shr32_by(a, n) _mm_srl_epi32(a, _mm_cvtsi32_si128(n))
 
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -132,6 +145,9 @@ enum { VF_N = 4, VD_N = 2 };
 #define vi_zero()       vdupq_n_s32(0)
 #define vi_set32(x)     vdupq_n_s32(x)
 #define vi_add32(a, b)  vaddq_s32(a, b)
+#define vi_sub32(a, b)  vsubq_s32(a, b)
+#define vi_sub16(a, b)                                                                             \
+    vreinterpretq_s32_s16(vsubq_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b)))
 #define vf_from_i32(v)  vcvtq_f32_s32(v)
 #define vi_and(a, b)    vandq_s32(a, b)
 #define vi_or(a, b)     vorrq_s32(a, b)
@@ -175,6 +191,8 @@ enum { VF_N = 4, VD_N = 2 };
 #define vi_zero()       ((vi){0})
 #define vi_set32(x)     ({ int32_t x_ = (x); (vi){x_, x_, x_, x_}; })
 #define vi_add32(a, b)  ((a) + (b))
+#define vi_sub32(a, b)  ((a) - (b))
+#define vi_sub16(a, b)  ((vi)((vi_16)(a) - (vi_16)(b)))
 #define vf_from_i32(v)  __builtin_convertvector(v, vf)
 #define vi_and(a, b)    ((a) & (b))
 #define vi_or(a, b)     ((a) | (b))
@@ -191,6 +209,20 @@ NX_INLINE vi vi_dot16(vi c, vi a, vi b)
 }
 #endif
 
+#ifndef vi_shr32_by
+#define vi_shr32_by(a, n) vi_shr32(a, n)
+#endif
+#ifndef vf_load_bf16
+NX_INLINE vf vf_load_bf16(const void *p)
+{
+    uint16_t h[VF_N];
+    float f[VF_N];
+    memcpy(h, p, sizeof h);
+    for (int i = 0; i < VF_N; i++)
+        f[i] = nx_bf16_to_float(h[i]);
+    return vf_load(f);
+}
+#endif
 #ifndef vf_load_f16
 NX_INLINE vf vf_load_f16(const void *p)
 {

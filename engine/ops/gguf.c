@@ -1,4 +1,7 @@
-/* gguf.c: GgufMatmul, GgufTake, GgufRepack: extensions of ours, for GGUF tensors as they lie in the file. */
+/*
+ * gguf.c: GgufMatmul, GgufTake, GgufRepack, AffineRepack: extensions of ours, for GGUF tensors as they lie
+ * in the file, and for these and MLX's affine matrices in an order that the kernels read faster.
+ */
 #include "engine/ops/gguf.h"
 
 #include "base/error.h"
@@ -98,20 +101,48 @@ const nx_prim nx_prim_GgufRepack = {
     .infer = infer_same,
 };
 
+/* in: packed words [N, words], scales and biases [N, groups]; out: uint8 [N, row bytes] */
+static bool infer_affine(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
+{
+    int64_t bytes = (int64_t)in[0]->shape[1] * 4 +
+                    2 * (int64_t)in[1]->shape[1] * (int64_t)nx_dtype_size((nx_dtype)in[1]->dtype);
+    if (bytes > INT32_MAX)
+        return nx_fail("[affine_repack] rows of %lld bytes are too long", (long long)bytes);
+    nx_spec_set(&out[0], (int[]){in[0]->shape[0], (int)bytes}, 2, NX_UINT8);
+    return true;
+}
+
+const nx_prim nx_prim_AffineRepack = {
+    .name = "AffineRepack",
+    .id = NX_PRIM_AffineRepack,
+    .flags = NX_PRIM_NO_GRAD | NX_PRIM_VMAP_SLICES | NX_PRIM_KEPT,
+    .row_inputs = 1 << 0 | 1 << 1 | 1 << 2,
+    .params_size = sizeof(nx_gguf_params),
+    .fields = fields,
+    .n_fields = 3,
+    .infer = infer_affine,
+};
+
 /* ---- builders ------------------------------------------------------------------------------- */
+
+static bool is_affine(int type)
+{
+    int bits = type & 15;
+    return (type & ~0x3FF) == (NX_GGUF_AFFINE | NX_GGUF_REPACKED) && bits >= 2 && bits <= 8 && bits != 7 &&
+           (type >> 4 & 3) < 3 && !(type & 0xC0) && (type >> 8 & 3) < 3;
+}
 
 static bool repacks(int type)
 {
     return type == NX_GGML_Q4_0 || type == NX_GGML_Q4_1 || type == NX_GGML_Q5_0 ||
-           type == NX_GGML_Q5_1 || type == NX_GGML_Q8_0;
+           type == NX_GGML_Q5_1 || type == NX_GGML_Q8_0 || (type >= NX_GGML_Q2_K && type <= NX_GGML_Q6_K);
 }
 
 bool nx_gguf_supports(int type)
 {
     if (type & NX_GGUF_REPACKED)
-        return repacks(type & ~NX_GGUF_REPACKED);
-    return repacks(type) || type == NX_GGML_F32 || type == NX_GGML_F16 || type == NX_GGML_BF16 ||
-           (type >= NX_GGML_Q2_K && type <= NX_GGML_Q6_K);
+        return repacks(type & ~NX_GGUF_REPACKED) || is_affine(type);
+    return repacks(type) || type == NX_GGML_F32 || type == NX_GGML_F16 || type == NX_GGML_BF16;
 }
 
 bool nx_gguf_should_repack(int type, int64_t rows, int64_t columns)
@@ -119,20 +150,38 @@ bool nx_gguf_should_repack(int type, int64_t rows, int64_t columns)
     return repacks(type) && rows >= 16 && columns >= 32;
 }
 
+/* Values and bytes of a block; false for a type that is not supported. */
+static bool block_of(int type, int *values, int *bytes)
+{
+    if (type < 0 || !nx_gguf_supports(type))
+        return false;
+    if (is_affine(type)) {
+        *values = 32 << (type >> 4 & 3);
+        *bytes = *values * (type & 15) / 8 + ((type >> 8 & 3) == 2 ? 8 : 4);
+        return true;
+    }
+    const nx_ggml_type *t = nx_ggml_type_find((uint32_t)(type & ~NX_GGUF_REPACKED));
+    *values = (int)t->block_elements;
+    *bytes = (int)t->block_bytes;
+    return true;
+}
+
 /* Fills in the values a row from its bytes. */
 static bool matrix_check(const char *op, const nx_array *w, int type, nx_gguf_params *p)
 {
-    const nx_ggml_type *t = nx_ggml_type_find((uint32_t)(type & ~NX_GGUF_REPACKED));
-    if (type < 0 || !t || !nx_gguf_supports(type))
+    int values, bytes;
+    if (!block_of(type, &values, &bytes)) {
+        const nx_ggml_type *t = type < 0 ? NULL : nx_ggml_type_find((uint32_t)(type & ~NX_GGUF_REPACKED));
         return nx_fail("[%s] tensors of type %s (%d) are not supported", op, t ? t->name : "unknown",
                        type);
+    }
     if (w->dtype != NX_UINT8 || w->ndim != 2)
         return nx_fail("[%s] the matrix must be uint8 [rows, bytes a row], not %s %s", op,
                        nx_dtype_name((nx_dtype)w->dtype), nx_shape_text(w->shape, w->ndim));
-    if (w->shape[1] % (int)t->block_bytes)
-        return nx_fail("[%s] rows of %d bytes are no whole blocks of %s (%u bytes each)", op,
-                       w->shape[1], t->name, t->block_bytes);
-    int64_t columns = (int64_t)(w->shape[1] / (int)t->block_bytes) * t->block_elements;
+    if (w->shape[1] % bytes)
+        return nx_fail("[%s] rows of %d bytes are no whole blocks of %d bytes each", op, w->shape[1],
+                       bytes);
+    int64_t columns = (int64_t)(w->shape[1] / bytes) * values;
     if (columns > INT32_MAX)
         return nx_fail("[%s] rows of %lld values are too long", op, (long long)columns);
     *p = (nx_gguf_params){.type = type, .columns = (int)columns};
@@ -187,4 +236,32 @@ nx_array *nx_gguf_repack(nx_array *w, int type, nx_stream *s)
     if (!repacks(type))
         return nx_fail_null("[gguf_repack] type %d has no other order", type);
     return nx_op(&nx_prim_GgufRepack, &p, &w, 1, s);
+}
+
+int nx_affine_type(int bits, int group_size, nx_dtype scales)
+{
+    int group = group_size == 32 ? 0 : group_size == 64 ? 1 : group_size == 128 ? 2 : -1;
+    int number = scales == NX_FLOAT16 ? 0 : scales == NX_BFLOAT16 ? 1 : scales == NX_FLOAT32 ? 2 : -1;
+    if (group < 0 || number < 0 || bits < 2 || bits > 8 || bits == 7)
+        return 0;
+    return NX_GGUF_AFFINE | NX_GGUF_REPACKED | bits | group << 4 | number << 8;
+}
+
+nx_array *nx_affine_repack(nx_array *w, nx_array *scales, nx_array *biases, int group_size, int bits,
+                           nx_stream *s)
+{
+    const char *op = "affine_repack";
+    if (!w || !scales || !biases)
+        return NULL;
+    nx_gguf_params p = {.type = nx_affine_type(bits, group_size, (nx_dtype)scales->dtype)};
+    if (!p.type)
+        return nx_fail_null("[%s] %d bits in groups of %d with scales of %s have no other order", op, bits,
+                            group_size, nx_dtype_name((nx_dtype)scales->dtype));
+    if (w->dtype != NX_UINT32 || w->ndim != 2 || scales->ndim != 2 || biases->dtype != scales->dtype ||
+        !nx_shape_equal(scales->shape, 2, biases->shape, biases->ndim) || scales->shape[0] != w->shape[0] ||
+        (int64_t)w->shape[1] * 32 != (int64_t)scales->shape[1] * group_size * bits)
+        return nx_fail_null("[%s] words %s and scales %s do not make a matrix of %d bits in groups of %d", op,
+                            nx_shape_text(w->shape, w->ndim), nx_shape_text(scales->shape, scales->ndim), bits,
+                            group_size);
+    return nx_op(&nx_prim_AffineRepack, &p, (nx_array *[]){w, scales, biases}, 3, s);
 }

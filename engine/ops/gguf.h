@@ -7,7 +7,7 @@
 
 #include "engine/core/array.h"
 
-enum { NX_GGUF_REPACKED = 0x10000 };
+enum { NX_GGUF_REPACKED = 0x10000, NX_GGUF_AFFINE = 0x20000 };
 
 bool nx_gguf_supports(int type);
 bool nx_gguf_should_repack(int type, int64_t rows, int64_t columns);
@@ -15,5 +15,9 @@ nx_array *nx_gguf_matmul(nx_array *x, nx_array *w, int type, nx_stream *s);
 /* indices NULL: all rows. */
 nx_array *nx_gguf_take(nx_array *w, int type, nx_array *indices, nx_dtype dtype, nx_stream *s);
 nx_array *nx_gguf_repack(nx_array *w, int type, nx_stream *s);
+/* The type of an affine matrix of these settings once it is repacked; 0: it cannot be. */
+int nx_affine_type(int bits, int group_size, nx_dtype scales);
+nx_array *nx_affine_repack(nx_array *w, nx_array *scales, nx_array *biases, int group_size, int bits,
+                           nx_stream *s);
 
 #endif

@@ -96,6 +96,17 @@ typedef struct nexus_engine {
      * that would pass it is an error, and what was there stays. 0: no limit. Returns the former one.
      * (mlx_set_memory_limit is a guide only, as in MLX.) Without the table: there is none. */
     size_t (*set_hard_memory_limit)(size_t bytes);
+
+    /*
+     * From version 3 on. An affine matrix of MLX's (packed words uint32 [N, words], scales and biases [N, groups]) in the
+     * order that gguf_matmul and gguf_take read, with the same results: uint8 [N, bytes a row], to be
+     * given with the type that affine_type names for its bits, group size and type of scales (0: there
+     * is none). As with gguf_repack the caller lets the original go.
+     * Without the table: mlx_quantized_matmul, mlx_take_axis and mlx_dequantize.
+     */
+    int (*affine_type)(int bits, int group_size, mlx_dtype scales);
+    int (*affine_repack)(mlx_array *res, const mlx_array w, const mlx_array scales,
+                         const mlx_array biases, int group_size, int bits, const mlx_stream s);
 } nexus_engine;
 
 /* The table: one constant for the life of the process. */

@@ -1,5 +1,6 @@
 """Products with GGUF blocks against the blocks' numbers, read by numpy, in float64."""
 import ml_dtypes
+import mlx.core as mx
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ TYPES = {"Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q5_0": (6, 32, 22), "Q5_1": 
          "Q8_0": (8, 32, 34), "Q2_K": (10, 256, 84), "Q3_K": (11, 256, 110), "Q4_K": (12, 256, 144),
          "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210),
          "F32": (0, 1, 4), "F16": (1, 1, 2), "BF16": (30, 1, 2)}
-REPACKS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
+REPACKS = [n for n in TYPES if TYPES[n][1] > 1]
 # Byte offsets of the float16 numbers in a block.
 HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82],
           "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
@@ -119,7 +120,7 @@ def forms(name, w):
 def test_which_types():
     for number, _, _ in TYPES.values():
         assert ext.table.gguf_supports(number)
-    for number in (9, 15, 16, 24, 99, -1, 0 | ext.REPACKED, 12 | ext.REPACKED):
+    for number in (9, 15, 16, 24, 99, -1, 0 | ext.REPACKED, 9 | ext.REPACKED, 0x20004, 0x30007, 0x30034):
         assert not ext.table.gguf_supports(number)
 
 
@@ -204,3 +205,48 @@ def test_not_finite():
     got = ext.call("gguf_matmul", x, w, 8).numpy()
     assert np.isnan(got[0]).all() and np.isfinite(got[1]).all()
     assert not ext.call("gguf_matmul", np.zeros((1, 64), np.float32), w, 8).numpy().any()
+
+
+AFFINE = [(bits, group) for bits in (2, 3, 4, 5, 6, 8) for group in (32, 64, 128)]
+
+
+@pytest.mark.parametrize("bits,group", AFFINE)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_affine_matrices(bits, group, dtype):
+    """MLX's own packing, repacked: the same numbers, products as exact as those of GGUF's types."""
+    n, k = 37, 640
+    rng = np.random.default_rng(bits)
+    words = rng.integers(0, 1 << 32, (n, k * bits // 32), dtype=np.uint32)
+    t = mlxc.numpy_dtype(dtype)
+    scales = rng.uniform(0.001, 0.02, (n, k // group)).astype(t)
+    biases = rng.uniform(-0.1, 0.1, (n, k // group)).astype(t)
+    w = mx.array(words)
+    numbers_of = [mx.array(x.astype(np.float32)).astype(mx.float32) for x in (scales, biases)]
+    exact = np.array(mx.dequantize(w, *numbers_of, group, bits)).astype(np.float64)
+    number = ext.table.affine_type(bits, group, mlxc.DTYPES[dtype])
+    packed = ext.call("affine_repack", words, scales, biases, group, bits).eval()
+    assert packed.numpy().dtype == np.uint8 and ext.table.gguf_supports(number)
+    got = ext.call("gguf_dequantize", packed, number, "float32").numpy()
+    np.testing.assert_allclose(got, exact, rtol=1e-6, atol=1e-6)
+    top = lambda x: np.abs(x).reshape(x.shape[0], -1, group).max(-1).repeat(group, -1)
+    all_rows = rng.normal(size=(21, k)).astype(np.float32)
+    want = all_rows.astype(np.float64) @ exact.T
+    results = ext.call("gguf_matmul", all_rows, packed, number).numpy()
+    may = 1.05 * (top(all_rows) * 0.5 / 16256) @ np.abs(exact).T
+    may += (k / group + 8) * 2 ** -23 * (np.abs(all_rows) @ (np.abs(exact) + 0.1).T) * 4 + 1e-6
+    assert (np.abs(results - want) <= may).all()
+    for begin, end in ((0, 1), (1, 3), (2, 9), (5, 20)):
+        part = ext.call("gguf_matmul", all_rows[begin:end], packed, number).numpy()
+        assert (part.view(np.uint32) == results[begin:end].view(np.uint32)).all()
+
+
+def test_affine_errors():
+    w, s = np.zeros((4, 8), np.uint32), np.zeros((4, 1), np.float16)
+    assert ext.table.affine_type(7, 64, mlxc.DTYPES["float16"]) == 0
+    assert ext.table.affine_type(4, 48, mlxc.DTYPES["float16"]) == 0
+    assert ext.table.affine_type(4, 64, mlxc.DTYPES["int32"]) == 0
+    ext.call("affine_repack", w, s, s, 64, 4).eval()
+    for bad in ((w, s, s, 32, 4), (w, s, s, 64, 3), (w.astype(np.int32), s, s, 64, 4), (w, s[:2], s[:2], 64, 4),
+                (w, s, s.astype(np.float32), 64, 4), (w[0], s, s, 64, 4)):
+        with pytest.raises(mlxc.Error):
+            ext.call("affine_repack", *bad)
