@@ -79,6 +79,9 @@ static bool load_affine(nn_weight *w, const nn_tensor *t, const nn_tensor *scale
     w->cols = (int)cols;
     w->bits = p.bits;
     w->group_size = p.group_size;
+    w->file = nx_mapping_ref(t->file);
+    w->offset = t->offset;
+    w->bytes = t->bytes;
     snprintf(w->mode, sizeof w->mode, "%s", p.mode);
     return nn_tensor_array(t, &w->w) && nn_tensor_array(scales, &w->scales) &&
            (!biases || nn_tensor_array(biases, &w->biases));
@@ -242,6 +245,39 @@ static bool repack(nn_weight *w)
     return true;
 }
 
+/* An affine matrix in the engine's own order, from which on it is blocks like GGUF's; as it was where
+ * the engine has no such order for it. False after a failure, which the scope keeps. */
+static bool affine_ready(nn *c, nn_weight *w)
+{
+    const nexus_engine *ext = engine_extensions();
+    if (w->form != NN_AFFINE || w->experts || !ext || ext->version < 3 || !w->biases.ctx ||
+        strcmp(w->mode, "affine") != 0)
+        return true;
+    int type = ext->affine_type(w->bits, w->group_size, mlx_array_dtype(w->scales));
+    if (type == 0 || mlx_array_dtype(w->biases) != mlx_array_dtype(w->scales))
+        return true;
+    mlx_array packed = mlx_array_new();
+    mlx_stream s = mlx_default_cpu_stream_new();
+    bool ok = !ext->affine_repack(&packed, w->w, w->scales, w->biases, w->group_size, w->bits, s) &&
+              !mlx_array_eval(packed);
+    mlx_stream_free(s);
+    if (!ok) {
+        mlx_array_free(packed);
+        nn_fail(c);
+        return false;
+    }
+    mlx_array_free(w->w);
+    mlx_array_free(w->scales);
+    mlx_array_free(w->biases);
+    w->w = packed;
+    w->scales = w->biases = (mlx_array){0};
+    w->form = NN_BLOCKS;
+    w->ggml_type = type;
+    if (w->file)
+        nx_mapping_release_range(w->file, w->offset, w->bytes);
+    return true;
+}
+
 /* Blocks in the layout they are to be read in; false after a failure, which the scope keeps. */
 static bool blocks_ready(nn *c, nn_weight *w)
 {
@@ -276,7 +312,7 @@ static mlx_array plain_product(nn *c, mlx_array x, nn_weight *w)
 mlx_array nn_linear(nn *c, mlx_array x, nn_weight *w, nn_weight *bias)
 {
     mlx_array y = {0};
-    if (c->failed)
+    if (c->failed || !affine_ready(c, w))
         return y;
     if (w->form == NN_BLOCKS)
         y = blocks_product(c, x, w);
@@ -303,7 +339,7 @@ static mlx_array affine_rows(nn *c, nn_weight *w, mlx_array ids)
 mlx_array nn_embedding(nn *c, nn_weight *w, mlx_array ids)
 {
     mlx_array rows;
-    if (c->failed)
+    if (c->failed || !affine_ready(c, w))
         return (mlx_array){0};
     if (w->form == NN_BLOCKS)
         rows = blocks_rows(c, w, ids);
