@@ -57,7 +57,7 @@ static inline bool nx_view_is_row(const nx_view *v)
  * The common walk of several views of one shape: dimensions of size 1 dropped, neighbours that are
  * contiguous in all views merged, so that most calls end with one or two dimensions.
  */
-enum { NX_WALK_MAX = 6 }; /* views in one walk */
+enum { NX_WALK_MAX = 16 }; /* views in one walk */
 typedef struct {
     int n_views;
     int ndim; /* ≥ 1; shape[ndim - 1] is the innermost */

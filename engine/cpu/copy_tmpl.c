@@ -10,6 +10,7 @@
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/pool.h"
 #include "engine/cpu/turn.h"
+#include "engine/cpu/tile.h"
 #include "engine/cpu/types.h"
 
 /* Any type through one of its own kind: float for halves, the real part for complex. */
@@ -171,6 +172,11 @@ static row_fn choose(nx_dtype from, nx_dtype to)
     if (from == NX_FLOAT16 && to == NX_FLOAT32)
         return row_f16_f32_fast;
     return from == NX_COMPLEX64 ? from_complex[to] : to_from[to][from];
+}
+
+nx_convert_fn NX_FN(convert_function)(nx_dtype from, nx_dtype to)
+{
+    return choose(from, to);
 }
 
 typedef struct {

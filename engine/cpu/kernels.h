@@ -50,6 +50,9 @@ size_t NX_FN(fft_workspace)(const nx_call *c);
 #define NX_ELEM2(name, ...) void NX_FN(elementwise_##name)(const nx_call *c);
 #include "engine/ops/elementwise.def"
 void NX_FN(log)(const nx_call *c);
+/* fused_tmpl.c: all inputs and outputs of one shape, any strides */
+void NX_FN(fused)(const nx_call *c);
+size_t NX_FN(fused_workspace)(const nx_call *c);
 void NX_FN(equal)(const nx_call *c);
 void NX_FN(bitwise)(const nx_call *c);
 void NX_FN(divmod)(const nx_call *c);

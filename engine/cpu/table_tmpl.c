@@ -41,6 +41,7 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
 #define NX_ELEM1(name, ...) [NX_PRIM_##name] = {NX_FN(elementwise_##name), NULL},
 #define NX_ELEM2(name, ...) [NX_PRIM_##name] = {NX_FN(elementwise_##name), NULL},
 #include "engine/ops/elementwise.def"
+    [NX_PRIM_Compiled] = {NX_FN(fused), NX_FN(fused_workspace)},
     [NX_PRIM_Log] = {NX_FN(log), NULL},
     [NX_PRIM_Equal] = {NX_FN(equal), NULL},
     [NX_PRIM_BitwiseBinary] = {NX_FN(bitwise), NULL},

@@ -29,6 +29,10 @@ enum { NX_TILE = 512 }; /* elements: three inputs and an output of any type stay
 /* The function for inputs of this type (of the last input, for Select); NULL: there is none. */
 nx_tile_fn NX_FN(tile_function)(nx_tile_id id, nx_dtype dtype);
 
+/* n elements with steps in elements, converted. */
+typedef void (*nx_convert_fn)(int64_t n, const void *from, int64_t from_step, void *to, int64_t to_step);
+nx_convert_fn NX_FN(convert_function)(nx_dtype from, nx_dtype to); /* copy_tmpl.c */
+
 /* The iterations of the next loop do not touch each other's elements. */
 #if defined(__clang__)
 #define NX_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")

@@ -196,6 +196,8 @@ static trace *trace_new(nx_function f, const trace *key, nx_array *const *in)
         remember_inputs(t, in);
         nx_tape_init(&t->tape, sources, key->n_in, made.at, made.n,
                      key->mode > NX_COMPILE_NO_SIMPLIFY, key->shapeless);
+        if (key->mode == NX_COMPILE_ENABLED)
+            nx_tape_fuse(&t->tape);
     }
     nx_vec_clear(&made);
     free(sources);

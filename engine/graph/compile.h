@@ -1,7 +1,8 @@
 /*
  * compile.h: functions traced once and replayed. A trace is kept by (function, stream, shapeless,
  * constants, shapes and types of the inputs); what it computes twice it computes once, what no output
- * needs it leaves out, and what depends on no input it computes at its first run only.
+ * needs it leaves out, what depends on no input it computes at its first run only, and elementwise
+ * operations that follow each other run tile by tile, without going through memory in between.
  */
 #ifndef NX_GRAPH_COMPILE_H
 #define NX_GRAPH_COMPILE_H

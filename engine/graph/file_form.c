@@ -10,6 +10,11 @@ static const nx_prim *const all[] = {
 };
 enum { N_ALL = sizeof all / sizeof *all };
 
+const nx_prim *nx_prim_of(int id)
+{
+    return id >= 0 && id < N_ALL ? all[id] : NULL;
+}
+
 nx_file_form nx_file_form_of(const nx_prim *p)
 {
     return p->file ? *p->file : (nx_file_form){p->name, p->fields, p->n_fields};

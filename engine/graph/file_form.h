@@ -9,6 +9,8 @@
 #include "base/str.h"
 #include "engine/core/prim.h"
 
+/* The primitive of a number; NULL for what is none. */
+const nx_prim *nx_prim_of(int id);
 /* Class and state of a primitive. */
 nx_file_form nx_file_form_of(const nx_prim *p);
 

@@ -42,6 +42,35 @@ const char *nx_namer_get(nx_namer *n, nx_array *a)
     return n->names.at[*known];
 }
 
+/* Of operations that are several, MLX shows which; the first of their parameters says it. */
+static const struct {
+    const nx_prim *prim;
+    const char *names[6];
+} several[] = {
+    {&nx_prim_Log, {"Log2", "Log10", "Log"}},
+    {&nx_prim_Equal, {"Equal", "NaNEqual"}},
+    {&nx_prim_BitwiseBinary, {"BitwiseAnd", "BitwiseOr", "BitwiseXor", "LeftShift", "RightShift"}},
+    {&nx_prim_Reduce, {"And", "Or", "Sum", "Prod", "Min", "Max"}},
+    {&nx_prim_Scan, {"CumMax", "CumMin", "CumSum", "CumProd", "CumLogAddExp"}},
+    {&nx_prim_Scatter, {"Scatter Max", "Scatter Min", "Scatter Sum", "Scatter Prod", "Scatter"}},
+    {&nx_prim_ScatterAxis, {"ScatterAxis Sum", "ScatterAxis"}},
+    {&nx_prim_SliceUpdate,
+     {"SliceUpdate Max", "SliceUpdate Min", "SliceUpdate Sum", "SliceUpdate Prod", "SliceUpdate"}},
+};
+
+static const char *shown_name(const nx_node *n)
+{
+    for (size_t i = 0; i < sizeof several / sizeof *several; i++) {
+        const nx_field *f = n->prim->fields;
+        if (several[i].prim != n->prim)
+            continue;
+        const char *at = (const char *)n->params + f->offset;
+        int which = f->type == NX_FIELD_BOOL ? *(const bool *)at : *(const int *)at;
+        return which >= 0 && which < 6 && several[i].names[which] ? several[i].names[which] : n->prim->name;
+    }
+    return n->prim->name;
+}
+
 /* ---- the walk: every source and every operation once, inputs first --------------------------- */
 
 typedef struct {
@@ -126,7 +155,7 @@ static void dot_visit(printer *p, nx_array *a)
         dot_source(p, a);
         return;
     }
-    fprintf(p->f, "{ %llu [label =\"%s\", shape=rectangle]; }\n", id, n->prim->name);
+    fprintf(p->f, "{ %llu [label =\"%s\", shape=rectangle]; }\n", id, shown_name(n));
     for (int i = 0; i < n->n_in; i++) {
         if (nx_array_is_none(n->in[i]))
             continue;
@@ -148,7 +177,7 @@ void nx_graph_dot(FILE *f, nx_namer *names, nx_array *const *outputs, size_t n)
     printer p = printer_new(f, names, outputs, n);
     fprintf(f, "digraph {\n");
     walk(&p, outputs, n, dot_visit);
-    fprintf(f, "}\n");
+    fprintf(f, "}");
     nx_ptr_map_clear(&p.outputs);
 }
 
@@ -173,7 +202,7 @@ static void text_operation(printer *p, nx_array *a)
     nx_node *n = a->node;
     if (!n->prim)
         return;
-    fprintf(p->f, "%s ", n->prim->name);
+    fprintf(p->f, "%s ", shown_name(n));
     bool first = true;
     for (int i = 0; i < n->n_in; i++) {
         if (nx_array_is_none(n->in[i]))

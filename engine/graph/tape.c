@@ -194,6 +194,9 @@ void nx_tape_clear(nx_tape *t)
         nx_array_unref(&t->outputs.at[i]);
     for (size_t i = 0; i < t->sources.n; i++)
         nx_array_unref(&t->sources.at[i]);
+    for (size_t i = 0; i < t->held.n; i++)
+        nx_array_unref(&t->held.at[i]);
+    nx_vec_clear(&t->held);
     nx_vec_clear(&t->outputs);
     nx_vec_clear(&t->sources);
     nx_vec_clear(&t->steps);

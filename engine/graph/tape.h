@@ -22,6 +22,7 @@ typedef struct {
     nx_array_vec sources, outputs; /* counted: they hold the graph */
     NX_VEC(nx_tape_step) steps;
     NX_VEC(nx_tape_value) inputs, results;
+    nx_array_vec held; /* what fused steps are made like; counted */
     size_t n_slots;
     bool any_shape;    /* inputs need not have the sizes of the sources */
 } nx_tape;
@@ -30,6 +31,8 @@ typedef struct {
  * any_shape: replays may be of other sizes. */
 void nx_tape_init(nx_tape *t, nx_array *const *sources, size_t n, nx_array *const *outputs,
                   size_t n_out, bool simplify, bool any_shape);
+/* Elementwise steps that lead to each other become one (fuse.c). */
+void nx_tape_fuse(nx_tape *t);
 void nx_tape_clear(nx_tape *t);
 
 /* The operations on inputs in place of the sources; results appended to out. */

@@ -12,6 +12,27 @@ typedef struct {
     nx_dtype dtype;
 } nx_astype_params;
 
+/*
+ * graph/fuse.c: elementwise operations that run one after the other on a tile. Operand k is input k,
+ * operand n_in + j the result of operation j. A register holds a tile (of a half type: as floats).
+ */
+enum { NX_FUSED_REGISTERS = 12, NX_FUSED_OPS = 48, NX_FUSED_IN = 40 };
+typedef struct {
+    int16_t prim;    /* nx_prim_id */
+    int8_t variant;  /* its parameter, where it has one: the base of a logarithm, say */
+    int8_t out;      /* which output this is, -1: none */
+    uint8_t n_in;
+    uint8_t in[3];   /* operands */
+    uint8_t from;    /* nx_dtype of the last of them, which chooses the loop */
+    uint8_t to;      /* of the result */
+    uint8_t reg;     /* where the result lies */
+} nx_fused_op;
+typedef struct {
+    int n_in, n_ops, n_out, n_registers;
+    uint8_t load[NX_FUSED_IN]; /* registers of inputs that do not lie dense */
+    nx_fused_op op[NX_FUSED_OPS];
+} nx_compiled_params;
+
 /* broadcast.c */
 typedef struct {
     nx_dims shape;
