@@ -133,6 +133,7 @@ S = np.array([1, 0], np.int32)
 W = (np.arange(8 * 64).reshape(8, 64) % 13 / 6 - 1).astype(np.float32)
 X = np.linspace(-1, 1, 4 * 64, dtype=np.float32).reshape(4, 64)
 K = np.array([3, 7], np.uint32)
+P = (np.array([[4, 1, 0.5], [1, 3, 0.2], [0.5, 0.2, 2]]) + np.zeros((1, 1, 1))).astype(np.float32)  # definite
 
 
 def two(name, mx_name=None):
@@ -257,6 +258,14 @@ MORE = {
     "rfft": (lambda a: mlxc.op("fft_rfft", a, 4, 2, 0), lambda a: mx.fft.rfft(a, 4, 2), [F]),
     "irfft": (lambda a: mlxc.op("fft_irfft", a, 5, 2, 0), lambda a: mx.fft.irfft(a, 5, 2),
               [Z[..., :3].copy()]),
+    "qr": (op("linalg_qr"), mx.linalg.qr, [P]), "svd": (op("linalg_svd", True), mx.linalg.svd, [P]),
+    "singular values": (op("linalg_svd", False), lambda a: mx.linalg.svd(a, compute_uv=False), [P]),
+    "inv": (op("linalg_inv"), mx.linalg.inv, [P]),
+    "tri_inv": (op("linalg_tri_inv", True), lambda a: mx.linalg.tri_inv(a, True), [np.triu(P)]),
+    "cholesky": (op("linalg_cholesky", False), mx.linalg.cholesky, [P]),
+    "eigh": (op("linalg_eigh", "L"), mx.linalg.eigh, [P]),
+    "eigvalsh": (op("linalg_eigvalsh", "U"), lambda a: mx.linalg.eigvalsh(a, "U"), [P]),
+    "eig": (op("linalg_eig"), mx.linalg.eig, [P]), "eigvals": (op("linalg_eigvals"), mx.linalg.eigvals, [P]),
     "constants": (lambda a: mlxc.op("add", a, mlxc.op("transpose", mlxc.array(F[0].T.copy()))),
                   lambda a: a + mx.array(F[0].T).T, [F]),
 }
@@ -294,6 +303,8 @@ def test_what_mlx_cannot_write(tmp_path):
     close(Imported(path)(F), mx.from_fp8(mx.to_fp8(to_mx(F)), mx.float32), "fp8")
     export_ours(path, lambda a: mlxc.op("bitwise_invert", a), [N])
     close(Imported(path)(N), mx.bitwise_invert(to_mx(N)), "invert")
+    export_ours(path, op("linalg_lu"), [P])
+    close(Imported(path)(P), list(mx.linalg.lu(to_mx(P))), "lu")
     segments = np.array([[0, 1], [1, 3]], np.uint32)
     a, b = F[0, :, :3].copy(), F[1, :, 1:].copy()
     export_ours(path, lambda a, b: mlxc.op("segmented_mm", a, b, mlxc.array(segments)), [a, b])
@@ -471,7 +482,8 @@ def test_every_operation_is_tried():
              "ToFP8": "to_fp8", "FromFP8": "from_fp8", "Full": '"full"', "RandomBits": "random_uniform",
              "ArgSort": "argsort", "ArgPartition": "partition", "ErfInv": "erfinv", "Broadcast": "broadcast_to",
              "BroadcastAxes": "take_along", "NumberOfElements": "mean_axes", "Copy": "contiguous",
-             "QuantizedMatmul": "quantized_matmul"}
+             "QuantizedMatmul": "quantized_matmul", "QRF": "linalg_qr", "SVD": "linalg_svd",
+             "Inverse": "linalg_inv", "LUF": "linalg_lu"}
     skip = {"Placeholder", "CustomTransforms", "GgufMatmul", "GgufTake", "GgufRepack", "Compiled", "AllReduce",
             "AllGather", "Send", "Recv", "ReduceScatter"}
     missing = [p for p in prims if p not in skip and known.get(p, snake(p)) not in text]
