@@ -107,23 +107,28 @@ static double fma_peak(void)
     return 2.0 * lanes * (FMA_ROUNDS / 12 * 12) * threads / best_of(fn, threads, 1) * 1e-9;
 }
 
-static void nothing(void *ctx, int64_t begin, int64_t end)
+enum { WORK_NS = 5000 };
+
+static void some_work(void *ctx, int64_t begin, int64_t end)
 {
     (void)ctx, (void)begin, (void)end;
+    uint64_t until = nx_os_monotonic_ns() + WORK_NS;
+    while (nx_os_monotonic_ns() < until)
+        ;
 }
 
-/* As many pieces as threads, one region after the other without a pause. */
+/* Regions of as many pieces as threads, of 5 us each: what one takes longer than a piece. */
 static double region_us(void)
 {
     double seconds[RUNS];
     for (int r = 0; r < RUNS; r++) {
-        uint64_t t = now();
+        uint64_t t = nx_os_monotonic_ns();
         for (int i = 0; i < REGIONS; i++)
-            nx_parallel(nx_pool_threads(), 1, nothing, NULL);
-        seconds[r] = (double)(now() - t) * 1e-9 / REGIONS;
+            nx_parallel(nx_pool_threads(), 1, some_work, NULL);
+        seconds[r] = (double)(nx_os_monotonic_ns() - t) * 1e-9 / REGIONS;
     }
     qsort(seconds, RUNS, sizeof *seconds, by_value);
-    return seconds[2] * 1e6;
+    return seconds[2] * 1e6 - WORK_NS * 1e-3;
 }
 
 int main(void)

@@ -17,7 +17,8 @@ class Result:
 
 def chain(*steps):
     """Steps are (name, arguments...); Result(i) among them is what step i made. Returns run(), which
-    calls them all, evaluates the last result and frees all; run.value() gives it as a numpy array."""
+    calls them all, lets go of all but the last result, as a program does, evaluates it and frees it;
+    run.value() gives it as a numpy array."""
     holders, calls, kept = [], [], []
 
     def handle(value):
@@ -45,13 +46,15 @@ def chain(*steps):
         for f, c_args in calls:
             if f(*c_args):
                 mlxc.failed(str(steps))
+        for h in holders[:-1]:
+            free(h)
+            h.ctx = None
         if evaluate(last):
             mlxc.failed(str(steps))
 
     def release():
-        for h in holders:
-            free(h)
-            h.ctx = None
+        free(last)
+        last.ctx = None
 
     def run():
         work()
@@ -61,7 +64,6 @@ def chain(*steps):
         work()
         out = mlxc.Array(last).numpy()
         last.ctx = None
-        release()
         return out
 
     run.value = value

@@ -45,15 +45,43 @@ static inline double _Complex log_add_complex(double _Complex a, double _Complex
     return top + clog(1 + cexp(low - top));
 }
 
+/* Eight at a time for sums and products: each step doubles how many have met, and the total, on which
+ * all wait, is met once in eight. In order of the place in the run, so of the shape alone. */
+#define BY_EIGHT(A, W, OP)                                                                      \
+    for (; i + 8 <= n; i += 8) {                                                                \
+        W v[8];                                                                                 \
+        for (int k = 0; k < 8; k++)                                                             \
+            v[k] = (W)x[i + k];                                                                 \
+        for (int k = 0; k < 8; k += 2)                                                          \
+            v[k + 1] = OP(v[k], v[k + 1]);                                                      \
+        for (int k = 0; k < 8; k += 4) {                                                        \
+            v[k + 2] = OP(v[k + 1], v[k + 2]);                                                  \
+            v[k + 3] = OP(v[k + 1], v[k + 3]);                                                  \
+        }                                                                                       \
+        for (int k = 4; k < 8; k++)                                                             \
+            v[k] = OP(v[3], v[k]);                                                              \
+        if (!inclusive)                                                                         \
+            y[i] = (A)t;                                                                        \
+        for (int k = 0; k < 7; k++)                                                             \
+            y[i + k + !inclusive] = (A)OP(t, v[k]);                                             \
+        t = OP(t, v[7]);                                                                        \
+        if (inclusive)                                                                          \
+            y[i + 7] = (A)t;                                                                    \
+    }
+#define ONE_BY_ONE(A, W, OP)
+
 /* run: x[0..n) one after the other into *total, the total after (inclusive) or before each into y.
  * row: the same for `width` totals side by side. x may be y. */
-#define SCAN(name, A, W, OP)                                                                    \
+#define SCAN(name, A, W, OP) SCAN_BY(name, A, W, OP, ONE_BY_ONE)
+#define SCAN_BY(name, A, W, OP, MANY)                                                           \
     static void run_##name(int64_t n, const void *from, void *to, void *total, bool inclusive)  \
     {                                                                                           \
         const A *x = from;                                                                      \
         A *y = to;                                                                              \
         W t = *(W *)total;                                                                      \
-        for (int64_t i = 0; i < n; i++) {                                                       \
+        int64_t i = 0;                                                                          \
+        MANY(A, W, OP)                                                                          \
+        for (; i < n; i++) {                                                                    \
             W next = OP(t, (W)x[i]);                                                            \
             y[i] = (A)(inclusive ? next : t);                                                   \
             t = next;                                                                           \
@@ -76,15 +104,15 @@ static inline double _Complex log_add_complex(double _Complex a, double _Complex
         for (int64_t i = 0; i < n; i++)                                                         \
             ((W *)totals)[i] = (W)((const A *)values)[i * step];                                \
     }
-SCAN(sum_u32, uint32_t, uint32_t, ADD)
-SCAN(sum_u64, uint64_t, uint64_t, ADD)
-SCAN(sum_f32, float, double, ADD)
-SCAN(sum_f64, double, double, ADD)
+SCAN_BY(sum_u32, uint32_t, uint32_t, ADD, BY_EIGHT)
+SCAN_BY(sum_u64, uint64_t, uint64_t, ADD, BY_EIGHT)
+SCAN_BY(sum_f32, float, double, ADD, BY_EIGHT)
+SCAN_BY(sum_f64, double, double, ADD, BY_EIGHT)
 SCAN(sum_c64, nx_c64, double _Complex, ADD)
-SCAN(prod_u32, uint32_t, uint32_t, MUL)
-SCAN(prod_u64, uint64_t, uint64_t, MUL)
-SCAN(prod_f32, float, double, MUL)
-SCAN(prod_f64, double, double, MUL)
+SCAN_BY(prod_u32, uint32_t, uint32_t, MUL, BY_EIGHT)
+SCAN_BY(prod_u64, uint64_t, uint64_t, MUL, BY_EIGHT)
+SCAN_BY(prod_f32, float, double, MUL, BY_EIGHT)
+SCAN_BY(prod_f64, double, double, MUL, BY_EIGHT)
 SCAN(prod_c64, nx_c64, double _Complex, ZMUL)
 SCAN(max_i32, int32_t, int32_t, MAX)
 SCAN(max_u32, uint32_t, uint32_t, MAX)
