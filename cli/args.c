@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/os.h"
 #include "base/str.h"
+#include "cli/settings.h"
 
 int args_usage_error(const arg_command *c, const char *fmt, ...)
 {
@@ -37,6 +38,7 @@ static void print_help(const arg_command *c)
             snprintf(head + n, sizeof head - (size_t)n, " %s", o->operand);
         printf("%-28s %s\n", head, o->help);
     }
+    printf("%-28s %s\n", "      --profile NAME", "take what is not given from this profile");
     printf("%-28s %s\n", "  -h, --help", "this text");
 }
 
@@ -148,16 +150,17 @@ static void spell(char *out, size_t size, const char *prefix, const char *name, 
         *p = *p == '-' ? '_' : upper ? (char)toupper((unsigned char)*p) : *p;
 }
 
-static json_t *load_settings(void)
+/* Read once, kept to the end. */
+static const json_t *load_settings(void)
 {
-    nx_str path = {0};
-    json_t *settings = NULL;
-    if (nx_os_path(&path, NX_OS_CONFIG, "config.json") && nx_os_is_file(nx_str_cstr(&path))) {
-        settings = nx_json_load_file(nx_str_cstr(&path));
-        if (!settings)
-            fprintf(stderr, "nexus: the settings are ignored: %s\n", nx_error_message());
-    }
-    nx_str_clear(&path);
+    static json_t *settings;
+    static bool loaded;
+    if (loaded)
+        return settings;
+    loaded = true;
+    settings = settings_load();
+    if (!settings)
+        fprintf(stderr, "nexus: the settings are ignored: %s\n", nx_error_message());
     return settings;
 }
 
@@ -170,35 +173,103 @@ static char *setting_text(const json_t *settings, const char *key)
     return v && !json_is_null(v) ? json_dumps(v, JSON_ENCODE_ANY) : NULL;
 }
 
-/* For options no flag gave: the environment, then the settings file. Never freed: options point
- * into these texts as they point into argv. */
+/* ---- profiles ---- */
+
+void (*args_describe)(const arg_command *c);
+
+static const char *profile_flag;  /* --profile */
+static const json_t *profile; /* the one in force, NULL: none */
+
+bool args_profile_given(void)
+{
+    return profile_flag != NULL;
+}
+
+const char *args_profile_text(const char *key)
+{
+    return setting_text(profile, key);
+}
+
+/* The folders of a profile are those that scans look into. */
+static void take_folders(void)
+{
+    const json_t *list = json_object_get(profile, "folders");
+    nx_str all = {0};
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *folder = json_string_value(json_array_get(list, i));
+        if (folder && (!settings_is_shipped(profile) || nx_os_is_dir(folder)))
+            nx_str_printf(&all, "%s%s", all.len ? ":" : "", folder);
+    }
+    if (all.len)
+        setenv("NEXUS_FOLDERS", nx_str_cstr(&all), 0);
+    nx_str_clear(&all);
+}
+
+static int take_profile(const arg_command *c)
+{
+    const char *name = profile_flag ? profile_flag : getenv("NEXUS_PROFILE");
+    if (!name)
+        name = json_string_value(json_object_get(load_settings(), "profile"));
+    if (!name || !*name)
+        return ARGS_OK;
+    profile = settings_profile(load_settings(), name);
+    if (!profile)
+        return args_usage_error(c, "there is no profile '%s' (nexus profile list)", name);
+    take_folders();
+    return ARGS_OK;
+}
+
+/* What stands where no flag gave the option: the environment, the profile, the settings file. Never
+ * freed: options point into these texts as they point into argv. */
+static const char *find_setting(const arg_option *o, char *where, size_t size)
+{
+    const char *text = NULL;
+    if (o->setting) {
+        spell(where, size, "NEXUS_", o->name, true);
+        text = getenv(where);
+    }
+    if (!text) {
+        spell(where, size, "", o->name, false);
+        if (o->type != ARG_FLAG)
+            text = setting_text(profile, where);
+        if (!text && o->setting)
+            text = setting_text(load_settings(), where);
+    }
+    return text;
+}
+
 static int take_settings(const arg_command *c, const bool *given)
 {
-    static json_t *settings;
-    static bool loaded;
-    char name[128];
+    char where[128];
     for (const arg_option *o = c->options; o->name; o++) {
-        if (!o->setting || given[o - c->options])
+        if (given[o - c->options])
             continue;
-        spell(name, sizeof name, "NEXUS_", o->name, true);
-        const char *text = getenv(name), *where = name;
-        if (!text) {
-            if (!loaded)
-                settings = load_settings();
-            loaded = true;
-            spell(name, sizeof name, "", o->name, false);
-            text = setting_text(settings, name);
-        }
+        const char *text = find_setting(o, where, sizeof where);
         if (text && *text && !store(o, text))
             return args_usage_error(c, "'%s' is no value for the setting %s", text, where);
     }
     return ARGS_OK;
 }
 
+/* "--profile NAME" or "--profile=NAME" at argv[*i]; false for anything else. */
+static bool take_profile_flag(int argc, char **argv, int *i)
+{
+    static const char flag[] = "--profile";
+    size_t n = sizeof flag - 1;
+    if (strncmp(argv[*i], flag, n) != 0 || (argv[*i][n] && argv[*i][n] != '='))
+        return false;
+    profile_flag = argv[*i][n] ? argv[*i] + n + 1 : *i + 1 < argc ? argv[++*i] : "";
+    return true;
+}
+
 int args_parse(const arg_command *c, int argc, char **argv, const char **operands)
 {
     bool given[64] = {false}, flags_end = false;
     int n = 0;
+    if (args_describe) {
+        args_describe(c);
+        return 0;
+    }
     for (int i = 0; i < c->most_operands; i++)
         operands[i] = NULL;
     for (int i = 1; i < argc; i++) {
@@ -208,6 +279,8 @@ int args_parse(const arg_command *c, int argc, char **argv, const char **operand
         } else if (!flags_end && (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)) {
             print_help(c);
             return 0;
+        } else if (!flags_end && take_profile_flag(argc, argv, &i)) {
+            continue;
         } else if (!flags_end && arg[0] == '-' && arg[1]) {
             int code = take_flag(c, argc, argv, &i, given);
             if (code != ARGS_OK)
@@ -218,5 +291,6 @@ int args_parse(const arg_command *c, int argc, char **argv, const char **operand
             operands[n++] = arg;
         }
     }
-    return take_settings(c, given);
+    int code = take_profile(c);
+    return code == ARGS_OK ? take_settings(c, given) : code;
 }

@@ -40,6 +40,16 @@ enum { ARGS_OK = -1 };
  * exit code of a program that should end now: 0 after --help, 2 after a message. */
 int args_parse(const arg_command *c, int argc, char **argv, const char **operands);
 
+/* While set, args_parse does nothing but call it and return 0: how the program asks its own verbs
+ * for their options (completions, man page, the names of settings). */
+extern void (*args_describe)(const arg_command *c);
+
+/* Every command takes --profile NAME besides its own options (else NEXUS_PROFILE, else the setting
+ * "profile"). A profile's values stand between the environment and the settings file. Text of one,
+ * NULL where there is none; valid to the end. After args_parse. */
+const char *args_profile_text(const char *key);
+bool args_profile_given(void); /* by the flag */
+
 /* Prints "nexus: MESSAGE" and, for usage errors, where help is. Returns the exit code 2. */
 int args_usage_error(const arg_command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

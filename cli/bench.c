@@ -316,6 +316,8 @@ int cli_bench(int argc, char **argv)
                                  1};
     const char *name;
     int code = args_parse(&command, argc, argv, &name);
+    if (code == ARGS_OK && !name && !o.shape)
+        name = args_profile_text("model");
     if (code == ARGS_OK)
         code = check(&command, &o, name);
     if (code != ARGS_OK)

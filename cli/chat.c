@@ -379,7 +379,7 @@ int cli_chat(int argc, char **argv)
     int code = args_parse(&command, argc, argv, &name);
     if (code != ARGS_OK)
         return code;
-    if (!name)
+    if (!name && !(name = args_profile_text("model")))
         return args_usage_error(&command, "no model was named");
     if ((code = options_check(&command, &o)) != ARGS_OK)
         return code;

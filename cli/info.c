@@ -59,7 +59,7 @@ int cli_info(int argc, char **argv)
     int code = args_parse(&command, argc, argv, &name);
     if (code != ARGS_OK)
         return code;
-    if (!name)
+    if (!name && !(name = args_profile_text("model")))
         return args_usage_error(&command, "no model was named");
     if (ctx < 1)
         return args_usage_error(&command, "a context of %d tokens makes no sense", ctx);

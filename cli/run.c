@@ -164,6 +164,11 @@ int cli_run(int argc, char **argv)
     int code = args_parse(&command, argc, argv, operands);
     if (code != ARGS_OK)
         return code;
+    const char *model = args_profile_text("model");
+    if (model && !operands[1] && (args_profile_given() || !operands[0])) { /* then the prompt is all */
+        operands[1] = operands[0];
+        operands[0] = model;
+    }
     if (!operands[0])
         return args_usage_error(&command, "no model was named");
     if (!operands[1] && isatty(STDIN_FILENO))

@@ -59,5 +59,11 @@ if(TARGET nexus)
     set_target_properties(nexus PROPERTIES INSTALL_RPATH ${to_libraries}
         INSTALL_RPATH_USE_LINK_PATH ON)
     install(TARGETS nexus RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-    install(FILES docs/nexus.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+    set(said ${CMAKE_BINARY_DIR}/share)
+    install(FILES ${said}/nexus.man DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 RENAME nexus.1)
+    install(FILES ${said}/nexus.bash RENAME nexus
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+    install(FILES ${said}/nexus.zsh RENAME _nexus
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+    install(FILES ${said}/nexus.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 endif()
