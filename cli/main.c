@@ -20,7 +20,7 @@ static void help(FILE *out)
 {
     fputs("nexus: private AI on your own machine\n\nusage: nexus COMMAND [arguments]\n\n", out);
     for (int i = 0; i < N_COMMANDS; i++)
-        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].about);
+        fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].about);
     fputs("\n'nexus COMMAND --help' says more of each. Nothing you type leaves this machine.\n", out);
 }
 

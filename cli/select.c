@@ -55,7 +55,7 @@ enum { RUNNERS_UP = 5 };
 static void print_runners_up(const nexus_selection *s)
 {
     static const table_column columns[] = {
-        {"", false, 0, 0}, {"MODEL", false, 20, 0}, {"MEMORY", true, 0, 0}, {"SCORE", true, 0, 1},
+        {" ", false, 0, 0}, {"MODEL", false, 20, 0}, {"MEMORY", true, 0, 0}, {"SCORE", true, 0, 1},
         {"WHY", false, 12, 0}};
     table *t = table_new(columns, 5);
     size_t rest = 0;

@@ -214,12 +214,14 @@ static void put(FILE *out, const char *text, size_t n, int cells, int width, boo
 
 static void print_row(const table *t, FILE *out, const cell *row, const int *widths)
 {
+    bool begun = false;
     for (int i = 0; i < t->n; i++) {
         const table_column *c = &t->columns[i];
         if (!widths[i])
             continue;
         const char *color = row[i].look == TABLE_PLAIN ? "" : table_color(out, row[i].look);
-        pad(out, i ? GAP : 0);
+        pad(out, begun ? GAP : 0);
+        begun = true;
         fputs(color, out);
         put(out, row[i].text, row[i].n, row[i].cells, widths[i], c->right, i == t->n - 1);
         fputs(*color ? "\033[0m" : "", out);

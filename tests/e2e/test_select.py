@@ -1,6 +1,7 @@
 """nexus select, run auto, and the refusal of what does not fit."""
 import json
 import os
+import sys
 
 import pytest
 
@@ -97,6 +98,22 @@ def test_text_for_a_person(home, models):
     out = r.stdout.decode()
     assert out.splitlines()[0] == "Meta-Llama-3.1-8B-Instruct-Q6_K"
     assert "Runners-up" in out and "TinyLlama" in out and "needs 9" in out
+
+
+# ---- predicted against measured memory ----
+
+@needs_model
+@pytest.mark.skipif("NEXUS_NO_EXTENSIONS" in os.environ or "NEXUS_SLOW" in os.environ,
+                    reason="the figures are those of the engine's own kernels")
+@pytest.mark.parametrize("context", [512, 1536])
+def test_predicted_memory_is_within_five_percent(context):
+    """bench/memory.py has more models and longer contexts, for docs/models.md."""
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "bench"))
+    import memory
+    peak, info = memory.measure(os.environ["NEXUS_BIN"], SMOL, context, b" the")
+    # all of its matrices are turned, so they lie in anonymous memory
+    measured = peak + info["bytes"] - memory.turned_bytes_of_file(SMOL)
+    assert info["memory_bytes"] == pytest.approx(measured, rel=0.05)
 
 
 # ---- run auto, refusal ----
