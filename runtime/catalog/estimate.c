@@ -43,7 +43,7 @@ void memory_shape_complete(memory_shape *s)
 }
 
 /* Turned matrices lie in huge pages, several to a chunk, in the order of their first use; what they
- * leave of a page belongs to nobody else. The engine's own figures. */
+ * leave of a page belongs to nobody else. As engine/core/buffer.c does it. */
 enum { HUGE_PAGE = 2 << 20, HUGE_CHUNK = 8 * HUGE_PAGE };
 
 typedef struct {
@@ -69,7 +69,18 @@ static void add_matrix(chunks *c, double bytes)
     c->in_chunk += bytes;
 }
 
-/* Bytes that the pages of turned matrices take beyond the matrices themselves. */
+/* How far bytes a weight are from those of a type that is turned. */
+static double strangeness(double bytes)
+{
+    static const double known[] = {18 / 32.0, 20 / 32.0, 22 / 32.0, 24 / 32.0, 34 / 32.0};
+    double least = INFINITY;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        least = fmin(least, fabs(bytes / known[i] - 1));
+    return least;
+}
+
+/* Bytes that the pages of turned matrices take beyond the matrices themselves. Whether the output
+ * has a matrix of its own is told by which answer makes a weight of a known size. */
 static uint64_t lost_in_pages(const memory_shape *s)
 {
     double hidden = s->hidden_size, q = (double)s->n_heads * s->head_dim * hidden;
@@ -80,11 +91,16 @@ static uint64_t lost_in_pages(const memory_shape *s)
     if (!s->turned_bytes || all <= 0 || s->n_layers > 10000)
         return 0;
     double scale = (double)s->turned_bytes / all; /* bytes a weight */
+    double with_head = (double)s->turned_bytes / (all + embed);
+    bool head = strangeness(with_head) < strangeness(scale);
+    scale = head ? with_head : scale;
     const double order[] = {q, kv, kv, q, mlp, mlp, mlp};
     add_matrix(&c, embed * scale);
     for (int i = 0; i < s->n_layers; i++)
         for (size_t k = 0; k < sizeof order / sizeof *order; k++)
             add_matrix(&c, order[k] * scale);
+    if (head)
+        add_matrix(&c, embed * scale);
     double lost = c.bytes + whole_pages(c.in_chunk) - (double)s->turned_bytes;
     return lost > 0 ? (uint64_t)lost : 0;
 }
