@@ -360,6 +360,10 @@ nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *opti
     if (!nn_cache_type(options ? options->cache_type : NULL, &type))
         return NEXUS_ERROR_ARGUMENT;
     int wanted = options ? options->context : 0;
+    if (m->model->arch->encoder) {
+        nx_fail("a model of the family '%s' makes embeddings, not text", m->package.arch);
+        return NEXUS_ERROR_UNSUPPORTED;
+    }
     if (wanted < 0 || wanted > m->model->max_context) {
         nx_fail("a context of %d tokens is not possible: the model was made for at most %d", wanted,
                 m->model->max_context);

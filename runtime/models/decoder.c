@@ -227,6 +227,8 @@ mlx_array decoder_run(nn *c, decoder *d, const nn_batch *b, mlx_array x, decoder
     if (!x.ctx)
         return x; /* in the middle of a prompt: only the caches matter */
     x = nn_norm(c, &d->norm, x, &d->final_norm, &d->final_norm_bias);
+    if (b->hidden)
+        return x;
     x = nn_linear(c, x, d->tied ? &d->embed : &d->head, &d->head_bias);
     return nn_softcap(c, nn_scale(c, x, d->logit_scale), d->logit_cap);
 }

@@ -51,11 +51,12 @@ typedef struct {
 
 /* ---- settings ---- */
 #define DECODER_CONFIG                                                                             \
-    {"num_hidden_layers|n_layer|n_layers", "block_count", CONFIG_INT, BASE(n_layers), 0, true},    \
+    {"num_hidden_layers|n_layer|n_layers|hybrid_override_pattern#|layers_block_type#",             \
+     "block_count", CONFIG_INT, BASE(n_layers), 0, true},                                          \
     {"hidden_size|n_embd|d_model", "embedding_length", CONFIG_INT, BASE(hidden_size), 0, true},    \
     {"ffn_hidden_size|intermediate_size|n_inner", "feed_forward_length", CONFIG_INT,               \
      BASE(intermediate_size), 0, false},                                                           \
-    {"num_attention_heads|n_head", "attention.head_count", CONFIG_INT, BASE(n_heads), 0, true},    \
+    {"num_attention_heads|n_head", "attention.head_count", CONFIG_INT, BASE(n_heads), 0, false},   \
     {"num_key_value_heads|num_kv_heads", "attention.head_count_kv", CONFIG_INT, BASE(n_kv_heads),  \
      0, false},                                                                                    \
     {"head_dim", "attention.key_length", CONFIG_INT, BASE(head_dim), 0, false},                    \

@@ -89,9 +89,21 @@ typedef struct {
     double *out;
 } number_query;
 
+/* "path#" */
+static bool length_named(const json_t *config, const char *name, double *out)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%.*s", (int)strcspn(name, "#"), name);
+    const json_t *v = nx_json_get(config, path);
+    *out = json_is_array(v) ? (double)json_array_size(v) : (double)json_string_length(v);
+    return json_is_array(v) || json_is_string(v);
+}
+
 static bool number_named(const char *name, void *arg)
 {
     const number_query *q = arg;
+    if (q->from->json && strchr(name, '#'))
+        return length_named(q->from->json, name, q->out);
     if (q->from->json)
         return json_number_at(nx_json_get(q->from->json, name), q->item, q->out);
     return gguf_number_at(nx_gguf_findf(q->from->gguf, "%s.%s", q->from->arch, name), q->item, q->out);

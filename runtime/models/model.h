@@ -17,7 +17,8 @@
 typedef enum { CONFIG_INT, CONFIG_FLOAT, CONFIG_BOOL } config_type;
 
 typedef struct {
-    const char *hf;   /* path in config.json, or several by '|': the first that is there */
+    const char *hf;   /* path in config.json, or several by '|': the first that is there; "path#": how
+                         many items or letters it has */
     const char *gguf; /* keys after "<architecture>.", likewise; NULL: not there */
     config_type type;
     size_t offset;   /* of an int, float or bool in the family's struct */

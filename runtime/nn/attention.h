@@ -22,6 +22,7 @@ typedef struct {
     nn_segment *segments;
     int n_segments;
     bool all_rows; /* logits of every row of the segments that want any (tests, scoring) */
+    bool hidden;   /* the last hidden states, normed, in place of logits (embeddings) */
 } nn_batch;
 
 typedef struct {

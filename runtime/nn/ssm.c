@@ -1,0 +1,188 @@
+#include "runtime/nn/ssm.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+
+mlx_array nn_short_conv(nn *c, const nn_segment *g, int layer, int state, mlx_array x, mlx_array w,
+                        mlx_array bias, int k)
+{
+    if (c->failed)
+        return x;
+    int t = g->count, channels = mlx_array_dim(x, 1);
+    mlx_array before = nn_cache_state(c, g->cache, layer, state); /* [1, K - 1, C] */
+    before = nn_reshape(c, before, (int[]){k - 1, channels}, 2);
+    mlx_array all = nn_concat(c, (mlx_array[]){before, x}, 2, 0);
+    mlx_array taps = nn_transpose(c, nn_reshape(c, w, (int[]){channels, k}, 2), (int[]){1, 0}, 2);
+    mlx_array sum = bias;
+    for (int i = 0; i < k; i++) {
+        mlx_array part = nn_mul(c, nn_rows(c, all, i, i + t), nn_rows(c, taps, i, i + 1));
+        sum = sum.ctx ? nn_add(c, sum, part) : part;
+    }
+    mlx_array last = nn_reshape(c, nn_rows(c, all, t, t + k - 1), (int[]){1, k - 1, channels}, 3);
+    nn_cache_set_state(c, g->cache, layer, state, t, last);
+    return sum;
+}
+
+/* Row i of x [T, …], shaped. */
+static mlx_array row(nn *c, mlx_array x, int i, int a, int b, int d)
+{
+    return nn_reshape(c, nn_rows(c, x, i, i + 1), (int[]){a, b, d}, 3);
+}
+
+/* ---- Mamba 2 ---------------------------------------------------------------------------------- */
+
+int nn_mamba2_inner(const nn_mamba2 *m)
+{
+    return m->heads * m->head_dim;
+}
+
+int nn_mamba2_channels(const nn_mamba2 *m)
+{
+    return nn_mamba2_inner(m) + 2 * m->groups * m->state;
+}
+
+bool nn_mamba2_check(const nn_mamba2 *m, const char *who)
+{
+    int most = 1 << 16;
+    bool ok = m->heads > 0 && m->heads < most && m->head_dim > 0 && m->head_dim < most &&
+              m->groups > 0 && m->groups <= m->heads && m->heads % m->groups == 0 && m->state > 0 &&
+              m->state < most && m->conv > 1 && m->conv < 256 &&
+              (int64_t)m->heads * m->head_dim < 1 << 24 && (int64_t)m->groups * m->state < 1 << 24;
+    return ok || nx_fail("[%s] %d heads of %d in %d groups, states of %d and %d taps make no state "
+                         "space", who, m->heads, m->head_dim, m->groups, m->state, m->conv);
+}
+
+void nn_mamba2_cache(const nn_mamba2 *m, nn_cache_shape *shape)
+{
+    int *conv = shape->state[0], *state = shape->state[1];
+    conv[0] = 1;
+    conv[1] = m->conv - 1;
+    conv[2] = nn_mamba2_channels(m);
+    state[0] = m->heads;
+    state[1] = m->head_dim;
+    state[2] = m->state;
+}
+
+typedef struct {
+    const nn_mamba2 *m;
+    nn_mamba2_weights *w;
+    int layer;
+} mamba2_args;
+
+/* x [T, H, P], b and c [T, G, N], step sizes dt [T, H]: [T, H, P]
+ *     S = exp(dt A) S + dt x b';  y = S c + D x          S [H, P, N] */
+static mlx_array scan(nn *c, const nn_segment *g, const mamba2_args *a, mlx_array x, mlx_array in,
+                      mlx_array out, mlx_array dt)
+{
+    const nn_mamba2 *m = a->m;
+    int t = g->count, share = m->heads / m->groups;
+    mlx_array decay = nn_vector(c, &a->w->a);
+    if (!m->a_ready)
+        decay = NN_CALL(c, mlx_negative, NN_CALL(c, mlx_exp, decay));
+    decay = NN_CALL(c, mlx_exp, nn_mul(c, dt, nn_reshape(c, decay, (int[]){1, m->heads}, 2)));
+    mlx_array fed = nn_mul(c, x, nn_reshape(c, dt, (int[]){t, m->heads, 1}, 3));
+    if (share > 1) {
+        in = NN_CALL(c, mlx_repeat_axis, in, share, 1);
+        out = NN_CALL(c, mlx_repeat_axis, out, share, 1);
+    }
+    mlx_array state = nn_cache_state(c, g->cache, a->layer, 1);
+    mlx_array *rows = nx_malloc((size_t)t * sizeof *rows);
+    for (int i = 0; i < t; i++) {
+        mlx_array kept = nn_mul(c, state, row(c, decay, i, m->heads, 1, 1));
+        mlx_array more = nn_mul(c, row(c, fed, i, m->heads, m->head_dim, 1),
+                                row(c, in, i, m->heads, 1, m->state));
+        state = nn_add(c, kept, more);
+        mlx_array y = NN_CALL(c, mlx_matmul, state, row(c, out, i, m->heads, m->state, 1));
+        rows[i] = nn_reshape(c, y, (int[]){1, m->heads, m->head_dim}, 3);
+    }
+    nn_cache_set_state(c, g->cache, a->layer, 1, t, state);
+    mlx_array y = nn_concat(c, rows, t, 0);
+    free(rows);
+    mlx_array d = nn_reshape(c, nn_vector(c, &a->w->d), (int[]){1, m->heads, 1}, 3);
+    return nn_add(c, y, nn_mul(c, x, d));
+}
+
+static mlx_array step_sizes(nn *c, const mamba2_args *a, mlx_array dt)
+{
+    const nn_mamba2 *m = a->m;
+    dt = nn_softplus(c, nn_add(c, dt, nn_vector(c, &a->w->dt_bias)));
+    mlx_array least = nn_number(c, m->dt_min, MLX_FLOAT32);
+    dt = NN_CALL(c, mlx_maximum, dt, least);
+    return m->dt_max > 0 ? NN_CALL(c, mlx_minimum, dt, nn_number(c, m->dt_max, MLX_FLOAT32)) : dt;
+}
+
+/* One text's rows behind the gate: [T, channels + heads] to [T, inner]. */
+static mlx_array mamba2_segment(nn *c, const nn_segment *g, mlx_array x, void *arg)
+{
+    const mamba2_args *a = arg;
+    const nn_mamba2 *m = a->m;
+    int t = g->count, inner = nn_mamba2_inner(m), channels = nn_mamba2_channels(m);
+    int side = m->groups * m->state;
+    mlx_array dt = step_sizes(c, a, nn_slice(c, x, 1, channels, channels + m->heads));
+    mlx_array mixed = nn_short_conv(c, g, a->layer, 0, nn_slice(c, x, 1, 0, channels),
+                                    nn_vector(c, &a->w->conv), nn_vector(c, &a->w->conv_bias), m->conv);
+    mixed = nn_silu(c, mixed);
+    mlx_array heads = nn_reshape(c, nn_slice(c, mixed, 1, 0, inner), (int[]){t, m->heads, m->head_dim}, 3);
+    mlx_array in = nn_reshape(c, nn_slice(c, mixed, 1, inner, inner + side),
+                              (int[]){t, m->groups, m->state}, 3);
+    mlx_array out = nn_reshape(c, nn_slice(c, mixed, 1, inner + side, channels),
+                               (int[]){t, m->groups, m->state}, 3);
+    return nn_reshape(c, scan(c, g, a, heads, in, out, dt), (int[]){t, inner}, 2);
+}
+
+/* Mean-square norm of y [T, inner] in parts. */
+static mlx_array part_norm(nn *c, const nn_mamba2 *m, nn_mamba2_weights *w, mlx_array y)
+{
+    if (c->failed)
+        return y;
+    int t = mlx_array_dim(y, 0), n = m->norm_groups, inner = nn_mamba2_inner(m);
+    mlx_array split = nn_reshape(c, y, (int[]){t, n, inner / n}, 3);
+    split = nn_reshape(c, nn_rms_norm(c, split, (mlx_array){0}, m->eps), (int[]){t, inner}, 2);
+    return nn_mul(c, split, nn_reshape(c, nn_vector(c, &w->norm), (int[]){1, inner}, 2));
+}
+
+mlx_array nn_mamba2_block(nn *c, const nn_mamba2 *m, nn_mamba2_weights *w, const nn_batch *b,
+                          int layer, mlx_array x, mlx_array factors)
+{
+    int inner = nn_mamba2_inner(m), channels = nn_mamba2_channels(m);
+    mlx_array all = nn_linear(c, x, &w->in, &w->in_bias);
+    if (factors.ctx)
+        all = nn_mul(c, all, factors);
+    mlx_array gate = nn_silu(c, nn_slice(c, all, 1, 0, inner));
+    mlx_array rest = nn_slice(c, all, 1, inner, inner + channels + m->heads);
+    mlx_array y = nn_each_segment(c, b, rest, mamba2_segment, &(mamba2_args){m, w, layer});
+    if (m->norm_groups && m->norm_first)
+        y = nn_mul(c, part_norm(c, m, w, y), gate);
+    else
+        y = nn_mul(c, y, gate);
+    if (m->norm_groups && !m->norm_first)
+        y = part_norm(c, m, w, y);
+    return nn_linear(c, y, &w->out, &w->out_bias);
+}
+
+/* ---- the delta rule --------------------------------------------------------------------------- */
+
+mlx_array nn_delta_rule(nn *c, const nn_segment *g, int layer, int index, mlx_array q, mlx_array k,
+                        mlx_array v, mlx_array decay, mlx_array beta)
+{
+    if (c->failed)
+        return v;
+    int t = g->count, h = mlx_array_dim(v, 1), dv = mlx_array_dim(v, 2), dk = mlx_array_dim(k, 2);
+    mlx_array state = nn_cache_state(c, g->cache, layer, index);
+    mlx_array *rows = nx_malloc((size_t)t * sizeof *rows);
+    for (int i = 0; i < t; i++) {
+        mlx_array key = row(c, k, i, h, dk, 1);
+        state = nn_mul(c, state, row(c, decay, i, h, 1, 1));
+        mlx_array known = NN_CALL(c, mlx_matmul, state, key); /* [H, V, 1] */
+        mlx_array delta = NN_CALL(c, mlx_subtract, row(c, v, i, h, dv, 1), known);
+        delta = nn_mul(c, delta, row(c, beta, i, h, 1, 1));
+        state = nn_add(c, state, nn_mul(c, delta, nn_reshape(c, key, (int[]){h, 1, dk}, 3)));
+        mlx_array y = NN_CALL(c, mlx_matmul, state, row(c, q, i, h, dk, 1));
+        rows[i] = nn_reshape(c, y, (int[]){1, h, dv}, 3);
+    }
+    nn_cache_set_state(c, g->cache, layer, index, t, state);
+    mlx_array y = nn_concat(c, rows, t, 0);
+    free(rows);
+    return y;
+}
