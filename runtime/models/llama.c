@@ -7,8 +7,8 @@
  *                      x += down(silu(gate(h)) * up(h))    with h = rms_norm(x)
  *     logits = head(rms_norm(x))
  *
- * Relatives add a window (mistral), layers without rotation (smollm3), experts (mixtral), or factors
- * of embedding, residual, attention and logits (granite, minicpm).
+ * Relatives add a window (mistral), layers without rotation (smollm3), experts (mixtral), factors of
+ * embedding, residual, attention and logits (granite, minicpm), or norms of q and k (hunyuan).
  */
 #include <math.h>
 #include <string.h>
@@ -29,6 +29,10 @@ static const weight_row weights[] = {
     ENDS_ROWS(0),
     PRE_NORM_ROWS(0),
     ATTENTION_ROWS,
+    VECTOR("self_attn.query_layernorm.weight|model.layers.%d.self_attn.q_norm.weight", "attn_q_norm.weight",
+           WEIGHT_KIND(LAYER_QK_NORM), attn.turned_q_norm, BASE(head_dim)),
+    VECTOR("self_attn.key_layernorm.weight|model.layers.%d.self_attn.k_norm.weight", "attn_k_norm.weight",
+           WEIGHT_KIND(LAYER_QK_NORM), attn.turned_k_norm, BASE(head_dim)),
     MLP_ROWS(WEIGHT_KIND(LAYER_DENSE)),
     MLP_BIAS_ROWS,
     ROUTER_ROW("block_sparse_moe.gate"),
@@ -53,6 +57,21 @@ static void setup_scales(decoder *d, const config_source *from)
         d->logit_scale = (float)(width / d->base.hidden_size);
 }
 
+/* Hunyuan norms each head's q and k once they are turned, and stretches the base by a factor that its
+ * settings call dynamic and that never changes. */
+static bool setup_hunyuan(decoder *d, const config_source *from)
+{
+    double alpha = nx_json_get_real(from->json, "rope_scaling.alpha", 0);
+    int dims = d->attention.rope.dims;
+    if (nx_json_get_bool(from->json, "use_qk_norm", true))
+        decoder_kinds(d, LAYER_QK_NORM);
+    if (alpha > 0 && dims > 2) {
+        d->attention.rope.base = (float)(d->rope_theta * pow(alpha, dims / (dims - 2.0)));
+        d->attention.rope.dynamic_factor = 0;
+    }
+    return true;
+}
+
 /* smollm3: no_rope_layers[i] is 0 where layer i does not turn; without the list, every fourth. */
 static void setup_unturned(decoder *d, const config_source *from)
 {
@@ -68,9 +87,9 @@ static bool setup(model *base, const config_source *from)
 {
     decoder *d = (decoder *)base;
     /* GGUF's llama stores pairs as neighbours; ernie4_5 turns such everywhere. */
-    bool pairs = from->gguf || strcmp(from->arch, "ernie4_5") == 0;
-    if (!decoder_activation(d, from, "silu") ||
-        !decoder_setup(d, from, pairs))
+    bool hunyuan = strncmp(from->arch, "hunyuan", 7) == 0;
+    bool pairs = (from->gguf && !hunyuan) || strcmp(from->arch, "ernie4_5") == 0;
+    if (!decoder_activation(d, from, "silu") || !decoder_setup(d, from, pairs))
         return false;
     decoder_kinds(d, base->n_experts ? LAYER_MOE : LAYER_DENSE);
     if (nx_json_has(from->json, "layer_types") || strcmp(from->arch, "mistral") == 0 ||
@@ -79,11 +98,11 @@ static bool setup(model *base, const config_source *from)
     d->router.late = true;
     setup_scales(d, from);
     setup_unturned(d, from);
-    return true;
+    return !hunyuan || setup_hunyuan(d, from);
 }
 
 static const char *const aliases[] = {"mistral", "mixtral", "smollm3", "granite", "minicpm", "ernie4_5",
-                                      NULL};
+                                      "hunyuan_v1_dense", "hunyuan-dense", NULL};
 
 const model_arch llama_arch = {
     .name = "llama", .aliases = aliases, .size = sizeof(decoder), .layer_size = sizeof(decoder_layer),

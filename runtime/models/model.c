@@ -275,6 +275,40 @@ static void expert_name(const char *first, const char *pattern, int i, char *out
     snprintf(out, size, "%.*s%d%.*s", (int)head, first, i, (int)tail, rest);
 }
 
+static const char *pattern_with_expert(const weight_row *row, bool is_gguf)
+{
+    const char *p = is_gguf ? row->gguf : row->hf;
+    while (p && strstr(p, "%e") && strcspn(p, "|") < (size_t)(strstr(p, "%e") - p))
+        p = strchr(p, '|') + 1;
+    return p;
+}
+
+/* Marks what a row means as used, so that what is left over may be what somebody misnamed. */
+static bool mark_one(const model *m, const weight_row *row, int layer, void *arg)
+{
+    const load_ctx *ctx = arg;
+    char name[300], own[300];
+    bool by_expert;
+    if (!(ctx->is_gguf ? row->gguf : row->hf) ||
+        !find_name(row, layer, ctx->is_gguf, ctx->source, name, sizeof name, &by_expert))
+        return true;
+    nn_source_find(ctx->source, name);
+    const char *pattern = by_expert ? pattern_with_expert(row, ctx->is_gguf) : NULL;
+    for (int i = 1; by_expert && i < m->n_experts; i++) {
+        expert_name(name, pattern, i, own, sizeof own);
+        nn_source_find(ctx->source, own);
+    }
+    return true;
+}
+
+static bool missing(const model *m, const load_ctx *ctx, const char *name)
+{
+    each_weight(m, mark_one, (void *)(uintptr_t)ctx);
+    const char *near = nn_source_nearest(ctx->source, name);
+    return nx_fail("[%s] tensor '%s' is missing%s%s%s", m->arch->name, name,
+                   near ? "; the nearest name there is '" : "", near ? near : "", near ? "'" : "");
+}
+
 static bool load_each_expert(const model *m, nn_weight *w, const char *first, const char *pattern,
                              const load_ctx *ctx)
 {
@@ -285,21 +319,13 @@ static bool load_each_expert(const model *m, nn_weight *w, const char *first, co
         expert_name(first, pattern, i, name, sizeof name);
         ok = nn_weight_load(&parts[i], ctx->source, name, ctx->quant, &found);
         if (ok && !found)
-            ok = nx_fail("[%s] tensor '%s' is missing", m->arch->name, name);
+            ok = missing(m, ctx, name);
     }
     ok = ok && nn_weight_stack(w, parts, m->n_experts, first);
     for (int i = 0; i < m->n_experts; i++)
         nn_weight_clear(&parts[i]);
     free(parts);
     return ok;
-}
-
-static const char *pattern_with_expert(const weight_row *row, bool is_gguf)
-{
-    const char *p = is_gguf ? row->gguf : row->hf;
-    while (p && strstr(p, "%e") && strcspn(p, "|") < (size_t)(strstr(p, "%e") - p))
-        p = strchr(p, '|') + 1;
-    return p;
 }
 
 static bool adjust(const weight_row *row, nn_weight *w, const load_ctx *ctx)
@@ -334,14 +360,6 @@ static bool check_shape(const model *m, const weight_row *row, const nn_weight *
                    w->rows, w->cols, w->experts ? " an expert" : "", rows, cols);
 }
 
-/* The nearest of the names in the file that nothing has taken. */
-static bool missing(const model *m, const nn_source *s, const char *name)
-{
-    const char *near = nn_source_nearest(s, name);
-    return nx_fail("[%s] tensor '%s' is missing%s%s%s", m->arch->name, name,
-                   near ? "; the nearest name there is '" : "", near ? near : "", near ? "'" : "");
-}
-
 static bool load_one(const model *m, const weight_row *row, int layer, void *arg)
 {
     const load_ctx *ctx = arg;
@@ -351,7 +369,7 @@ static bool load_one(const model *m, const weight_row *row, int layer, void *arg
     if (w->form != NN_ABSENT || !(ctx->is_gguf ? row->gguf : row->hf))
         return true; /* another row has filled it, or this format has none */
     if (!find_name(row, layer, ctx->is_gguf, ctx->source, name, sizeof name, &by_expert))
-        return row->flags & WEIGHT_OPTIONAL || missing(m, ctx->source, name);
+        return row->flags & WEIGHT_OPTIONAL || missing(m, ctx, name);
     bool ok = by_expert
                   ? load_each_expert(m, w, name, pattern_with_expert(row, ctx->is_gguf), ctx)
                   : nn_weight_load(w, ctx->source, name, ctx->quant, &found);

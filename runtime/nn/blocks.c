@@ -59,7 +59,11 @@ mlx_array nn_attention_block(nn *c, const nn_attention *a, const nn_norm_kind *n
     nn_qkv(c, a, w, x, &q, &k, &v);
     q = head_norm(c, norm, q, &w->q_norm, a->n_heads, a->head_dim);
     k = head_norm(c, norm, k, &w->k_norm, a->n_kv_heads, a->head_dim);
-    mlx_array y = nn_attend(c, a, b, layer, q, k, v, nn_vector(c, &w->sinks));
+    nn_attention with = *a;
+    with.turned_q_norm = nn_vector(c, &w->turned_q_norm);
+    with.turned_k_norm = nn_vector(c, &w->turned_k_norm);
+    with.turned_eps = norm->eps;
+    mlx_array y = nn_attend(c, &with, b, layer, q, k, v, nn_vector(c, &w->sinks));
     return nn_linear(c, y, &w->o, &w->o_bias);
 }
 

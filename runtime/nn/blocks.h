@@ -24,6 +24,7 @@ typedef struct {
     nn_weight qkv; /* in place of q, k, v: their rows, one after another */
     nn_weight q_bias, k_bias, v_bias, o_bias, qkv_bias;
     nn_weight q_norm, k_norm; /* of each head [head_dim], or of all at once [heads * head_dim] */
+    nn_weight turned_q_norm, turned_k_norm; /* of each head, after it was turned */
     nn_weight sinks;          /* [n_heads] */
 } nn_attention_weights;
 

@@ -275,12 +275,15 @@ const char *nn_source_nearest(const nn_source *s, const char *name)
 {
     const char *best = NULL;
     int least = INT_MAX;
+    bool left = false; /* the best is one that nothing has asked for */
     for (size_t i = 0; i < s->tensors.n; i++) {
-        int d = nn_name_distance(name, s->tensors.at[i].name);
-        if (d < least) {
-            least = d;
-            best = s->tensors.at[i].name;
-        }
+        const nn_tensor *t = &s->tensors.at[i];
+        int d = nn_name_distance(name, t->name);
+        if ((left && t->used) || (left == !t->used && d >= least))
+            continue;
+        left = !t->used;
+        least = d;
+        best = t->name;
     }
     return best;
 }

@@ -47,7 +47,8 @@ void nn_source_clear(nn_source *s); /* mappings live on while arrays refer to th
 bool nn_source_is_mlx(const nn_source *s);
 /* NULL without a message if there is none. Marks it used. */
 nn_tensor *nn_source_find(nn_source *s, const char *name);
-/* The name in the source most like `name` (fewest edits), for messages; NULL in an empty source. */
+/* The name in the source most like `name` (fewest edits), of those nothing has asked for if there are
+ * any; for messages. NULL in an empty source. */
 const char *nn_source_nearest(const nn_source *s, const char *name);
 
 /* Edits that turn one name into another. */

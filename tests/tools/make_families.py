@@ -16,7 +16,7 @@ import sys
 import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-OUT = os.path.join(HERE, "..", "data", "families")
+OUT = os.environ.get("FAMILIES_OUT") or os.path.join(HERE, "..", "data", "families")
 
 # Two texts: one past every window, one within the longer ones.
 LENGTHS = {"a": 44, "b": 21}
@@ -97,8 +97,6 @@ FAMILIES = {
                                 sliding_window_pattern=4, head_dim=8)),
     "ernie4_5": ("ernie4_5", dict(head_dim=8, use_bias=False)),
     "hunyuan_v1_dense": ("hunyuan_v1_dense", dict(head_dim=8)),
-    "minicpm": ("minicpm", dict()),
-    "internlm2": ("internlm2", dict()),
     "stablelm": ("stablelm", dict(partial_rotary_factor=0.5, use_qkv_bias=True)),
     "phimoe": ("phimoe", dict(num_local_experts=4, num_experts_per_tok=2, sliding_window=None,
                               attention_bias=True, lm_head_bias=True)),
@@ -129,14 +127,48 @@ FAMILIES = {
                                       ssm_state_size=8, conv_kernel=4, n_groups=2,
                                       chunk_size=8)),
 }
+# Families that transformers does not have: weights in mlx-lm's own names.
+MLX_FAMILIES = {
+    "minicpm": dict(model_type="minicpm", dim_model_base=16, scale_depth=1.4, scale_emb=3.0,
+                    rope_theta=10000.0, rms_norm_eps=1e-5, head_dim=8),
+    "internlm2": dict(model_type="internlm2", bias=False, rms_norm_eps=1e-5, rope_theta=10000.0),
+}
+# MLX's quantized folders: of which family, and how. Modules in "own" are quantized otherwise; False:
+# not at all.
+QUANTIZED = {
+    "mlx_affine": ("llama", dict(hidden_size=64, intermediate_size=64, tie_word_embeddings=True),
+                   dict(bits=4, group_size=32),
+                   {"layers.0.mlp.down_proj": dict(bits=8, group_size=64),
+                    "layers.1.self_attn.q_proj": dict(bits=3, group_size=32),
+                    "layers.1.self_attn.k_proj": False,
+                    "embed_tokens": dict(bits=6, group_size=64)}),
+    "mlx_mxfp4": ("mixtral", dict(intermediate_size=64, num_local_experts=4, num_experts_per_tok=2),
+                  dict(bits=4, group_size=32, mode="mxfp4"), {}),
+    "mlx_mxfp8": ("qwen3", dict(intermediate_size=64, head_dim=8),
+                  dict(bits=8, group_size=32, mode="mxfp8"), {}),
+    "mlx_nvfp4": ("llama", dict(intermediate_size=64), dict(bits=4, group_size=16, mode="nvfp4"), {}),
+    "mlx_deepseek_v3": ("deepseek_v3", {**FAMILIES["deepseek_v3"][1], "kv_lora_rank": 32,
+                                        "q_lora_rank": 32, "qk_nope_head_dim": 32, "v_head_dim": 32,
+                                        "moe_intermediate_size": 32, "intermediate_size": 64},
+                        dict(bits=4, group_size=32), {}),
+    "mlx_qwen2_moe": ("qwen2_moe", dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32,
+                                        shared_expert_intermediate_size=32, intermediate_size=64),
+                      dict(bits=8, group_size=32), {}),
+}
+# Foreign methods: codes of 4 bits in groups of 32 along a matrix's columns.
+FOREIGN = {"llama_awq": "awq", "llama_gptq": "gptq"}
+
 # Read token by token: the reference turns a token by the length of the text that ends with it, which
 # a whole prompt in one call does not show.
 STEPWISE = {"llama_dynamic"}
 
 
 def config_of(name):
+    return config_from(*FAMILIES[name])
+
+
+def config_from(model_type, own):
     from transformers import AutoConfig
-    model_type, own = FAMILIES[name]
     settings = {**BASE, **own}
     rope = settings.pop("rope", None)
     if rope:
@@ -178,6 +210,15 @@ def torch_logits(model, tokens):
     return y[0].float().numpy()
 
 
+def without_global_scale(mx):
+    """mlx-lm hands gather_qmm an argument, always None here, that this MLX does not know yet."""
+    known = mx.gather_qmm
+    if known.__name__ != "dropped":
+        def dropped(*args, **named):
+            return known(*args, **{k: v for k, v in named.items() if "global" not in k})
+        mx.gather_qmm = dropped
+
+
 def mlx_logits(folder, tokens, stepwise):
     """None where mlx-lm has no such family."""
     import importlib
@@ -186,6 +227,7 @@ def mlx_logits(folder, tokens, stepwise):
     from mlx_lm.utils import load_model
     from pathlib import Path
     mx.set_default_device(mx.cpu)
+    without_global_scale(mx)
     with open(os.path.join(folder, "config.json")) as f:
         model_type = json.load(f)["model_type"]
     try:
@@ -216,54 +258,172 @@ def old_style(config):
         config.pop(k, None)
 
 
-def make(name):
+def write_checkpoint(folder, config, new_style=False):
+    """A random model in Hugging Face's own spelling; the model."""
     import torch
-    from safetensors.numpy import save_file
     from transformers import AutoModel, AutoModelForCausalLM
-    folder = os.path.join(OUT, name)
     shutil.rmtree(folder, ignore_errors=True)
     torch.manual_seed(1)
-    config = config_of(name)
     config._attn_implementation = "eager"
-    encoder = "bert" in config.model_type
-    make_one = AutoModel if encoder else AutoModelForCausalLM
+    make_one = AutoModel if "bert" in config.model_type else AutoModelForCausalLM
     model = make_one.from_config(config).float().eval()
     randomise(model)
     model.save_pretrained(folder)
     with open(os.path.join(folder, "config.json")) as f:
         settings = json.load(f)
-    if name != "qwen3":  # one folder stays in the new style
+    if not new_style:  # one folder stays in the new style
         old_style(settings)
+    write_config(folder, settings)
+    return model
+
+
+def write_config(folder, settings):
     with open(os.path.join(folder, "config.json"), "w") as f:
         json.dump(settings, f, indent=1, sort_keys=True)
         f.write("\n")
+
+
+def write_logits(name, folder, logits_of):
+    from safetensors.numpy import save_file
     out = {}
     for k, tokens in tokens_of().items():
+        out["tokens_" + k] = tokens.astype(np.int32)
+        out["logits_" + k] = np.ascontiguousarray(logits_of(k, tokens), dtype=np.float32)
+    save_file(out, os.path.join(folder, "logits.bin"))
+    for f in os.listdir(folder):
+        if f not in ("config.json", "logits.bin") and not f.startswith("model") or "index" in f:
+            os.remove(os.path.join(folder, f))
+    size = sum(os.path.getsize(os.path.join(folder, f)) for f in os.listdir(folder))
+    print(f"{name}: {size // 1024} KB, logits up to {np.abs(out['logits_a']).max():.2f}")
+
+
+def make(name):
+    folder = os.path.join(OUT, name)
+    model = write_checkpoint(folder, config_of(name), name == "qwen3")
+
+    def logits_of(k, tokens):
         theirs = torch_logits(model, tokens)
         try:
             ours = mlx_logits(folder, tokens, name in STEPWISE)
         except Exception as e:
             print(f"{name}: mlx-lm: {type(e).__name__}: {str(e)[:300]}")
             ours = None
-        if ours is not None:
-            diff = np.abs(theirs - ours).max() / np.abs(theirs).max()
-            print(f"{name} {k}: mlx-lm and transformers differ by {diff:.2e}")
-            if diff < 1e-4 or name in STEPWISE:
-                theirs = ours
-        out["tokens_" + k] = tokens.astype(np.int32)
-        out["logits_" + k] = np.ascontiguousarray(theirs, dtype=np.float32)
-    save_file(out, os.path.join(folder, "logits.bin"))
-    for f in os.listdir(folder):
-        if f not in ("config.json", "model.safetensors", "logits.bin"):
-            os.remove(os.path.join(folder, f))
-    size = sum(os.path.getsize(os.path.join(folder, f)) for f in os.listdir(folder))
-    print(f"{name}: {size // 1024} KB, logits up to {np.abs(out['logits_a']).max():.2f}")
+        if ours is None:
+            return theirs
+        diff = np.abs(theirs - ours).max() / np.abs(theirs).max()
+        print(f"{name} {k}: mlx-lm and transformers differ by {diff:.2e}")
+        return ours if diff < 1e-4 or name in STEPWISE else theirs
+
+    write_logits(name, folder, logits_of)
+
+
+def make_mlx(name):
+    import importlib
+    import mlx.core as mx
+    from mlx.utils import tree_flatten, tree_unflatten
+    mx.set_default_device(mx.cpu)
+    settings = {**BASE, **MLX_FAMILIES[name]}
+    module = importlib.import_module("mlx_lm.models." + settings["model_type"])
+    model = module.Model(module.ModelArgs.from_dict(settings))
+    rng = np.random.default_rng(5)
+
+    def fill(key, p):
+        if p.ndim >= 2:
+            return mx.array((rng.standard_normal(p.shape) / p.shape[-1] ** 0.5).astype(np.float32))
+        return mx.array((1 + 0.3 * rng.standard_normal(p.shape)).astype(np.float32))
+
+    weights = [(k, fill(k, p)) for k, p in tree_flatten(model.parameters())]
+    model.update(tree_unflatten(weights))
+    folder = os.path.join(OUT, name)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    mx.save_safetensors(os.path.join(folder, "model.safetensors"), dict(weights),
+                        metadata={"format": "mlx"})
+    write_config(folder, settings)
+    write_logits(name, folder, lambda k, t: mlx_logits(folder, t, False))
+
+
+def make_quantized(name):
+    from pathlib import Path
+    import mlx.core as mx
+    from mlx_lm.utils import load_model, quantize_model, save_model, save_config
+    mx.set_default_device(mx.cpu)
+    model_type, own, how, exceptions = QUANTIZED[name]
+    folder = os.path.join(OUT, name)
+    plain = folder + ".plain"
+    write_checkpoint(plain, config_from(model_type, own))
+    model, config = load_model(Path(plain), lazy=False)
+
+    def how_of(path, module):
+        for end, what in exceptions.items():
+            if path.endswith(end):
+                return what
+        return hasattr(module, "to_quantized") and module.weight.shape[-1] % how["group_size"] == 0
+
+    model, config = quantize_model(model, config, quant_predicate=how_of, **{"mode": "affine", **how})
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    save_model(folder, model)
+    save_config(config, config_path=Path(folder) / "config.json")
+    shutil.rmtree(plain)
+    write_logits(name, folder, lambda k, t: mlx_logits(folder, t, False))
+
+
+def pack(codes, order=range(8)):
+    """Codes [.., 8 n] to int32 [.., n], the first of `order` in the lowest bits."""
+    c = codes.reshape(*codes.shape[:-1], -1, 8).astype(np.uint32)
+    return sum(c[..., o] << np.uint32(4 * i) for i, o in enumerate(order)).astype(np.uint32).view(np.int32)
+
+
+def make_foreign(name):
+    from safetensors.numpy import load_file, save_file
+    import torch
+    method, folder = FOREIGN[name], os.path.join(OUT, name)
+    model = write_checkpoint(folder, config_from("llama", dict(intermediate_size=64)))
+    path = os.path.join(folder, "model.safetensors")
+    weights, rng = load_file(path), np.random.default_rng(3)
+    state = model.state_dict()
+    for key in [k for k in weights if "_proj.weight" in k]:
+        w = weights.pop(key)
+        rows, cols = w.shape
+        codes = rng.integers(0, 16, (rows, cols))
+        zeros = rng.integers(1, 15, (rows, cols // 32))
+        scales = (0.02 + 0.03 * rng.random((rows, cols // 32))).astype(np.float16)
+        full = (codes - np.repeat(zeros, 32, 1)) * np.repeat(scales.astype(np.float32), 32, 1)
+        state[key].copy_(torch.tensor(full.astype(np.float32)))
+        module = key[:-len(".weight")]
+        if method == "awq":
+            order = [0, 2, 4, 6, 1, 3, 5, 7]
+            weights[module + ".qweight"] = pack(np.ascontiguousarray(codes.T), order)
+            weights[module + ".qzeros"] = pack(np.ascontiguousarray(zeros.T), order)
+        else:
+            weights[module + ".qweight"] = np.ascontiguousarray(pack(codes).T)
+            weights[module + ".qzeros"] = pack(np.ascontiguousarray(zeros.T) - 1)
+            weights[module + ".g_idx"] = (np.arange(cols) // 32).astype(np.int32)
+        weights[module + ".scales"] = np.ascontiguousarray(scales.T)
+    save_file(weights, path, metadata={"format": "pt"})
+    with open(os.path.join(folder, "config.json")) as f:
+        settings = json.load(f)
+    settings["quantization_config"] = {"quant_method": method, "bits": 4, "group_size": 32,
+                                       **({"version": "gemm"} if method == "awq" else
+                                          {"desc_act": False})}
+    write_config(folder, settings)
+    write_logits(name, folder, lambda k, t: torch_logits(model, t))
+
+
+def makers():
+    out = {}
+    for table, maker in ((FAMILIES, make), (MLX_FAMILIES, make_mlx), (QUANTIZED, make_quantized),
+                         (FOREIGN, make_foreign)):
+        out.update({name: maker for name in table})
+    return out
 
 
 def main():
-    for name in sys.argv[1:] or FAMILIES:
+    table = makers()
+    for name in sys.argv[1:] or table:
         try:
-            make(name)
+            table[name](name)
         except Exception as e:
             print(f"{name}: {type(e).__name__}: {str(e)[:500]}")
 
