@@ -221,8 +221,11 @@ mlx_array decoder_pre_norm_layer(nn *c, decoder *d, int i, const nn_batch *b, ml
 
 mlx_array decoder_run(nn *c, decoder *d, const nn_batch *b, mlx_array x, decoder_layer_fn layer)
 {
-    for (int i = 0; i < d->base.n_layers; i++)
+    for (int i = 0; i < d->base.n_layers; i++) {
+        size_t mark = nn_mark(c);
         x = layer(c, d, i, b, x);
+        nn_release(c, mark, x);
+    }
     x = nn_last_rows(c, x, b); /* [n, D] */
     if (!x.ctx)
         return x; /* in the middle of a prompt: only the caches matter */

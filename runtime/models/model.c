@@ -335,9 +335,7 @@ static bool adjust(const weight_row *row, nn_weight *w, const load_ctx *ctx)
         return false;
     if (row->flags & WEIGHT_PLUS_ONE && other && !nn_weight_plus_one(w))
         return false;
-    /* Experts as GGUF blocks are used as numbers, until the engine multiplies with them. */
-    return !(row->flags & WEIGHT_NUMBERS || (w->experts && w->form == NN_BLOCKS)) ||
-           nn_weight_to_numbers(w);
+    return !(row->flags & WEIGHT_NUMBERS) || nn_weight_to_numbers(w);
 }
 
 /* Shapes must agree with the settings before anything is multiplied. */

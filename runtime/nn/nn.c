@@ -31,6 +31,20 @@ void nn_reset(nn *c)
     c->failed = false;
 }
 
+void nn_release(nn *c, size_t mark, mlx_array kept)
+{
+    bool found = false;
+    for (size_t i = mark; i < c->temps.n; i++) {
+        if (c->temps.at[i].ctx == kept.ctx && !found)
+            found = true;
+        else
+            mlx_array_free(c->temps.at[i]);
+    }
+    c->temps.n = mark;
+    if (found)
+        nx_vec_push(&c->temps, kept);
+}
+
 void nn_clear(nn *c)
 {
     nn_reset(c);

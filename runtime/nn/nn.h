@@ -26,6 +26,13 @@ typedef struct {
 void nn_init(nn *c); /* on the default CPU or GPU stream */
 void nn_reset(nn *c); /* frees all temporaries; clears the failure */
 void nn_clear(nn *c);
+/* Lets go of the temporaries made since nn_mark, but `kept` (which may be older): a graph holds what it
+ * needs by itself, so only arrays that are evaluated on the way gain by it. */
+static inline size_t nn_mark(const nn *c)
+{
+    return c->temps.n;
+}
+void nn_release(nn *c, size_t mark, mlx_array kept);
 
 /* Hands an array over to the scope; `status` is that of the call which made it. */
 mlx_array nn_own(nn *c, int status, mlx_array a);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "runtime/nn/block_experts.h"
 #include "runtime/nn/engine.h"
 #include "runtime/nn/packed.h"
 
@@ -361,6 +362,8 @@ mlx_array nn_vector(nn *c, nn_weight *w)
 static mlx_array expert_product(nn *c, mlx_array x, nn_weight *w, mlx_array ids)
 {
     mlx_array none = {0};
+    if (w->form == NN_BLOCKS)
+        return nn_block_experts(c, x, w, ids);
     if (w->form == NN_AFFINE)
         return NN_CALL(c, mlx_gather_qmm, x, w->w, w->scales, w->biases, none, ids, true,
                        (mlx_optional_int){w->group_size, true}, (mlx_optional_int){w->bits, true},

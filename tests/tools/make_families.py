@@ -8,6 +8,7 @@ family's entry says why they do not.
 
     make_families.py [NAME ...]        all families, or those named
 """
+import copy
 import json
 import os
 import shutil
@@ -47,6 +48,7 @@ FAMILIES = {
     "mistral": ("mistral", dict(sliding_window=12)),
     "smollm3": ("smollm3", dict(num_hidden_layers=4, no_rope_layer_interval=4)),
     "mixtral": ("mixtral", dict(num_local_experts=4, num_experts_per_tok=2)),
+    "mixtral_bf16": ("mixtral", dict(num_local_experts=4, num_experts_per_tok=2)),
     "qwen2": ("qwen2", dict(tie_word_embeddings=True)),
     "qwen3": ("qwen3", dict(head_dim=12)),
     "qwen2_moe": ("qwen2_moe", dict(**MOE, shared_expert_intermediate_size=40)),
@@ -268,7 +270,12 @@ def write_checkpoint(folder, config, new_style=False):
     make_one = AutoModel if "bert" in config.model_type else AutoModelForCausalLM
     model = make_one.from_config(config).float().eval()
     randomise(model)
-    model.save_pretrained(folder)
+    if folder.endswith("_bf16"):  # the weights alone: the rotation stays exact
+        for p in model.parameters():
+            p.data.copy_(p.data.bfloat16())
+        copy.deepcopy(model).bfloat16().save_pretrained(folder)
+    else:
+        model.save_pretrained(folder)
     with open(os.path.join(folder, "config.json")) as f:
         settings = json.load(f)
     if not new_style:  # one folder stays in the new style
