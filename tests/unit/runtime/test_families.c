@@ -26,7 +26,8 @@ enum { MOST = 128 };
 static const float tolerance_plain = 1e-4f, tolerance_quantized = 1e-3f;
 
 typedef struct {
-    char name[64];
+    char name[64], arch[64];
+    config_source from;
     nn_source source;
     nx_safetensors *expected;
     json_t *json;
@@ -192,11 +193,21 @@ static void open_family(family *f, const char *name)
     nx_str_printf(&path, "%s/families/%s/logits.bin", NX_TEST_DATA, name);
     f->expected = nx_safetensors_open(nx_str_cstr(&path));
     nx_str_truncate(&path, 0);
-    nx_str_printf(&path, "%s/families/%s/config.json", NX_TEST_DATA, name);
-    f->json = nx_json_load_file(nx_str_cstr(&path));
-    nx_str_truncate(&path, 0);
-    nx_str_printf(&path, "%s/families/%s", NX_TEST_DATA, name);
-    assert_true(f->expected && f->json && nn_source_open_folder(&f->source, nx_str_cstr(&path)));
+    nx_str_printf(&path, "%s/families/%s/model.gguf", NX_TEST_DATA, name);
+    if (nx_os_is_file(nx_str_cstr(&path))) {
+        assert_true(f->expected && nn_source_open_gguf(&f->source, nx_str_cstr(&path)));
+        nx_slice arch = nx_gguf_get_str(f->source.ggufs.at[0], "general.architecture");
+        snprintf(f->arch, sizeof f->arch, "%.*s", (int)arch.len, arch.data);
+        f->from = (config_source){.gguf = f->source.ggufs.at[0], .arch = f->arch};
+    } else {
+        nx_str_truncate(&path, 0);
+        nx_str_printf(&path, "%s/families/%s/config.json", NX_TEST_DATA, name);
+        f->json = nx_json_load_file(nx_str_cstr(&path));
+        nx_str_truncate(&path, 0);
+        nx_str_printf(&path, "%s/families/%s", NX_TEST_DATA, name);
+        assert_true(f->expected && f->json && nn_source_open_folder(&f->source, nx_str_cstr(&path)));
+        f->from = (config_source){.json = f->json, .arch = nx_json_get_str(f->json, "model_type", "")};
+    }
     nx_str_clear(&path);
 }
 
@@ -204,8 +215,7 @@ static void test_family(void **state)
 {
     family f = {0};
     open_family(&f, *state);
-    config_source from = {.json = f.json, .arch = nx_json_get_str(f.json, "model_type", "")};
-    f.model = model_configure(&from);
+    f.model = model_configure(&f.from);
     bool ok = f.model && engine_run(compare, &f);
     if (!ok)
         print_message("%s: %s\n", f.name, nx_error_message());
