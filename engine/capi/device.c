@@ -135,6 +135,12 @@ static void info_fill_cpu(info *i)
     nx_map_put_string(&i->strings, "device_name", name[0] ? name : machine);
 }
 
+static void info_fill_gpu(info *i, const nx_backend *gpu)
+{
+    nx_map_put_string(&i->strings, "architecture", gpu->level());
+    nx_map_put_string(&i->strings, "device_name", gpu->name);
+}
+
 mlx_device_info mlx_device_info_new(void)
 {
     return (mlx_device_info){NULL};
@@ -147,8 +153,11 @@ int mlx_device_info_get(mlx_device_info *res, mlx_device dev)
     if (!res->ctx)
         res->ctx = nx_calloc(1, sizeof(info));
     info_clear(res->ctx);
-    if (d.type == NX_CPU && nx_device_backend(d))
+    const nx_backend *there = nx_device_backend(d);
+    if (there && d.type == NX_CPU)
         info_fill_cpu(res->ctx);
+    else if (there)
+        info_fill_gpu(res->ctx, there);
     return 0;
 }
 

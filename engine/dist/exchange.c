@@ -236,19 +236,21 @@ const nx_prim nx_prim_Send = {
 };
 
 /* Of a group of more than one, and inside it. */
-static bool peer_check(int peer, const nx_group *group, const char *does, const char *is)
+static bool peer_check(const char *name, int peer, const nx_group *group, const char *does,
+                       const char *is)
 {
     int size = nx_group_size(group);
     if (size == 1)
-        return nx_fail("Cannot %s a singleton group", does);
+        return nx_fail("[%s] Cannot %s a singleton group", name, does);
     if (peer < 0 || peer >= size)
-        return nx_fail("Invalid %s=%d for a group of size %d", is, peer, size);
+        return nx_fail("[%s] Invalid %s=%d for a group of size %d", name, is, peer, size);
     return true;
 }
 
 nx_array *nx_send(nx_array *a, int to, nx_group *group, nx_stream *s)
 {
-    if (!a || !(group = nx_group_or_all(group)) || !peer_check(to, group, "send to", "destination"))
+    if (!a || !(group = nx_group_or_all(group)) ||
+        !peer_check("send", to, group, "send to", "destination"))
         return NULL;
     exchange_params p = {.group = group, .peer = to};
     return nx_op(&nx_prim_Send, &p, &a, 1, s);
@@ -277,7 +279,8 @@ const nx_prim nx_prim_Recv = {
 nx_array *nx_recv(const int *shape, int ndim, nx_dtype dtype, int from, nx_group *group,
                   nx_stream *s)
 {
-    if (!(group = nx_group_or_all(group)) || !peer_check(from, group, "recv from", "source"))
+    if (!(group = nx_group_or_all(group)) ||
+        !peer_check("recv", from, group, "recv from", "source"))
         return NULL;
     exchange_params p = {.group = group, .peer = from, .dtype = dtype, .shape = {.n = ndim}};
     for (int i = 0; i < ndim; i++)

@@ -49,7 +49,8 @@ nx_array *nx_full(const int *shape, int ndim, nx_array *value, nx_dtype dtype, n
 {
     for (int i = 0; i < ndim; i++)
         if (shape[i] < 0)
-            return nx_fail_null("[full] Negative dimensions not allowed.");
+            return nx_fail_null("[full] Negative dimensions not allowed, in %s.",
+                                nx_shape_text(shape, ndim));
     nx_array *a = nx_broadcast_to(nx_astype(value, dtype, s), shape, ndim, s);
     return nx_op(&nx_prim_Full, NULL, &a, 1, s);
 }
@@ -90,12 +91,12 @@ nx_array *nx_ones_like(nx_array *a, nx_stream *s)
 static int arange_length(const nx_arange_params *p)
 {
     if (isnan(p->start) || isnan(p->step) || isnan(p->stop) || isinf(p->start) || isinf(p->stop)) {
-        nx_fail("[arange] Cannot compute length.");
+        nx_fail("[arange] Cannot compute length of %g to %g by %g.", p->start, p->stop, p->step);
         return -1;
     }
     double n = ceil((p->stop - p->start) / p->step);
     if (isnan(n) || n > INT_MAX) {
-        nx_fail("[arange] Maximum size exceeded.");
+        nx_fail("[arange] Maximum size exceeded by %g to %g by %g.", p->start, p->stop, p->step);
         return -1;
     }
     return n > 0 ? (int)n : 0;
@@ -166,7 +167,7 @@ static bool numbered(const char *op, int n, int m, int k, nx_array **rows, nx_ar
                      nx_stream *s)
 {
     if (n < 0 || m < 0)
-        return nx_fail("[%s] N and M must be non-negative.", op);
+        return nx_fail("[%s] N and M must be non-negative, not %d and %d.", op, n, m);
     *rows = nx_expand_dims(nx_arange(0, n, 1, NX_INT64, s), 1, s);
     *rows = nx_add(*rows, nx_scalar(k, NX_INT64), s);
     *columns = nx_expand_dims(nx_arange(0, m, 1, NX_INT64, s), 0, s);

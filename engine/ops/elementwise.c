@@ -244,6 +244,7 @@ nx_array *nx_round(nx_array *a, int decimals, nx_stream *s)
         return unary(&nx_prim_Round, a, s);
     nx_dtype t = nx_at_least_float((nx_dtype)a->dtype);
     float scale = 1;
+    decimals = decimals > 60 ? 60 : decimals < -60 ? -60 : decimals; /* infinity and 0 by then */
     for (int i = 0; i < decimals || i < -decimals; i++)
         scale = decimals > 0 ? scale * 10 : scale / 10;
     nx_array *r = nx_round(nx_multiply(a, nx_scalar(scale, t), s), 0, s);

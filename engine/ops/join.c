@@ -181,7 +181,7 @@ static bool times_dim(const char *op, int *dim, int times)
     if (times < 0)
         return nx_fail("[%s] %d repetitions are not possible", op, times);
     return !__builtin_mul_overflow(*dim, times, dim) ||
-           nx_fail("[%s] the result has too many elements", op);
+           nx_fail("[%s] the result has too many elements, %d times as many", op, times);
 }
 
 nx_array *nx_repeat(nx_array *a, int repeats, int axis, nx_stream *s)

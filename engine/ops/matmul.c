@@ -378,7 +378,8 @@ static nx_array *addend(nx_array *c, nx_array *const *ab, const factors *f, nx_s
     if (!nx_broadcast_dims(c->shape, c->ndim, kept.v, kept.n, &both))
         return NULL;
     if (!nx_shape_equal(both.v, both.n, kept.v, kept.n))
-        return nx_fail_null("[addmm] input c must broadcast to the output shape");
+        return nx_fail_null("[addmm] input c %s must broadcast to the output shape %s", SHAPE(c),
+                            nx_shape_text(kept.v, kept.n));
     c = nx_broadcast_to(nx_astype(c, f->dtype, s), kept.v, kept.n, s);
     return c && kept.n != full.n ? nx_reshape(c, full.v, full.n, s) : c;
 }
@@ -468,7 +469,7 @@ nx_array *nx_segmented_mm(nx_array *a, nx_array *b, nx_array *segments, nx_strea
         return nx_fail_null("[segmented_mm] The segments should have shape (..., 2) but %s was "
                             "provided.", SHAPE(segments));
     if (a->ndim > 2 || b->ndim > 2)
-        return nx_fail_null("[segmented_mm] Batched matmul not supported");
+        return nx_fail_null("[segmented_mm] Batched matmul not supported, of %s and %s", SHAPE(a), SHAPE(b));
     factors f = {.a = a, .b = b};
     if (!factors_check("segmented_mm", &f, NX_FLOATS, "real floating point", s) ||
         !factors_cast(&f, s))

@@ -23,11 +23,12 @@ static bool infer_view(nx_array *const *in, int n_in, const void *params, nx_spe
         return true;
     if (in[0]->ndim == 0)
         return nx_fail("[view] Changing the type of a scalar is only allowed for types with the same "
-                       "size.");
+                       "size, not from %zu to %zu bytes.", from, to);
     int64_t bytes = in[0]->shape[in[0]->ndim - 1] * (int64_t)from;
     if (bytes % (int64_t)to)
         return nx_fail("[view] When viewing as a larger dtype, the size in bytes of the last axis must "
-                       "be a multiple of the requested type size.");
+                       "be a multiple of the requested type size, %lld is not one of %zu.",
+                       (long long)bytes, to);
     if (bytes / (int64_t)to > INT32_MAX)
         return nx_fail("[view] the last axis would be longer than %d", INT32_MAX);
     out[0].shape[in[0]->ndim - 1] = (int)(bytes / (int64_t)to);

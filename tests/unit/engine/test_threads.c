@@ -15,7 +15,7 @@
 enum { THREADS = 8, STREAMS = 5 };
 
 static _Atomic int errors;
-static char last_error[512];
+static _Thread_local char last_error[512];
 static mlx_stream streams[STREAMS]; /* the default one first */
 
 static void on_error(const char *message, void *data)
