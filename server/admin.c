@@ -4,6 +4,18 @@
 #include "server/app.h"
 #include "server/fields.h"
 
+/* Tokens of each of the last sixty seconds, the oldest first. */
+static json_t *last_minute(app_metrics *m)
+{
+    json_t *list = json_array();
+    int64_t now = app_now();
+    pthread_mutex_lock(&m->lock);
+    for (int64_t t = now - 59; t <= now; t++)
+        json_array_append_new(list, json_integer(m->second_at[t % 64] == t ? m->second_tokens[t % 64] : 0));
+    pthread_mutex_unlock(&m->lock);
+    return list;
+}
+
 void admin_ps(app *a, app_call *c)
 {
     host_loaded loaded[64];
@@ -20,12 +32,12 @@ void admin_ps(app *a, app_call *c)
     }
     nexus_memory now = {0};
     nexus_memory_now(&now);
-    json_t *o = json_pack("{s:s, s:f, s:i, s:i, s:I, s:I, s:I, s:o}", "version", nexus_version(),
+    json_t *o = json_pack("{s:s, s:f, s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "version", nexus_version(),
                           "uptime_seconds", nx_os_seconds() - a->started, "requests",
                           http_server_active(a->http), "connections", http_server_connections(a->http),
                           "resident_bytes", (json_int_t)nx_os_rss(), "memory_total_bytes",
                           (json_int_t)now.total, "memory_available_bytes", (json_int_t)now.available,
-                          "models", list);
+                          "tokens_per_second", last_minute(&a->metrics), "models", list);
     http_reply_json(c->r, 200, o);
     json_decref(o);
 }

@@ -173,8 +173,6 @@ bool app_line(http_request *r, const json_t *data)
 void app_count(app *a, const nexus_stats *s)
 {
     app_metrics *m = &a->metrics;
-    int64_t now = app_now();
-    size_t slot = (size_t)(now % 64);
     pthread_mutex_lock(&m->lock);
     m->generations++;
     m->prompt_tokens += s->prompt_tokens;
@@ -182,11 +180,20 @@ void app_count(app *a, const nexus_stats *s)
     m->generated_tokens += s->generated_tokens;
     m->prefill_seconds += s->prefill_seconds;
     m->decode_seconds += s->decode_seconds;
+    pthread_mutex_unlock(&m->lock);
+}
+
+void app_count_token(app *a)
+{
+    app_metrics *m = &a->metrics;
+    int64_t now = app_now();
+    size_t slot = (size_t)(now % 64);
+    pthread_mutex_lock(&m->lock);
     if (m->second_at[slot] != now) {
         m->second_at[slot] = now;
         m->second_tokens[slot] = 0;
     }
-    m->second_tokens[slot] += (uint32_t)s->generated_tokens;
+    m->second_tokens[slot]++;
     pthread_mutex_unlock(&m->lock);
 }
 

@@ -29,6 +29,8 @@ typedef struct {
     double started;
     int64_t started_at;
     app_metrics metrics;
+    pthread_mutex_t talks_lock;
+    struct conversations *talks; /* NULL until they are first asked for */
 } app;
 
 typedef struct {
@@ -80,6 +82,7 @@ bool app_event(http_request *r, const char *event, const json_t *data);
 bool app_line(http_request *r, const json_t *data);
 
 void app_count(app *a, const nexus_stats *s);
+void app_count_token(app *a); /* each as it comes, for the plot */
 /* What the request did, for its line in the log. Control characters become spaces. */
 void app_note(http_request *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -109,6 +112,13 @@ void text_apply_template(app *a, app_call *c);
 void status_health(app *a, app_call *c);
 void status_metrics(app *a, app_call *c);
 void status_openapi(app *a, app_call *c);
+void page_get(app *a, app_call *c);
+void page_markdown(app *a, app_call *c);
+void page_models(app *a, app_call *c);
+void talks_list(app *a, app_call *c);
+void talks_get(app *a, app_call *c);
+void talks_put(app *a, app_call *c);
+void talks_remove(app *a, app_call *c);
 void admin_ps(app *a, app_call *c);
 void admin_load(app *a, app_call *c);
 void admin_unload(app *a, app_call *c);

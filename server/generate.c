@@ -175,6 +175,7 @@ void gen_read_sampling(gen_job *j, fields *f)
 /* ---- running ---- */
 
 typedef struct {
+    app *app;
     http_request *r;
     const gen_sink *sink;
     answer *answer; /* NULL: plain */
@@ -200,6 +201,7 @@ static void take_part(const answer_part *part, void *user)
 static bool take_piece(const nexus_piece *piece, void *user)
 {
     run *u = user;
+    app_count_token(u->app);
     if (u->sink->token && piece->id >= 0)
         u->sink->token(u->sink->user, piece);
     if (u->answer)
@@ -299,7 +301,7 @@ static int run_on_model(app *a, http_request *r, const gen_job *j, const gen_sin
     char *text = NULL;
     int32_t *ids = NULL;
     size_t n = 0;
-    run u = {.r = r, .sink = sink, .out = out, .go_on = true};
+    run u = {.app = a, .r = r, .sink = sink, .out = out, .go_on = true};
     nexus_model *handle = host_handle(m);
     nexus_status bad = lib(make_prompt(j, handle, &text, &ids, &n));
     int status = bad ? app_status(bad == NEXUS_ERROR ? NEXUS_ERROR_ARGUMENT : bad) : 0;

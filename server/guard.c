@@ -75,7 +75,7 @@ static void allow_origin(http_request *r, const char *origin)
     http_set_header(r, "Access-Control-Allow-Origin", origin);
     http_set_header(r, "Vary", "Origin");
     if (strcmp(http_method(r), "OPTIONS") == 0) {
-        http_set_header(r, "Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
+        http_set_header(r, "Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS");
         http_set_header(r, "Access-Control-Allow-Headers",
                         "Authorization, Content-Type, x-api-key, anthropic-version, anthropic-beta");
         http_set_header(r, "Access-Control-Max-Age", "600");

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "server/app.h"
+#include "server/conversations.h"
 
 enum { BODY_MOST = 32 << 20, CONNECTIONS_MOST = 4096, KEY_LEAST = 16, PEM_MOST = 1 << 20 };
 static const double RECEIVE_SECONDS = 60, IDLE_SECONDS = 120, GRACE_SECONDS = 20;
@@ -123,6 +124,8 @@ static void end(app *a)
         http_server_stop(a->http, 0);
     }
     host_free(a->host);
+    conversations_close(a->talks);
+    pthread_mutex_destroy(&a->talks_lock);
     pthread_mutex_destroy(&a->metrics.lock);
     free(a->key);
     free(a);
@@ -137,6 +140,7 @@ bool server_run(const server_options *o, void (*ready)(const char *url, void *us
     a->started = nx_os_seconds();
     a->started_at = app_now();
     pthread_mutex_init(&a->metrics.lock, NULL);
+    pthread_mutex_init(&a->talks_lock, NULL);
     bool ok = start(a);
     char message[512];
     snprintf(message, sizeof message, "%s", ok ? "" : nx_error_message());

@@ -4,12 +4,14 @@
 case "$(uname -s)" in
 Linux)
     BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config python3 python3-pip python3-venv
-        libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev libmicrohttpd-dev libsqlite3-dev libcurl4-openssl-dev
+        libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev libmicrohttpd-dev libsqlite3-dev
+        libcurl4-openssl-dev libcmark-gfm-dev libcmark-gfm-extensions-dev libjs-highlight.js
         libxrandr-dev libopenblas0)
-    TEST_PACKAGES=(libcmocka-dev g++ clang libclang-rt-dev openmpi-bin libopenmpi-dev xvfb tmux)
+    TEST_PACKAGES=(libcmocka-dev g++ clang libclang-rt-dev openmpi-bin libopenmpi-dev xvfb tmux
+        chromium)
     ;;
 Darwin) # untested
-    BUILD_PACKAGES=(cmake ninja pkg-config python jansson pcre2 utf8proc libedit sqlite curl libmicrohttpd)
+    BUILD_PACKAGES=(cmake ninja pkg-config python jansson pcre2 utf8proc libedit sqlite curl libmicrohttpd cmark-gfm)
     TEST_PACKAGES=(cmocka open-mpi tmux)
     ;;
 *)

@@ -1,0 +1,17 @@
+# Writes the page's files into a C source: cmake -DOUT=… "-DFILES=PATH|FILE;…" -P EmbedPage.cmake
+set(text "/* The page's files; made when the program is built. */\n#include \"server/page.h\"\n\n")
+set(rows "")
+set(i 0)
+foreach(entry ${FILES})
+    string(REPLACE "|" ";" entry "${entry}")
+    list(GET entry 0 path)
+    list(GET entry 1 file)
+    file(READ "${file}" hex HEX)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
+    string(APPEND text "static const unsigned char file_${i}[] = {${hex}0};\n"
+        "static const size_t size_${i} = sizeof file_${i} - 1;\n")
+    string(APPEND rows "    {\"${path}\", file_${i}, &size_${i}},\n")
+    math(EXPR i "${i} + 1")
+endforeach()
+string(APPEND text "\nconst page_file page_files[] = {\n${rows}    {NULL, NULL, NULL},\n};\n")
+file(WRITE "${OUT}" "${text}")

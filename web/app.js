@@ -1,0 +1,431 @@
+// app.js: the page: conversations, models, live figures. Talks to its own server alone.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const make = (tag, props = {}, ...children) => {
+  const e = Object.assign(document.createElement(tag), props);
+  e.append(...children);
+  return e;
+};
+
+// ---- the server ----
+
+const key = { get: () => localStorage.getItem("key"), set: (k) => localStorage.setItem("key", k) };
+
+async function call(method, path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  if (key.get()) headers.Authorization = "Bearer " + key.get();
+  const r = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+  if (r.status === 401) {
+    const k = prompt("This server asks for its key:");
+    if (k) { key.set(k); return call(method, path, body, signal); }
+  }
+  if (!r.ok) {
+    const t = await r.text();
+    let message = t;
+    try { message = JSON.parse(t).error.message; } catch { /* not ours: shown as it is */ }
+    throw new Error(message || r.statusText);
+  }
+  return r;
+}
+const get = async (path) => (await call("GET", path)).json();
+const post = async (path, body) => (await call("POST", path, body)).json();
+
+// The data of server-sent events, one after the other.
+async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    held += value;
+    let at;
+    while ((at = held.indexOf("\n\n")) >= 0) {
+      const line = held.slice(0, at);
+      held = held.slice(at + 2);
+      if (line.startsWith("data: ") && line !== "data: [DONE]") yield JSON.parse(line.slice(6));
+    }
+  }
+}
+
+// ---- a conversation: a tree of messages, and the leaf that is shown ----
+
+const fresh = () => ({ id: crypto.randomUUID(), title: "", model: "", messages: [], leaf: null, changed: Date.now() });
+let talk = fresh();
+let running = null; // the AbortController of an answer being made
+let files = [];     // attached: {name, text}
+
+const node = (id) => talk.messages.find((m) => m.id === id);
+const path = (leaf) => { const out = []; for (let m = node(leaf); m; m = node(m.parent)) out.unshift(m); return out; };
+const siblings = (m) => talk.messages.filter((o) => o.parent === m.parent && o.role === m.role);
+const deepest = (m) => { for (;;) { const kids = talk.messages.filter((o) => o.parent === m.id); if (!kids.length) return m.id; m = kids[kids.length - 1]; } };
+
+function add(role, text, parent) {
+  const m = { id: crypto.randomUUID(), parent, role, text };
+  talk.messages.push(m);
+  talk.leaf = m.id;
+  return m;
+}
+
+async function save() {
+  if (!talk.messages.length) return;
+  talk.title = talk.title || talk.messages[0].text.trim().split("\n")[0].slice(0, 60);
+  talk.model = $("model").value;
+  talk.changed = Date.now();
+  try {
+    await call("PUT", "/nexus/conversations/" + talk.id, talk);
+    await listConversations();
+  } catch (e) { say("Not stored: " + e.message, true); }
+}
+
+async function listConversations() {
+  const list = (await get("/nexus/conversations")).conversations;
+  $("conversations").replaceChildren(...list.map((c) => {
+    const open = make("button", { className: "open", textContent: c.title, title: c.title, onclick: () => openConversation(c.id) });
+    const drop = make("button", { className: "drop", textContent: "×", ariaLabel: "Delete " + c.title, onclick: () => dropConversation(c) });
+    return make("li", { className: c.id === talk.id ? "here" : "" }, open, drop);
+  }));
+}
+
+async function openConversation(id) {
+  stop();
+  talk = await get("/nexus/conversations/" + id);
+  if ([...$("model").options].some((o) => o.value === talk.model)) $("model").value = talk.model;
+  view("chat");
+  $("side").classList.remove("shown");
+  await draw();
+  await listConversations();
+}
+
+async function dropConversation(c) {
+  if (!confirm("Delete “" + c.title + "”?")) return;
+  await call("DELETE", "/nexus/conversations/" + c.id);
+  if (c.id === talk.id) newTalk();
+  await listConversations();
+}
+
+function newTalk() {
+  stop();
+  talk = fresh();
+  view("chat");
+  draw();
+  listConversations();
+  $("input").focus();
+}
+
+// ---- drawing ----
+
+const say = (text, bad) => { $("status").textContent = text; $("status").className = bad ? "fault" : ""; };
+
+async function render(text) {
+  return (await post("/nexus/markdown", { text })).html;
+}
+
+function decorate(box) {
+  for (const code of box.querySelectorAll("pre > code")) {
+    if (window.hljs && !code.dataset.done) {
+      (hljs.highlightElement || hljs.highlightBlock)(code);
+      code.dataset.done = "1";
+    }
+    const copy = make("button", { className: "copy", type: "button", textContent: "Copy" });
+    copy.onclick = async () => {
+      await navigator.clipboard.writeText(code.textContent);
+      copy.textContent = "Copied";
+      setTimeout(() => { copy.textContent = "Copy"; }, 1500);
+    };
+    code.parentNode.append(copy);
+  }
+  for (const a of box.querySelectorAll("a[href]")) Object.assign(a, { target: "_blank", rel: "noopener noreferrer" });
+}
+
+function thinkingBox(text, open) {
+  const box = make("details", { className: "thinking", open }, make("summary", { textContent: "Thinking" }), make("div"));
+  box.lastChild.textContent = text;
+  return box;
+}
+
+async function fill(box, m) {
+  const text = make("div", { className: "text" });
+  if (m.role === "user") text.textContent = m.text;
+  else {
+    if (m.thinking) box.append(thinkingBox(m.thinking, false));
+    text.innerHTML = await render(m.text);
+    decorate(text);
+  }
+  box.append(text);
+  if (m.fault) box.append(make("p", { className: "fault", textContent: m.fault }));
+}
+
+function toolbar(m) {
+  const bar = make("div", { className: "tools" });
+  const all = siblings(m), at = all.indexOf(m);
+  const button = (label, text, run, disabled) => bar.append(make("button", { type: "button", ariaLabel: label, title: label, textContent: text, onclick: run, disabled: !!disabled }));
+  if (all.length > 1) {
+    button("Earlier version", "‹", () => show(all[at - 1]), at === 0);
+    bar.append(make("span", { className: "hint", textContent: `${at + 1}/${all.length}` }));
+    button("Later version", "›", () => show(all[at + 1]), at === all.length - 1);
+  }
+  button("Copy the text", "Copy", () => navigator.clipboard.writeText(m.text));
+  if (m.role === "user") button("Edit and ask again", "Edit", () => edit(m));
+  else button("Answer again", "Again", () => answer(m.parent));
+  return bar;
+}
+
+async function draw() {
+  const list = path(talk.leaf);
+  const boxes = await Promise.all(list.map(async (m) => {
+    const who = make("div", { className: "who" }, m.role === "user" ? "You" : m.model || "Answer");
+    if (m.figures) who.append(make("span", { className: "figures", textContent: m.figures }));
+    const box = make("article", { className: "message " + m.role }, who);
+    await fill(box, m);
+    box.append(toolbar(m));
+    return box;
+  }));
+  if (!boxes.length) boxes.push(make("div", { className: "empty" },
+    make("h2", { textContent: "What shall we think about?" }),
+    make("p", { textContent: "The model runs on this machine. Nothing you write leaves it." }),
+    make("p", { className: "hint", textContent: "Enter sends, Shift+Enter begins a line, Esc stops, Ctrl+Shift+O begins a new chat." })));
+  $("messages").replaceChildren(...boxes);
+  $("messages").scrollTop = $("messages").scrollHeight;
+}
+
+const show = (m) => { talk.leaf = deepest(m); draw(); save(); };
+
+function edit(m) {
+  $("input").value = m.text;
+  $("input").focus();
+  $("input").dataset.parent = m.parent || "";
+  $("input").dataset.edits = "1";
+  grow();
+  say("Editing: sending makes a new branch. Esc leaves it.");
+}
+
+// ---- asking ----
+
+const number = (id) => Number($(id).value);
+
+function request(leaf) {
+  const messages = path(leaf).map((m) => ({ role: m.role, content: m.text }));
+  if ($("system").value.trim()) messages.unshift({ role: "system", content: $("system").value.trim() });
+  const body = { model: $("model").value, messages, stream: true, stream_options: { include_usage: true },
+                 temperature: number("temperature"), top_p: number("top_p") };
+  if (number("max_tokens") > 0) body.max_tokens = number("max_tokens");
+  if (number("seed") >= 0) body.seed = number("seed");
+  return body;
+}
+
+// Shows an answer while it comes; Markdown is made anew at most five times a second.
+function liveBox() {
+  const text = make("div", { className: "text" });
+  const who = make("div", { className: "who" }, $("model").value);
+  const box = make("article", { className: "message assistant" }, who, text);
+  $("messages").append(box);
+  let busy = false, last = 0, thinking = null;
+  const bottom = () => { const m = $("messages"); if (m.scrollHeight - m.scrollTop - m.clientHeight < 160) m.scrollTop = m.scrollHeight; };
+  return async (m) => {
+    if (m.thinking) {
+      if (!thinking) { thinking = thinkingBox("", true); box.insertBefore(thinking, text); }
+      thinking.lastChild.textContent = m.thinking;
+      if (m.text) thinking.open = false;
+    }
+    if (!busy && performance.now() - last > 200) {
+      busy = true;
+      last = performance.now();
+      text.innerHTML = await render(m.text);
+      busy = false;
+    }
+    bottom();
+  };
+}
+
+async function answer(parent) {
+  if (running) return;
+  talk.leaf = parent;
+  await draw();
+  const m = add("assistant", "", parent);
+  m.model = $("model").value;
+  m.thinking = "";
+  running = new AbortController();
+  $("send").hidden = true;
+  $("stop").hidden = false;
+  const started = performance.now();
+  const update = liveBox();
+  let tokens = 0, first = 0;
+  say("Reading…");
+  try {
+    const r = await call("POST", "/v1/chat/completions", request(parent), running.signal);
+    for await (const e of events(r)) {
+      if (e.error) throw new Error(e.error.message);
+      const d = e.choices[0]?.delta;
+      if (d?.content || d?.reasoning_content) {
+        m.text += d.content || "";
+        m.thinking += d.reasoning_content || "";
+        tokens++;
+        first = first || performance.now();
+        say(`${tokens} tokens, ${(tokens / Math.max(0.05, (performance.now() - first) / 1000)).toFixed(1)}/s`);
+        update(m);
+      }
+      if (e.timings) m.figures = `${e.usage.completion_tokens} tokens · ${e.timings.predicted_per_second.toFixed(1)}/s · first after ${((first - started) / 1000).toFixed(2)} s`;
+    }
+    say("");
+  } catch (e) {
+    if (e.name !== "AbortError") m.fault = e.message;
+    say(e.name === "AbortError" ? "Stopped." : "");
+  }
+  running = null;
+  $("send").hidden = false;
+  $("stop").hidden = true;
+  await draw();
+  await save();
+}
+
+function stop() { if (running) running.abort(); }
+
+async function send(event) {
+  event?.preventDefault();
+  const input = $("input");
+  let text = input.value.trim();
+  if ((!text && !files.length) || running) return;
+  for (const f of files) text = `${f.name}:\n\`\`\`\n${f.text}\n\`\`\`\n\n` + text;
+  const parent = input.dataset.edits ? input.dataset.parent || null : talk.leaf;
+  leaveEdit();
+  files = [];
+  showFiles();
+  const m = add("user", text, parent);
+  await save();
+  await answer(m.id);
+}
+
+function leaveEdit() {
+  const input = $("input");
+  input.value = "";
+  delete input.dataset.edits;
+  delete input.dataset.parent;
+  say("");
+  grow();
+}
+
+function grow() {
+  const i = $("input");
+  i.style.height = "auto";
+  i.style.height = Math.min(i.scrollHeight + 2, innerHeight * 0.4) + "px";
+}
+
+async function attach(list) {
+  for (const f of list) {
+    const bytes = new Uint8Array(await f.arrayBuffer());
+    if (f.size > 1 << 20 || bytes.includes(0)) say(`${f.name} is not a text of at most 1 MB`, true);
+    else files.push({ name: f.name, text: new TextDecoder().decode(bytes) });
+  }
+  showFiles();
+}
+
+const showFiles = () => $("files").replaceChildren(...files.map((f, i) => make("li", {}, f.name + " ",
+  make("button", { type: "button", className: "icon", ariaLabel: "Remove " + f.name, textContent: "×", onclick: () => { files.splice(i, 1); showFiles(); } }))));
+
+// ---- export ----
+
+function download(name, type, text) {
+  const a = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+  a.click();
+  URL.revokeObjectURL(a.href);
+}
+const fileName = (end) => (talk.title.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 40) || "conversation") + end;
+const asMarkdown = () => path(talk.leaf).map((m) => `## ${m.role === "user" ? "You" : m.model || "Answer"}\n\n${m.text}\n`).join("\n");
+
+// ---- models ----
+
+const bytes = (n) => n >= 1e9 ? (n / 1e9).toFixed(1) + " GB" : (n / 1e6).toFixed(0) + " MB";
+const fits = { "now": "now", "when-free": "when other programs close", "too-big": "too big" };
+
+async function listModels() {
+  const [all, ps] = await Promise.all([get("/nexus/models"), get("/nexus/ps")]);
+  const loaded = new Set(ps.models.map((m) => m.name));
+  const chosen = $("model").value || localStorage.getItem("model");
+  $("model").replaceChildren(...all.models.map((m) => make("option", { value: m.name, textContent: m.name + (loaded.has(m.name) ? " ●" : "") })));
+  if (chosen && all.models.some((m) => m.name === chosen)) $("model").value = chosen;
+  $("memory").textContent = `${bytes(ps.memory_available_bytes)} of ${bytes(ps.memory_total_bytes)} are free.` +
+    (all.models.length ? "" : " There is no model yet: fetch one with 'nexus pull'.");
+  $("models").tBodies[0].replaceChildren(...all.models.map((m) => {
+    const is = loaded.has(m.name);
+    const b = make("button", { textContent: is ? "Unload" : "Load", ariaLabel: (is ? "Unload " : "Load ") + m.name });
+    b.onclick = async () => {
+      b.disabled = true;
+      try { await post(is ? "/nexus/unload" : "/nexus/load", { model: m.name }); } catch (e) { alert(e.message); }
+      listModels();
+    };
+    const cell = (text, num) => make("td", { textContent: text, className: num ? "num" : "" });
+    return make("tr", {}, cell(m.name), cell(m.family), cell(m.quantization), cell(bytes(m.bytes), true),
+      cell(m.memory_bytes ? bytes(m.memory_bytes) : "", true), cell(fits[m.fits] || ""), make("td", {}, b));
+  }));
+}
+
+// ---- live ----
+
+const history = [];
+
+function plot(svg, values, unit) {
+  if (values.length === 1) values = [values[0], values[0]];
+  const most = Math.max(...values, 1e-9), n = values.length - 1;
+  const at = values.map((v, i) => `${(i / n * 600).toFixed(1)},${(112 - v / most * 100).toFixed(1)}`);
+  const ns = "http://www.w3.org/2000/svg";
+  const shape = (d, c) => { const p = document.createElementNS(ns, "path"); p.setAttribute("d", d); if (c) p.setAttribute("class", c); return p; };
+  svg.replaceChildren(shape(`M0,112 L${at.join(" L")} L600,112 Z`, "area"), shape("M" + at.join(" L")));
+  $(svg.id + "-most").textContent = "most " + unit(most);
+}
+
+async function live() {
+  const ps = await get("/nexus/ps");
+  history.push({ memory: ps.resident_bytes, queue: ps.requests - 1 });
+  if (history.length > 300) history.shift();
+  const figure = (value, name) => make("div", {}, make("b", { textContent: value }), name);
+  const now = ps.tokens_per_second.slice(-5).reduce((a, b) => a + b, 0) / 5;
+  $("figures").replaceChildren(figure(now.toFixed(0), "tokens a second"), figure(bytes(ps.resident_bytes), "memory of the server"),
+    figure(bytes(ps.memory_available_bytes), "free on the machine"), figure(Math.max(0, ps.requests - 1), "requests"), figure(ps.models.length, "models loaded"));
+  plot($("plot-tokens"), ps.tokens_per_second, (v) => v.toFixed(0) + "/s");
+  plot($("plot-memory"), history.map((h) => h.memory), bytes);
+  plot($("plot-queue"), history.map((h) => h.queue), (v) => v.toFixed(0));
+}
+
+// ---- the frame ----
+
+function view(name) {
+  for (const v of ["chat", "models", "live"]) $("view-" + v).hidden = v !== name;
+  for (const b of document.querySelectorAll("nav button")) b.dataset.view === name ? b.setAttribute("aria-current", "page") : b.removeAttribute("aria-current");
+  if (name === "models") listModels();
+  if (name === "live") live();
+}
+
+function theme() {
+  const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  document.documentElement.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", document.documentElement.dataset.theme);
+}
+
+if (localStorage.getItem("theme")) document.documentElement.dataset.theme = localStorage.getItem("theme");
+for (const b of document.querySelectorAll("nav button")) b.onclick = () => view(b.dataset.view);
+$("theme").onclick = theme;
+$("menu").onclick = () => $("menu").setAttribute("aria-expanded", $("side").classList.toggle("shown"));
+$("new").onclick = newTalk;
+$("settings-open").onclick = () => { $("settings").hidden = !$("settings").hidden; $("settings-open").setAttribute("aria-expanded", !$("settings").hidden); };
+$("settings").onsubmit = (e) => e.preventDefault();
+$("ask").onsubmit = send;
+$("stop").onclick = stop;
+$("input").oninput = grow;
+$("attach").onchange = (e) => { attach(e.target.files); e.target.value = ""; };
+$("model").onchange = () => localStorage.setItem("model", $("model").value);
+$("export-md").onclick = () => download(fileName(".md"), "text/markdown", asMarkdown());
+$("export-json").onclick = () => download(fileName(".json"), "application/json", JSON.stringify(talk, null, 1));
+$("input").onkeydown = (e) => { if (e.key === "Enter" && !e.shiftKey && !e.isComposing) send(e); };
+document.onkeydown = (e) => {
+  if (e.key === "Escape") { if (running) stop(); else if ($("input").dataset.edits) leaveEdit(); }
+  if (e.key.toLowerCase() === "o" && e.ctrlKey && e.shiftKey) { e.preventDefault(); newTalk(); }
+  if (e.key === "/" && e.target === document.body) { e.preventDefault(); $("input").focus(); }
+};
+document.ondragover = (e) => e.preventDefault();
+document.ondrop = (e) => { e.preventDefault(); attach(e.dataTransfer.files); };
+setInterval(() => { if (!$("view-live").hidden && !document.hidden) live().catch((e) => say(e.message, true)); }, 1000);
+(async () => {
+  try { await listModels(); await listConversations(); } catch (e) { say(e.message, true); }
+  draw();
+})();
