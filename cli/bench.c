@@ -326,7 +326,7 @@ int cli_bench(int argc, char **argv)
     nexus_model *m = NULL;
     nexus_status status = o.shape ? make_shape(&o, &made) : NEXUS_OK;
     if (!status)
-        status = cli_load(o.shape ? nx_str_cstr(&made) : name, o.threads, &m);
+        status = cli_open_model(o.shape ? nx_str_cstr(&made) : name, o.threads, &m);
     if (status)
         code = cli_interrupted() ? EXIT_INTERRUPTED : cli_fail(status);
     else

@@ -84,7 +84,7 @@ static nexus_status load_with(const char *name, nexus_load_options o, nexus_mode
     return status;
 }
 
-nexus_status cli_load(const char *name, int threads, nexus_model **out)
+nexus_status cli_open_model(const char *name, int threads, nexus_model **out)
 {
     return load_with(name, (nexus_load_options){.threads = threads}, out);
 }

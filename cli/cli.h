@@ -21,7 +21,7 @@ enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 int cli_fail(nexus_status status);
 
 /* Loads with a progress line on a terminal (only when it takes over a second) and Ctrl-C. */
-nexus_status cli_load(const char *name, int threads, nexus_model **out);
+nexus_status cli_open_model(const char *name, int threads, nexus_model **out);
 /* The same, refused where it does not fit with the context and cache of o, unless forced. */
 struct answer_options;
 nexus_status cli_load_for(const char *name, const struct answer_options *o, nexus_model **out);

@@ -540,3 +540,26 @@ def test_forced_calls(server):
     use = next(b for b in r.content if b.type == "tool_use")
     assert r.stop_reason == "tool_use" and use.input["zone"] in ("UTC", "CET")
     assert chat(server, tools=tools, tool_choice={"type": "function", "function": {"name": "none"}})[0] == 400
+
+
+# ---- the verbs that ask a running server ----
+
+def nexus(*args):
+    return subprocess.run([NEXUS, *args], capture_output=True, text=True, timeout=60)
+
+
+def test_verbs_of_a_running_server():
+    with serving() as s:
+        at = ("--server", s.url)
+        assert "no model is loaded" in nexus("ps", *at).stdout
+        assert MODEL in nexus("load", MODEL, *at).stdout
+        assert MODEL in nexus("ps", *at).stdout
+        assert json.loads(nexus("ps", "--json", *at).stdout)["models"][0]["name"] == MODEL
+        assert nexus("unload", MODEL, *at).returncode == 0
+        r = nexus("unload", MODEL, *at)
+        assert r.returncode == 1 and "not loaded" in r.stderr
+        assert nexus("load", "nothing", *at).returncode == 1
+        assert nexus("stop", *at).returncode == 0
+        assert s.process.wait(20) == 0
+    r = nexus("ps", *at)
+    assert r.returncode == 1 and "nexus serve" in r.stderr
