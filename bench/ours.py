@@ -71,6 +71,51 @@ def chain(*steps):
     return run
 
 
+class Closure:
+    """A Python function of lists of arrays as an mlx_closure; kept alive by its owner."""
+
+    def __init__(self, fn):
+        vector = mlxc.structs["mlx_vector_array"]
+
+        def call(out, inputs):
+            get, given = mlxc.function("mlx_vector_array_get"), []
+            for i in range(mlxc.function("mlx_vector_array_size")(inputs)):
+                h = mlxc.structs["mlx_array"]()
+                get(C.byref(h), inputs, i)
+                given.append(mlxc.Array(h))
+            made = fn(given)
+            handles = (mlxc.structs["mlx_array"] * len(made))(*[m.handle for m in made])
+            return mlxc.function("mlx_vector_array_set_data")(out, handles, len(made))
+
+        self.callback = C.CFUNCTYPE(C.c_int, C.POINTER(vector), vector)(call)
+        self.handle = mlxc.function("mlx_closure_new_func")(C.cast(self.callback, C.c_void_p))
+
+
+def compiled(fn, *arrays):
+    """run() and run.value() of fn (of lists of arrays), compiled once."""
+    closure, traced = Closure(fn), mlxc.structs["mlx_closure"]()
+    if mlxc.function("mlx_compile")(C.byref(traced), closure.handle, False):
+        mlxc.failed("compile")
+    apply, evaluate = mlxc.function("mlx_closure_apply"), mlxc.function("mlx_eval")
+    free, call = mlxc.function("mlx_vector_array_free"), mlxc.Call()
+    given = call.vector(list(arrays))
+
+    def work():
+        out = mlxc.structs["mlx_vector_array"]()
+        if apply(C.byref(out), traced, given) or evaluate(out):
+            mlxc.failed("a compiled function")
+        return out
+
+    def run():
+        free(work())
+
+    def value():
+        return mlxc.take_result(mlxc.functions["mlx_closure_apply"][1][0], work())[0].numpy()
+
+    run.value, run.kept = value, (closure, call)
+    return run
+
+
 def scalar(v):
     h = mlxc.function("mlx_array_new_float")(C.c_float(v))
     return mlxc.Array(h)

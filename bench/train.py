@@ -151,30 +151,10 @@ def mlx_step(mx, network, w, inputs, update):
     return step
 
 
-class Closure:
-    """A Python function of lists of arrays as an mlx_closure; kept alive by its owner."""
-
-    def __init__(self, mlxc, fn):
-        vector = mlxc.structs["mlx_vector_array"]
-
-        def call(out, inputs):
-            get, given = mlxc.function("mlx_vector_array_get"), []
-            for i in range(mlxc.function("mlx_vector_array_size")(inputs)):
-                h = mlxc.structs["mlx_array"]()
-                get(C.byref(h), inputs, i)
-                given.append(mlxc.Array(h))
-            made = fn(given)
-            handles = (mlxc.structs["mlx_array"] * len(made))(*[m.handle for m in made])
-            return mlxc.function("mlx_vector_array_set_data")(out, handles, len(made))
-
-        self.callback = C.CFUNCTYPE(C.c_int, C.POINTER(vector), vector)(call)
-        self.handle = mlxc.function("mlx_closure_new_func")(C.cast(self.callback, C.c_void_p))
-
-
 def ours_step(o, network, w, inputs, update):
     m, lib, names = o.mlxc, InOurs(o), list(w)
     inputs = [m.array(x) for x in inputs]
-    loss_of = Closure(m, lambda a: [network(lib, dict(zip(names, a)), *inputs)])
+    loss_of = o.Closure(lambda a: [network(lib, dict(zip(names, a)), *inputs)])
     with_grad = m.structs["mlx_closure_value_and_grad"]()
     argnums = (C.c_int * len(names))(*range(len(names)))
     if m.function("mlx_value_and_grad")(C.byref(with_grad), loss_of.handle, argnums, len(names)):
@@ -193,7 +173,7 @@ def ours_step(o, network, w, inputs, update):
         return loss + ([m.op("subtract", x, m.op("multiply", d, rate)) for x, d in zip(a, g)]
                        if update else g)
 
-    step_of, compiled = Closure(m, body), m.structs["mlx_closure"]()
+    step_of, compiled = o.Closure(body), m.structs["mlx_closure"]()
     if m.function("mlx_compile")(C.byref(compiled), step_of.handle, False):
         m.failed("compile")
     apply, evaluate = m.function("mlx_closure_apply"), m.function("mlx_eval")
