@@ -112,9 +112,9 @@ static inline int64_t fft_divisor(int64_t n)
 /* A length of small factors, at least n, for convolutions. */
 static inline int64_t fft_good_size(int64_t n)
 {
-    static const int odd[] = {1, 3, 5, 9, 15};
+    static const int odd[] = {1, 3, 5, 7, 9, 15, 21, 25, 27, 35, 45};
     int64_t best = INT64_MAX;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 11; i++) {
         int64_t size = 16 * odd[i];
         while (size < n)
             size *= 2;

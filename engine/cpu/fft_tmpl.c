@@ -4,7 +4,8 @@
  *   - VF_N at a time, a lane each, where there are enough of them (ALONG);
  *   - else one at a time as a matrix of n1 rows and n2 columns: its columns, VF_N at a time, then a
  *     turn by roots of order n1 n2, then its rows (SPLIT);
- *   - with a large prime factor, as a convolution with a chirp: two transforms of a good size (CHIRP).
+ *   - with a large prime factor, as a convolution with a chirp, two transforms of a good size: either
+ *     way, by what is in the buffers of VF_N lines or a line at a time (CHIRP).
  *
  * So vectors are full whatever the length, and threads share blocks of lines or of columns.
  */
@@ -47,6 +48,7 @@ typedef struct {
     bool share_lines; /* threads take whole lines; else they share each */
     int pieces;
     fft_c *table; /* ALONG: roots of order n */
+    fft_c *wide;  /* ALONG, with a chirp: roots of the order of its transforms; else NULL */
     split split;
     fft_roots real_roots; /* of order n */
     fft_c *chirp, *filter;
@@ -394,10 +396,33 @@ static void unfold(int64_t n, vc *x)
     }
 }
 
+static vc vc_times(vc a, fft_c w)
+{
+    return vc_mul(a, vf_set(w.re), vf_set(w.im), vf_set(-w.im));
+}
+
+/* The complex transform of what is in x; the result is in the buffer returned, x or y. */
+static vc *block_transform(const pass *p, vc *x, vc *y)
+{
+    int64_t n = p->points, size = p->split.size;
+    if (!p->wide)
+        return fft_lines(n, x, y, p->table, p->packed ? 2 : 1) == x ? x : y;
+    for (int64_t j = 0; j < n; j++)
+        x[j] = vc_times(x[j], p->chirp[j]);
+    memset(x + n, 0, (size_t)(size - n) * sizeof *x);
+    vc *z = fft_lines(size, x, y, p->wide, 1) == x ? x : y, *other = z == x ? y : x;
+    for (int64_t k = 0; k < size; k++)
+        z[k] = vc_order(vc_times(z[k], p->filter[k]), true); /* exchanged: the way back */
+    vc *r = fft_lines(size, z, other, p->wide, 1) == z ? z : other;
+    for (int64_t k = 0; k < n; k++)
+        r[k] = vc_times(vc_order(r[k], true), p->chirp[k]);
+    return r;
+}
+
 static void block_forward(const pass *p, const fft_block *in, const fft_block *out, const buffers *b)
 {
     block_load(in, p->points, b->x);
-    const vc *z = fft_lines(p->points, b->x, b->y, p->table, p->packed ? 2 : 1);
+    const vc *z = block_transform(p, b->x, b->y);
     vc *other = z == b->x ? b->y : b->x;
     if (p->packed) {
         real_from_packed(p->points, z, other, p->table);
@@ -417,7 +442,7 @@ static void block_to_real(const pass *p, const fft_block *in, const fft_block *o
     } else {
         unfold(p->n, x);
     }
-    const vc *z = fft_lines(p->points, x, y, p->table, p->packed ? 2 : 1);
+    const vc *z = block_transform(p, x, y);
     block_store(out, p->points, z, p->scale);
 }
 
@@ -501,6 +526,20 @@ static int count_pieces(const pass *p, int64_t most, int64_t scratch)
     return pieces > 1 ? (int)pieces : 1;
 }
 
+/* Chirps of VF_N lines at once. */
+static void along_with_chirp(pass *p, arena *a)
+{
+    p->how = ALONG;
+    p->pieces = count_pieces(p, (p->walk.size + VF_N - 1) / VF_N,
+                             2 * (p->split.size + 1) * (int64_t)sizeof(vc));
+    take_split(a, &p->split);
+    p->table = take_table(a, p->n); /* the part for real lines needs no more than half of it */
+    p->wide = take_table(a, p->split.size);
+    p->spaces[0].middle = take(a, p->split.size, sizeof(fft_c));
+    take_blocks(a, p, p->split.size + 1);
+    take_chirp(a, p);
+}
+
 /* Lays the pass's tables and scratch out in a; with memory, fills the tables. */
 static void pass_prepare(pass *p, arena *a)
 {
@@ -514,6 +553,10 @@ static void pass_prepare(pass *p, arena *a)
         return;
     }
     p->split.size = p->how == CHIRP ? fft_good_size(2 * p->points - 1) : p->points;
+    if (p->how == CHIRP && lines >= VF_N / 2 && p->split.size <= 2 * SHORT) {
+        along_with_chirp(p, a);
+        return;
+    }
     take_split(a, &p->split);
     int64_t scratch = 2 * p->split.n2 * (int64_t)sizeof(vc) + 32 * p->split.size;
     p->share_lines = lines > 1 && (lines >= 8 || p->split.size < 16384);
@@ -563,6 +606,7 @@ static void pass_init(pass *p, const nx_view *in, const nx_view *out, int axis, 
     p->in_step = in->strides[axis] * p->in_unit;
     p->out_step = out->strides[axis] * p->out_unit;
     p->share_lines = false;
+    p->wide = NULL;
 }
 
 /* All passes in order; without memory only the workspace they need is counted. Between them numbers
