@@ -23,7 +23,8 @@ void nx_handle_set_take(mlx_array *res, nx_array *a)
 int nx_give(mlx_array *res, nx_array *a, const char *function)
 {
     if (!a)
-        return nx_report();
+        return nx_report_given(function);
+    nx_given_now.function = NULL;
     if (!res)
         return nx_report_empty(function, "res");
     nx_handle_set_take(res, nx_array_ref(a));

@@ -55,6 +55,36 @@ static inline int nx_status(bool ok)
 /* Fails with "[function] name is an empty handle" (or a NULL pointer), reported. Returns 1. */
 int nx_report_empty(const char *function, const char *name);
 
+/*
+ * The arrays of the call under way, so that an error can say what it was given: NX_ARRAY notes them, and
+ * nx_give and every report forget them. They are read by the function that noted them alone.
+ */
+enum { NX_GIVEN_MAX = 8 };
+typedef struct {
+    const char *function; /* its __func__ */
+    int n;
+    struct {
+        const char *name;
+        nx_array *array;
+    } at[NX_GIVEN_MAX];
+} nx_given;
+extern _Thread_local nx_given nx_given_now;
+
+static inline nx_array *nx_given_note(const char *function, const char *name, nx_array *a)
+{
+    nx_given *g = &nx_given_now;
+    if (g->function != function || (g->n && g->at[0].name == name)) /* a call begins */
+        g->n = 0;
+    g->function = function;
+    if (g->n < NX_GIVEN_MAX) {
+        g->at[g->n].name = name;
+        g->at[g->n++].array = a;
+    }
+    return a;
+}
+/* Reports this thread's message with the function's arrays after it. Returns 1. */
+int nx_report_given(const char *function);
+
 /* Makes *res refer to a, taking the caller's reference to it; what it held before is let go. */
 void nx_handle_set_take(mlx_array *res, nx_array *a);
 /* What a function that builds one array returns: *res gets its own reference to a. NULL: error. */
@@ -83,7 +113,7 @@ static inline void nx_scope_end(const nx_scope *scope)
         object_;                                                                                   \
     })
 #define NX_OBJECT(type, handle) NX_OBJECT_OR(type, handle, 1)
-#define NX_ARRAY(handle)        (NX_OBJECT(nx_handle, handle)->array)
+#define NX_ARRAY(handle) nx_given_note(__func__, #handle, NX_OBJECT(nx_handle, handle)->array)
 /* An optional array: NULL for an empty handle. */
 #define NX_ARRAY_OR_NULL(handle) ((handle).ctx ? ((nx_handle *)(handle).ctx)->array : NULL)
 #define NX_ARRAYS(handle)        NX_OBJECT(nx_array_vec, handle) /* nx_array_vec * */

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/str.h"
 #include "engine/capi/capi.h"
@@ -51,6 +52,8 @@ void mlx_set_error_handler(mlx_error_handler_func func, void *data, void (*dtor)
     handler_unref(old);
 }
 
+_Thread_local nx_given nx_given_now;
+
 static void report(const char *message)
 {
     pthread_mutex_lock(&lock);
@@ -64,9 +67,37 @@ static void report(const char *message)
 int nx_report(void)
 {
     char *message = nx_strdup(nx_error_message()); /* the handler may itself call the library */
+    nx_given_now.function = NULL;
     report(message);
     free(message);
     return 1;
+}
+
+/* Compilers may read arguments backwards: names in the order of the alphabet are the same everywhere. */
+static int by_name(const void *a, const void *b)
+{
+    const char *const *x = a, *const *y = b;
+    return strcmp(*x, *y);
+}
+
+int nx_report_given(const char *function)
+{
+    nx_given given = nx_given_now;
+    nx_given_now.function = NULL;
+    if (given.function != function || !given.n)
+        return nx_report();
+    nx_str text = {0};
+    nx_str_printf(&text, "%s (%s of", nx_error_message(), function);
+    qsort(given.at, (size_t)given.n, sizeof *given.at, by_name);
+    for (int i = 0; i < given.n; i++) {
+        const nx_array *a = given.at[i].array;
+        nx_str_printf(&text, "%s %s: %s %s", i ? "," : "", given.at[i].name,
+                      nx_dtype_name((nx_dtype)a->dtype), nx_shape_text(a->shape, a->ndim));
+    }
+    nx_str_printf(&text, ")");
+    nx_fail("%s", nx_str_cstr(&text));
+    nx_str_clear(&text);
+    return nx_report();
 }
 
 int nx_report_empty(const char *function, const char *name)

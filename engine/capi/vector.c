@@ -45,7 +45,8 @@ int nx_give_vector(mlx_vector_array *res, bool ok, nx_array *const *a, size_t n,
                    const char *function)
 {
     if (!ok)
-        return nx_report();
+        return nx_report_given(function);
+    nx_given_now.function = NULL;
     if (!res)
         return nx_report_empty(function, "res");
     nx_vector_set(res, a, n);

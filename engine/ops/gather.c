@@ -143,9 +143,10 @@ nx_array *nx_take_axis(nx_array *a, nx_array *indices, int axis, nx_stream *s)
     int sizes[NX_MAX_NDIM];
     if (!a || !indices || !nx_axis_fix("take", &axis, a->ndim))
         return NULL;
-    if (a->size == 0 && indices->size != 0)
-        return nx_fail_null("[take] there is nothing to take from an array of shape %s",
-                            nx_shape_text(a->shape, a->ndim));
+    if (a->shape[axis] == 0 && indices->size != 0)
+        return nx_fail_null("[take] there is nothing to take along axis %d of an array of shape %s with "
+                            "indices of shape %s", axis, nx_shape_text(a->shape, a->ndim),
+                            nx_shape_text(indices->shape, indices->ndim));
     memcpy(sizes, a->shape, (size_t)a->ndim * sizeof *sizes);
     sizes[axis] = a->shape[axis] ? 1 : 0;
     nx_array *out = nx_gather(a, &indices, 1, &axis, 1, sizes, a->ndim, s);
