@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import mlxc
-from closures import as_list, jvp, vjp, vmap
+from closures import apply, as_list, closure, jvp, vjp, vmap
 from oracle import compare, from_mx, to_mx
 from table import ELSEWHERE, ROWS, both, cases
 
@@ -204,6 +204,38 @@ def test_a_batch_of_gradients_is_a_loop(name):
         return vjp(p.ours_live, list(xs), cotangents)[1]
 
     check_batch(gradient, p.at, [0] * len(p.at), name, 5e-3 if "quant" in name or "qmm" in name else 1e-4)
+
+
+# ---- compiled, and computed again ------------------------------------------------------------
+
+def through(kind, f, xs, kept, *args):
+    """f, made another by mlx_compile or mlx_checkpoint, of xs. A checkpoint calls f again later, for
+    which the caller keeps it."""
+    c = closure(f)
+    kept.append(c)
+    other = mlxc.op(kind, c.handle, *args)
+    out = apply(other, xs)
+    mlxc.function("mlx_closure_free")(other)
+    c.free()
+    return out
+
+
+@pytest.mark.parametrize("name", with_rule("vjp"))
+def test_compiled_and_repeated_gradients_are_plain_ones(name):
+    """The gradient compiled, and the gradient through a checkpoint."""
+    p = Problem(name, "float32")
+    xs = [mlxc.array(x) for x in p.at]
+    cotangents = [mlxc.array(c) for c in p.like(p.outputs, 11)]
+
+    def gradient(*ys):
+        return vjp(p.ours_live, list(ys), cotangents)[1]
+
+    kept, plain = [], gradient(*xs)
+    compiled = through("compile", gradient, xs, kept, False)
+    again = vjp(lambda *ys: through("checkpoint", p.ours_live, list(ys), kept), xs, cotangents)[1]
+    for a, b, c in zip(plain, compiled, again):
+        np.testing.assert_allclose(wide(b), wide(a), rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(wide(c), wide(a), rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 # ---- the walk over the primitives ------------------------------------------------------------
