@@ -94,6 +94,38 @@ static void bf16_row(const void *p, int64_t at, float *to, int n)
     nx_floats_of_bf16((const uint16_t *)p + at, to, n);
 }
 
+/* kc numbers of each of NX_GEMM_NB columns, `step` apart, as rows of a panel, in squares of four. False:
+ * not here. */
+static bool f32_turn(const void *p, int64_t at, int64_t step, int64_t kc, float *to)
+{
+#if defined(__x86_64__)
+    const float *b = (const float *)p + at;
+    enum { NB = NX_GEMM_NB };
+    for (int j = 0; j < NB; j += 4) {
+        const float *c = b + j * step;
+        int64_t k = 0;
+        for (; k + 4 <= kc; k += 4) {
+            __m128 w = _mm_loadu_ps(c + k), x = _mm_loadu_ps(c + step + k);
+            __m128 y = _mm_loadu_ps(c + 2 * step + k), z = _mm_loadu_ps(c + 3 * step + k);
+            _MM_TRANSPOSE4_PS(w, x, y, z);
+            _mm_storeu_ps(to + k * NB + j, w);
+            _mm_storeu_ps(to + (k + 1) * NB + j, x);
+            _mm_storeu_ps(to + (k + 2) * NB + j, y);
+            _mm_storeu_ps(to + (k + 3) * NB + j, z);
+        }
+        for (; k < kc; k++)
+            for (int i = 0; i < 4; i++)
+                to[k * NB + j + i] = c[i * step + k];
+    }
+    return true;
+#else
+    return false;
+#endif
+}
+#define f16_turn(p, at, step, kc, to)  false
+#define bf16_turn(p, at, step, kc, to) false
+#define f64_turn(p, at, step, kc, to)  false
+
 #define LOADER(t, T, NB)                                                                           \
     static void load_##t(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, int64_t n0,      \
                          int nb, void *panel)                                                      \
@@ -109,6 +141,9 @@ static void bf16_row(const void *p, int64_t at, float *to, int n)
             }                                                                                      \
             return;                                                                                \
         }                                                                                          \
+        if (nb == NB && p->b_row == 1 &&                                                           \
+            t##_turn(b, k0 + n0 * p->b_col, p->b_col, kc, to))                                     \
+            return;                                                                                \
         if (nb < NB)                                                                               \
             memset(to, 0, (size_t)(kc * NB) * sizeof *to);                                         \
         for (int j = 0; j < nb; j++) {                                                             \

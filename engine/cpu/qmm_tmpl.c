@@ -271,8 +271,10 @@ void NX_FN(nx_qmm_run)(const nx_qmm *q)
 {
     run_job j = {.q = q, .tiles = (q->n + NX_QMM_TILE - 1) / NX_QMM_TILE};
     if (q->few && q->m <= NX_QMM_FEW) {
-        nx_parallel(q->batches * j.tiles, nx_grain(q->w_row_bytes * NX_QMM_TILE, 48 * 1024),
-                    few_piece, &j);
+        /* Small matrices in small pieces, so that two threads end together; large ones in larger. */
+        int64_t tile = q->w_row_bytes * NX_QMM_TILE, piece = q->batches * j.tiles * tile / 32;
+        piece = piece < 12 * 1024 ? 12 * 1024 : piece > 64 * 1024 ? 64 * 1024 : piece;
+        nx_parallel(q->batches * j.tiles, nx_grain(tile, piece), few_piece, &j);
         return;
     }
     j.panels = (j.tiles + NT - 1) / NT;
