@@ -391,7 +391,7 @@ for t in ("float32", "int32", "uint8", "float16"):
 # What other tests are for: (primitive, file of this folder's parent that has them).
 ELSEWHERE = {
     "GgufMatmul": "oracle/test_gguf_matrices.py", "GgufTake": "oracle/test_gguf_matrices.py",
-    "GgufRepack": "oracle/test_gguf_matrices.py", "AffineRepack": "oracle/test_quant.py", "Placeholder": "oracle/test_transforms.py",
+    "GgufRepack": "oracle/test_gguf_matrices.py", "AffineRepack": "oracle/test_gguf_matrices.py", "Placeholder": "oracle/test_transforms.py",
     "CustomTransforms": "oracle/test_transforms.py", "Compiled": "oracle/test_transforms.py",
     # Traces for any size alone have these.
     "BroadcastAxes": "oracle/test_export.py", "NumberOfElements": "oracle/test_export.py",
