@@ -17,11 +17,8 @@
 #include "engine/ops/rules.h"
 #include "engine/ops/slice.h"
 
-bool nx_matrix_check(const char *op, const nx_array *a, unsigned dtypes, bool square, nx_stream *s)
+bool nx_matrix_check(const char *op, const nx_array *a, unsigned dtypes, bool square)
 {
-    if (nx_stream_device(s).type != NX_CPU)
-        return nx_fail("[linalg::%s] This op is not yet supported on the GPU. Explicitly pass a CPU "
-                       "stream to run it.", op);
     if (!nx_dtype_in((nx_dtype)a->dtype, dtypes))
         return nx_fail("[linalg::%s] Arrays must have type float32%s float64%s. Received array with "
                        "type %s.", op, dtypes & NX_COMPLEXES ? "," : " or",
@@ -112,7 +109,7 @@ const nx_prim nx_prim_QRF = {
 
 bool nx_qr(nx_array *a, nx_stream *s, nx_array **out)
 {
-    return a && nx_matrix_check("qr", a, NX_REAL_MATRIX, false, s) &&
+    return a && nx_matrix_check("qr", a, NX_REAL_MATRIX, false) &&
            nx_op_n(&nx_prim_QRF, NULL, &a, 1, s, out, 2);
 }
 
@@ -157,7 +154,7 @@ const nx_prim nx_prim_SVD = {
 bool nx_svd(nx_array *a, bool vectors, nx_stream *s, nx_array **out)
 {
     nx_vectors_params p = {vectors};
-    return a && nx_matrix_check("svd", a, NX_REAL_MATRIX | NX_COMPLEXES, false, s) &&
+    return a && nx_matrix_check("svd", a, NX_REAL_MATRIX | NX_COMPLEXES, false) &&
            nx_op_n(&nx_prim_SVD, &p, &a, 1, s, out, vectors ? 3 : 1);
 }
 
@@ -203,7 +200,7 @@ static const nx_field inverse_fields[] = {
 
 static nx_array *inverse(nx_array *a, nx_inverse_params p, nx_stream *s)
 {
-    if (!a || !nx_matrix_check("inv", a, NX_REAL_MATRIX, true, s))
+    if (!a || !nx_matrix_check("inv", a, NX_REAL_MATRIX, true))
         return NULL;
     return nx_op(&nx_prim_Inverse, &p, &a, 1, s);
 }
@@ -311,7 +308,7 @@ const nx_prim nx_prim_Cholesky = {
 nx_array *nx_cholesky(nx_array *a, bool upper, nx_stream *s)
 {
     nx_cholesky_params p = {upper};
-    if (!a || !nx_matrix_check("cholesky", a, NX_REAL_MATRIX, true, s))
+    if (!a || !nx_matrix_check("cholesky", a, NX_REAL_MATRIX, true))
         return NULL;
     return nx_op(&nx_prim_Cholesky, &p, &a, 1, s);
 }
@@ -328,7 +325,7 @@ static bool infer_lu(nx_array *const *in, int n_in, const void *params, nx_spec 
 
 static bool lu_parts(const char *op, nx_array *a, nx_stream *s, nx_array **out)
 {
-    return a && nx_matrix_check(op, a, NX_REAL_MATRIX, false, s) &&
+    return a && nx_matrix_check(op, a, NX_REAL_MATRIX, false) &&
            nx_op_n(&nx_prim_LUF, NULL, &a, 1, s, out, 3);
 }
 
@@ -420,7 +417,7 @@ bool nx_eig(nx_array *a, bool vectors, nx_stream *s, nx_array **out)
 {
     nx_vectors_params p = {vectors};
     const char *op = vectors ? "eig" : "eigvals";
-    return a && nx_matrix_check(op, a, NX_REAL_MATRIX | NX_COMPLEXES, true, s) &&
+    return a && nx_matrix_check(op, a, NX_REAL_MATRIX | NX_COMPLEXES, true) &&
            nx_op_n(&nx_prim_Eig, &p, &a, 1, s, out, vectors ? 2 : 1);
 }
 
@@ -461,7 +458,7 @@ const nx_prim nx_prim_Eigh = {
 bool nx_eigh(nx_array *a, const char *uplo, bool vectors, nx_stream *s, nx_array **out)
 {
     const char *op = vectors ? "eigh" : "eigvalsh";
-    if (!a || !nx_matrix_check(op, a, NX_REAL_MATRIX | NX_COMPLEXES, true, s))
+    if (!a || !nx_matrix_check(op, a, NX_REAL_MATRIX | NX_COMPLEXES, true))
         return false;
     if (!strchr("LlUu", uplo[0]) || !uplo[0] || uplo[1])
         return nx_fail("[linalg::%s] the triangle is \"L\" or \"U\", not \"%s\"", op, uplo);

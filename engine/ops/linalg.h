@@ -39,6 +39,6 @@ nx_array *nx_cross(nx_array *a, nx_array *b, int axis, nx_stream *s);
 
 /* Checks in the name of an operation, false after nx_fail: types, at least two dimensions, square. */
 enum { NX_REAL_MATRIX = 1 << NX_FLOAT32 | 1 << NX_FLOAT64 };
-bool nx_matrix_check(const char *op, const nx_array *a, unsigned dtypes, bool square, nx_stream *s);
+bool nx_matrix_check(const char *op, const nx_array *a, unsigned dtypes, bool square);
 
 #endif

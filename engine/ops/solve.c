@@ -17,7 +17,7 @@
 /* A = L L^T: A^-1 = L^-T L^-1. */
 nx_array *nx_cholesky_inv(nx_array *a, bool upper, nx_stream *s)
 {
-    if (!a || !nx_matrix_check("cholesky_inv", a, NX_REAL_MATRIX, true, s))
+    if (!a || !nx_matrix_check("cholesky_inv", a, NX_REAL_MATRIX, true))
         return NULL;
     nx_array *back = nx_tri_inv(a, upper, s);
     nx_array *turned = back ? nx_swapaxes(back, -1, -2, s) : NULL;
@@ -43,7 +43,7 @@ nx_array *nx_pinv(nx_array *a, nx_stream *s)
 {
     nx_array *svd[3];
     int last = -1;
-    if (!a || !nx_matrix_check("pinv", a, NX_REAL_MATRIX, false, s) || !nx_svd(a, true, s, svd))
+    if (!a || !nx_matrix_check("pinv", a, NX_REAL_MATRIX, false) || !nx_svd(a, true, s, svd))
         return NULL;
     nx_dtype dtype = (nx_dtype)a->dtype;
     int m = a->shape[a->ndim - 2], n = a->shape[a->ndim - 1], k = m < n ? m : n;
@@ -63,9 +63,6 @@ static bool check_equation(const char *op, nx_array **a, nx_array **b, nx_stream
 {
     if (!*a || !*b)
         return false;
-    if (nx_stream_device(s).type != NX_CPU)
-        return nx_fail("[linalg::%s] This op is not yet supported on the GPU. Explicitly pass a CPU "
-                       "stream to run it.", op);
     const nx_array *x = *a, *y = *b;
     if (x->ndim < 2)
         return nx_fail("[linalg::%s] First input must have >= 2 dimensions. Received array with %d "
