@@ -272,7 +272,8 @@ static nx_array *leaf(nx_buffer *take, const int *shape, int ndim, nx_dtype dtyp
 {
     nx_spec spec = {.dtype = dtype, .ndim = ndim};
     const nx_spec *each = &spec;
-    memcpy(spec.shape, shape, (size_t)ndim * sizeof *shape);
+    if (ndim > 0) /* of a scalar there is no shape to copy */
+        memcpy(spec.shape, shape, (size_t)ndim * sizeof *shape);
     nx_node *n = node_alloc(0, 0, 1, &each);
     node_fill(n, NULL, NULL, NULL, NULL);
     nx_array_set_buffer(&n->out[0], take, take->data, NULL);
