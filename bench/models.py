@@ -23,7 +23,7 @@ def llama(args):
     mp = L.llama_model_default_params()
     model = L.llama_model_load_from_file(args.model.encode(), mp)
     cp = L.llama_context_default_params()
-    cp.n_ctx, cp.n_batch, cp.n_ubatch = args.p + args.n + 16, 512, 512
+    cp.n_ctx, cp.n_batch, cp.n_ubatch = args.d + args.p + args.n + 16, 512, 512
     cp.n_threads = cp.n_threads_batch = args.threads
     ctx = L.llama_init_from_model(model, cp)
     mem = L.llama_get_memory(ctx)
@@ -35,14 +35,19 @@ def llama(args):
 
     decode([100 + i * 31 % 1000 for i in range(30)])
     first = time.perf_counter() - start
-    prompt = [100 + i * 31 % 1000 for i in range(args.p)]
+
+    def fill(n):
+        prompt = [100 + i * 31 % 1000 for i in range(n)]
+        for i in range(0, n, 512):
+            decode(prompt[i:i + 512])
+
     L.llama_memory_clear(mem, True)
+    fill(args.d)
     t = time.perf_counter()
-    for i in range(0, len(prompt), 512):
-        decode(prompt[i:i + 512])
+    fill(args.p)
     prefill = args.p / (time.perf_counter() - t)
     L.llama_memory_clear(mem, True)
-    decode([100])
+    fill(max(args.d, 1))
     t = time.perf_counter()
     for i in range(args.n):
         decode([101 + i])
@@ -53,8 +58,8 @@ def llama(args):
 
 def nexus(args):
     binary = os.path.join(args.build, "nexus")
-    out = subprocess.run([binary, "bench", args.model, "-p", str(args.p), "-n", str(args.n), "-r", "1",
-                          "--threads", str(args.threads), "--json"], capture_output=True, check=True)
+    out = subprocess.run([binary, "bench", args.model, "-p", str(args.p), "-n", str(args.n), "-d", str(args.d),
+                          "-r", "1", "--threads", str(args.threads), "--json"], capture_output=True, check=True)
     got = json.loads(out.stdout)
     prompt = "The quick brown fox jumps over the lazy dog and runs away from all of the hunters in the deep"
     start = time.perf_counter()
@@ -73,7 +78,8 @@ def main(args):
         out = subprocess.run([sys.executable, *sys.argv, "--llama"], capture_output=True,
                              check=True)
         theirs.append(json.loads(out.stdout))
-    print(f"{os.path.basename(args.model)}, {args.threads} threads, medians of {args.r}, alternating")
+    print(f"{os.path.basename(args.model)}, {args.threads} threads, {args.d} tokens before, "
+          f"medians of {args.r}, alternating")
     print(f"{'':28}{'nexus':>12}{'llama.cpp':>12}{'ratio':>8}")
     for key, label, unit, better in (("prefill", f"prefill {args.p}", "tokens/s", 1),
                                      ("decode", f"decode {args.n}", "tokens/s", 1),

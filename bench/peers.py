@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """NEXUS beside its peers, in one run: the same threads, alternating, medians, ratios.
 
-    python bench/peers.py models MODEL.gguf [-p 512] [-n 128] [-r 5]       llama.cpp
+    python bench/peers.py models MODEL.gguf [-p 512] [-n 128] [-d 0] [-r 5]   llama.cpp
     python bench/peers.py ops [--only NAME...] [--sides 1024 4096]         PyTorch and MLX on the CPU
     python bench/peers.py train                                            PyTorch and MLX on the CPU
 
@@ -27,6 +27,7 @@ def parser():
     models.add_argument("model")
     models.add_argument("-p", type=int, default=512)
     models.add_argument("-n", type=int, default=128)
+    models.add_argument("-d", type=int, default=0, help="tokens in the cache before either")
     models.add_argument("-r", type=int, default=5)
     models.add_argument("--llama", action="store_true", help=argparse.SUPPRESS)
     ops = sub.add_parser("ops", parents=[common])
