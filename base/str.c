@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/error.h"
 
@@ -107,4 +108,10 @@ char *nx_str_take(nx_str *s)
     char *p = s->data;
     *s = (nx_str){0};
     return p;
+}
+
+bool nx_ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), e = strlen(end);
+    return n >= e && strcasecmp(s + n - e, end) == 0;
 }

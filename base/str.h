@@ -33,4 +33,7 @@ const char *nx_str_cstr(const nx_str *s);
 /* Hands the bytes over (to be freed with free) and leaves s empty. Never NULL. */
 char *nx_str_take(nx_str *s);
 
+/* Of two C strings: whether the first ends with the second, upper case or lower. For names of files. */
+bool nx_ends_with(const char *s, const char *end);
+
 #endif

@@ -127,7 +127,9 @@ static nexus_status measure(nexus_model *m, const bench_options *o, int prompt, 
     int n = 0;
     while (!status && n < o->batch)
         status = sequence_start(m, &all[n++], o->depth, prompt, answer);
-    if (!status)
+    if (status)
+        nx_fail("%s", nexus_error_message());
+    else
         status = run_together(all, n);
     *stats = all[0].stats;
     for (int i = 0; i < n; i++) {
@@ -232,13 +234,11 @@ static int run_bench(nexus_model *m, const char *name, const bench_options *o)
     figures f = {.prefill = all, .decode = all + n, .first = all + 2 * n};
     nexus_model_info info;
     nexus_status status = nexus_model_describe(m, 0, &info);
-    if (!status)
-        status = measure_all(m, o, &f);
     int code;
-    if (cli_interrupted()) {
-        code = EXIT_INTERRUPTED;
-    } else if (status) {
+    if (status) {
         code = cli_fail(status);
+    } else if ((status = measure_all(m, o, &f)) || cli_interrupted()) {
+        code = cli_interrupted() ? EXIT_INTERRUPTED : cli_fail_here(status);
     } else {
         f.token_bytes = info.token_bytes;
         f.read_bandwidth = cli_read_bandwidth(o->threads);

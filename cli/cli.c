@@ -5,13 +5,24 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/os.h"
 #include "cli/options.h"
 
+static int say_failure(nexus_status status, const char *message)
+{
+    fprintf(stderr, "nexus: %s\n", message);
+    return status == NEXUS_ERROR_ARGUMENT ? EXIT_USAGE : EXIT_FAILED;
+}
+
 int cli_fail(nexus_status status)
 {
-    fprintf(stderr, "nexus: %s\n", nexus_error_message());
-    return status == NEXUS_ERROR_ARGUMENT ? EXIT_USAGE : EXIT_FAILED;
+    return say_failure(status, nexus_error_message());
+}
+
+int cli_fail_here(nexus_status status)
+{
+    return say_failure(status, nx_error_message());
 }
 
 /* ---- progress ---- */

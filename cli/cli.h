@@ -19,6 +19,8 @@ enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
 /* "nexus: " and the library's message on stderr; EXIT_FAILED, or EXIT_USAGE for wrong arguments. */
 int cli_fail(nexus_status status);
+/* The same for what the program itself recorded (nx_fail): its messages and the library's are apart. */
+int cli_fail_here(nexus_status status);
 
 /* Loads with a progress line on a terminal (only when it takes over a second) and Ctrl-C. */
 nexus_status cli_open_model(const char *name, int threads, nexus_model **out);

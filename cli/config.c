@@ -15,13 +15,6 @@
 #include "cli/table.h"
 #include "cli/verbs.h"
 
-/* What our own side of the program found wrong (the library has a message of its own). */
-static int fail(void)
-{
-    fprintf(stderr, "nexus: %s\n", nx_error_message());
-    return EXIT_FAILED;
-}
-
 /* "max-tokens" is the key "max_tokens". */
 static char *key_of(const char *name)
 {
@@ -159,14 +152,14 @@ static int set_setting(json_t *settings, const char *key, const char *const *val
 {
     json_t *v = make_value(key, values, false);
     if (!v)
-        return fail(), EXIT_USAGE;
+        return cli_fail_here(NEXUS_ERROR_ARGUMENT);
     if (strcmp(key, "profile") == 0 && !settings_profile(settings, values[0])) {
         json_decref(v);
         nx_fail("there is no profile '%s' (nexus profile list)", values[0]);
-        return fail();
+        return cli_fail_here(NEXUS_ERROR);
     }
     json_object_set_new(settings, key, v);
-    return settings_save(settings) ? EXIT_GOOD : fail();
+    return settings_save(settings) ? EXIT_GOOD : cli_fail_here(NEXUS_ERROR);
 }
 
 static int get_setting(const json_t *settings, const char *key)
@@ -175,7 +168,7 @@ static int get_setting(const json_t *settings, const char *key)
     const json_t *v = json_object_get(settings, key);
     if (!v && !env && !verbs_setting(key) && strcmp(key, "folders") != 0 && strcmp(key, "profile") != 0) {
         nx_fail("there is no setting '%s' (nexus config list --all shows them)", key);
-        return fail(), EXIT_USAGE;
+        return cli_fail_here(NEXUS_ERROR_ARGUMENT);
     }
     if (env)
         puts(env);
@@ -206,7 +199,7 @@ int cli_config(int argc, char **argv)
     if (strcmp(action, "path") == 0 && path)
         puts(path), code = EXIT_GOOD;
     else if (!settings)
-        code = fail();
+        code = cli_fail_here(NEXUS_ERROR);
     else if (strcmp(action, "list") == 0 && !key)
         code = list_settings(settings, all, json);
     else if (strcmp(action, "get") == 0 && key && !o[2])
@@ -214,8 +207,8 @@ int cli_config(int argc, char **argv)
     else if (strcmp(action, "set") == 0 && key && o[2])
         code = set_setting(settings, key, o + 2);
     else if (strcmp(action, "unset") == 0 && key && !o[2])
-        code = json_object_del(settings, key) != 0    ? (nx_fail("'%s' is not set", key), fail())
-               : settings_save(settings) ? EXIT_GOOD : fail();
+        code = json_object_del(settings, key) != 0    ? (nx_fail("'%s' is not set", key), cli_fail_here(NEXUS_ERROR))
+               : settings_save(settings) ? EXIT_GOOD : cli_fail_here(NEXUS_ERROR);
     else
         code = args_usage_error(&command, "'%s' makes no sense here", action);
     free(path);
@@ -273,13 +266,13 @@ static int set_in_profile(json_t *settings, const char *name, const char *key, c
 {
     json_t *v = *values ? make_value(key, values, true) : NULL;
     if (*values && !v)
-        return fail(), EXIT_USAGE;
+        return cli_fail_here(NEXUS_ERROR_ARGUMENT);
     json_t *p = own_profile(settings, name);
     if (v)
         json_object_set_new(p, key, v);
     else
         json_object_del(p, key);
-    return settings_save(settings) ? EXIT_GOOD : fail();
+    return settings_save(settings) ? EXIT_GOOD : cli_fail_here(NEXUS_ERROR);
 }
 
 static int use_profile(json_t *settings, const char *name)
@@ -288,23 +281,23 @@ static int use_profile(json_t *settings, const char *name)
         json_object_del(settings, "profile");
     } else if (!settings_profile(settings, name)) {
         nx_fail("there is no profile '%s' (nexus profile list)", name);
-        return fail();
+        return cli_fail_here(NEXUS_ERROR);
     } else {
         json_object_set_new(settings, "profile", json_out_text(name));
     }
-    return settings_save(settings) ? EXIT_GOOD : fail();
+    return settings_save(settings) ? EXIT_GOOD : cli_fail_here(NEXUS_ERROR);
 }
 
 static int remove_profile(json_t *settings, const char *name)
 {
     if (json_object_del(json_object_get(settings, "profiles"), name) != 0) {
         nx_fail("there is no profile '%s' in the settings file", name);
-        return fail();
+        return cli_fail_here(NEXUS_ERROR);
     }
     const char *used = json_string_value(json_object_get(settings, "profile"));
     if (used && strcmp(used, name) == 0 && !settings_profile(settings, name))
         json_object_del(settings, "profile");
-    return settings_save(settings) ? EXIT_GOOD : fail();
+    return settings_save(settings) ? EXIT_GOOD : cli_fail_here(NEXUS_ERROR);
 }
 
 static int show_profile(const json_t *settings, const char *name)
@@ -313,7 +306,7 @@ static int show_profile(const json_t *settings, const char *name)
     if (p)
         return json_out_print(json_deep_copy(p));
     nx_fail("there is no profile '%s' (nexus profile list)", name);
-    return fail();
+    return cli_fail_here(NEXUS_ERROR);
 }
 
 int cli_profile(int argc, char **argv)
@@ -336,7 +329,7 @@ int cli_profile(int argc, char **argv)
     json_t *settings = settings_load();
     char *key = o[0] && o[1] && o[2] ? key_of(o[2]) : NULL;
     if (!settings)
-        code = fail();
+        code = cli_fail_here(NEXUS_ERROR);
     else if (strcmp(action, "list") == 0)
         code = list_profiles(settings, json);
     else if (strcmp(action, "show") == 0 && o[1] && !o[2])

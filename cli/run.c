@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/input.h"
 #include "cli/options.h"
 
 typedef struct {
@@ -74,9 +75,7 @@ static bool read_prompt(const char *argument, nx_str *out)
     if (argument) {
         nx_str_puts(&bytes, argument);
     } else {
-        char block[65536];
-        for (size_t n; (n = fread(block, 1, sizeof block, stdin)) > 0;)
-            nx_str_add(&bytes, block, n);
+        input_read(NULL, &bytes); /* what was read until a failure is answered */
         while (bytes.len && (bytes.data[bytes.len - 1] == '\n' || bytes.data[bytes.len - 1] == '\r'))
             nx_str_truncate(&bytes, bytes.len - 1); /* the line's end is not part of the prompt */
     }

@@ -73,6 +73,5 @@ int cli_serve(int argc, char **argv)
     catch_signals();
     if (server_run(&o, on_ready, NULL))
         return EXIT_GOOD;
-    fprintf(stderr, "nexus: %s\n", nx_error_message());
-    return EXIT_FAILED;
+    return cli_fail_here(NEXUS_ERROR);
 }

@@ -16,28 +16,11 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/utf8.h"
-#include "runtime/catalog/package.h"
 #include "runtime/catalog/refuse.h"
-#include "runtime/generate/grammar.h"
-#include "runtime/generate/scheduler.h"
 #include "runtime/generate/stopper.h"
+#include "runtime/handles.h"
 #include "runtime/nn/engine.h"
-#include "runtime/text/chat_template.h"
 #include "runtime/text/detok.h"
-#include "runtime/text/tokenizer.h"
-
-struct nexus_model {
-    _Atomic int refs; /* the handle, and each session */
-    package package;
-    model *model;
-    tokenizer *tokenizer;
-    chat_template *chat;
-    char *template_text; /* its source, NULL where the model brings none */
-    pthread_mutex_t vocabulary_lock;
-    vocabulary *vocabulary; /* for grammars, made for the first one */
-    scheduler *scheduler; /* engine thread only */
-    bool driving;         /* engine thread only: a step is queued */
-};
 
 struct nexus_session {
     nexus_model *model;
@@ -93,11 +76,9 @@ static char *folder_template(const package *p)
     return copy;
 }
 
-static char *template_source(const package *p)
+static char *gguf_template(const nx_gguf *g)
 {
-    if (!p->is_gguf)
-        return folder_template(p);
-    nx_slice s = nx_gguf_get_str(p->source.ggufs.at[0], "tokenizer.chat_template");
+    nx_slice s = nx_gguf_get_str(g, "tokenizer.chat_template");
     return s.data ? nx_strndup(s.data, s.len) : NULL;
 }
 
@@ -107,13 +88,13 @@ static char *token_text(const tokenizer *t, int32_t id)
     return nx_strndup(s.data ? s.data : "", s.len);
 }
 
-static bool load_text(nexus_model *m)
+static bool load_text(nexus_model *m, const nx_gguf *gguf)
 {
     const package *p = &m->package;
-    m->tokenizer = p->is_gguf ? tok_from_gguf(p->source.ggufs.at[0]) : tok_from_json(p->path);
+    m->tokenizer = gguf ? tok_from_gguf(gguf) : tok_from_json(p->path);
     if (!m->tokenizer)
         return false;
-    char *source = template_source(p);
+    char *source = gguf ? gguf_template(gguf) : folder_template(p);
     char *bos = token_text(m->tokenizer, tok_bos(m->tokenizer));
     char *eos = token_text(m->tokenizer, tok_eos(m->tokenizer));
     m->chat = chat_template_new(source, bos, eos);
@@ -158,7 +139,8 @@ static void model_unref(nexus_model *m)
 {
     if (atomic_fetch_sub(&m->refs, 1) != 1)
         return;
-    engine_run(free_on_engine, m);
+    if (m->model)
+        engine_run(free_on_engine, m);
     vocabulary_free(m->vocabulary);
     pthread_mutex_destroy(&m->vocabulary_lock);
     tok_free(m->tokenizer);
@@ -191,7 +173,7 @@ static nexus_status load_parts(nexus_model *m, const char *name, const nexus_loa
         if (status)
             return status;
     }
-    if (!load_text(m)) {
+    if (!load_text(m, m->package.is_gguf ? m->package.source.ggufs.at[0] : NULL)) {
         nx_fail_in("[%s]", m->package.path);
         return NEXUS_ERROR_FORMAT;
     }
@@ -203,13 +185,40 @@ static nexus_status load_parts(nexus_model *m, const char *name, const nexus_loa
     return report(o, 1) ? NEXUS_OK : NEXUS_ERROR_CANCELLED;
 }
 
+/* Tokenizer and template of `name`: of a vocabulary without a model too. */
+static nexus_status load_text_only(nexus_model *m, const char *name)
+{
+    nx_str path = {0}, json = {0};
+    nx_str_printf(&json, "%s/tokenizer.json", name);
+    nexus_status status = NEXUS_OK;
+    if (nx_os_is_file(nx_str_cstr(&json)) || nx_ends_with(name, ".json"))
+        nx_str_puts(&path, name);
+    else
+        status = package_resolve(name, &path);
+    nx_str_clear(&json);
+    if (!status) {
+        m->package.path = nx_str_take(&path);
+        m->package.name = nx_strdup(name);
+        m->package.is_gguf = nx_os_is_file(m->package.path) && !nx_ends_with(m->package.path, ".json");
+        nx_gguf *g = m->package.is_gguf ? nx_gguf_open(m->package.path) : NULL;
+        if ((m->package.is_gguf && !g) || !load_text(m, g)) {
+            nx_fail_in("[%s]", m->package.path);
+            status = NEXUS_ERROR_FORMAT;
+        }
+        nx_gguf_free(g);
+    }
+    nx_str_clear(&path);
+    return status;
+}
+
 nexus_status nexus_model_load(const char *name, const nexus_load_options *options,
                               nexus_model **out)
 {
     nexus_model *m = nx_calloc(1, sizeof *m);
     atomic_init(&m->refs, 1);
     pthread_mutex_init(&m->vocabulary_lock, NULL);
-    nexus_status status = load_parts(m, name, options);
+    bool text_only = options && options->text_only;
+    nexus_status status = text_only ? load_text_only(m, name) : load_parts(m, name, options);
     if (status) {
         char message[1024];
         snprintf(message, sizeof message, "%s", nx_error_message());
@@ -245,8 +254,16 @@ nexus_status nexus_inspect(const char *name, int ctx, nexus_model_info *out)
     return status;
 }
 
+/* False with a message for one that was opened for its text alone. */
+static bool is_whole(const nexus_model *m)
+{
+    return m->model || nx_fail("the model was opened for its text alone: open it whole for this");
+}
+
 nexus_status nexus_model_describe(nexus_model *m, int ctx, nexus_model_info *out)
 {
+    if (!is_whole(m))
+        return NEXUS_ERROR_ARGUMENT;
     return package_describe(&m->package, m->model, ctx, out);
 }
 
@@ -270,93 +287,14 @@ bool nexus_model_reads(const nexus_model *m, const char *variable)
     return chat_template_reads(m->chat, variable);
 }
 
-/* ---- text ------------------------------------------------------------------------------------- */
-
-nexus_status nexus_tokenize(nexus_model *m, const char *text, size_t length, bool add_special,
-                            bool parse_special, int32_t **ids, size_t *count, size_t *replaced)
-{
-    tok_ids out = {0};
-    unsigned flags = (add_special ? TOK_ADD_SPECIAL : 0) | (parse_special ? TOK_PARSE_SPECIAL : 0);
-    if (!tok_encode(m->tokenizer, text, length, flags, &out, replaced)) {
-        nx_vec_clear(&out);
-        return NEXUS_ERROR;
-    }
-    *ids = out.at ? out.at : nx_malloc(sizeof **ids);
-    *count = out.n;
-    return NEXUS_OK;
-}
-
-nexus_status nexus_detokenize(nexus_model *m, const int32_t *ids, size_t count, bool special,
-                              char **text, size_t *length)
-{
-    nx_str out = {0};
-    if (!tok_decode(m->tokenizer, ids, count, special, &out)) {
-        nx_str_clear(&out);
-        return NEXUS_ERROR_ARGUMENT;
-    }
-    *length = out.len;
-    *text = nx_str_take(&out);
-    return NEXUS_OK;
-}
-
-nexus_status nexus_render(nexus_model *m, const nexus_message *messages, size_t count,
-                          char **prompt)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++) {
-        json_t *content = json_string(messages[i].content);
-        if (!content) { /* invalid UTF-8 */
-            nx_str clean = {0};
-            nx_utf8_replace(&clean, messages[i].content, strlen(messages[i].content));
-            content = json_string(nx_str_cstr(&clean));
-            nx_str_clear(&clean);
-        }
-        json_t *message = json_pack("{s:s, s:o}", "role", messages[i].role, "content", content);
-        json_array_append_new(list, message);
-    }
-    nx_str out = {0};
-    chat_request request = {.messages = list, .add_generation_prompt = true};
-    bool ok = chat_template_render(m->chat, &request, &out);
-    json_decref(list);
-    if (ok)
-        *prompt = nx_str_take(&out);
-    nx_str_clear(&out);
-    return ok ? NEXUS_OK : NEXUS_ERROR;
-}
-
-nexus_status nexus_render_json(nexus_model *m, const char *request, size_t length, char **prompt)
-{
-    json_t *o = nx_json_parse(request, length, "request");
-    if (!o)
-        return NEXUS_ERROR_ARGUMENT;
-    json_t *given = json_object_get(o, "messages"), *tools = json_object_get(o, "tools");
-    json_t *messages = chat_messages_from_openai(given), *extra = json_copy(o);
-    nexus_status status = NEXUS_ERROR_ARGUMENT;
-    if (messages) {
-        for (size_t i = 0; i < 3; i++)
-            json_object_del(extra, (const char *[]){"messages", "tools", "add_generation_prompt"}[i]);
-        nx_str out = {0};
-        chat_request r = {.messages = messages, .tools = json_is_array(tools) ? tools : NULL,
-                          .extra = extra,
-                          .add_generation_prompt = nx_json_get_bool(o, "add_generation_prompt", true)};
-        if (chat_template_render(m->chat, &r, &out)) {
-            *prompt = nx_str_take(&out);
-            status = NEXUS_OK;
-        }
-        nx_str_clear(&out);
-    }
-    json_decref(messages);
-    json_decref(extra);
-    json_decref(o);
-    return status;
-}
-
 /* ---- sessions --------------------------------------------------------------------------------- */
 
 nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *options,
                                nexus_session **out)
 {
     mlx_dtype type;
+    if (!is_whole(m))
+        return NEXUS_ERROR_ARGUMENT;
     if (!nn_cache_type(options ? options->cache_type : NULL, &type))
         return NEXUS_ERROR_ARGUMENT;
     int wanted = options ? options->context : 0;

@@ -66,6 +66,9 @@ typedef struct {
     int context;            /* the context it is to fit into memory with; 0: 4096, or its most */
     const char *cache_type; /* as for sessions */
     bool force;             /* load it though it does not fit the memory that is free */
+    bool text_only;         /* tokenizer and chat template alone: no weights; `name` may also be a
+                               tokenizer.json or its folder. Only nexus_tokenize, nexus_detokenize and
+                               the rendering functions work on such a model. */
 } nexus_load_options;
 
 /* `name` is a GGUF file, a folder (MLX or Hugging Face), an alias, a stored name, a name that
@@ -347,6 +350,35 @@ nexus_status nexus_render(nexus_model *m, const nexus_message *messages, size_t 
  * further key is a variable of the template. Messages are as OpenAI's interface has them: tool
  * calls and results included. */
 nexus_status nexus_render_json(nexus_model *m, const char *request, size_t length, char **prompt);
+
+/* A template rendered with the variables of a JSON object exactly as they are: what Jinja2 in Python,
+ * set up as Hugging Face does it, makes of the same. */
+nexus_status nexus_render_template(const char *source, size_t source_length, const char *variables,
+                                   size_t length, char **text);
+/* The same by the model's own template, with its bos_token and eos_token where they are not given. */
+nexus_status nexus_render_variables(nexus_model *m, const char *variables, size_t length, char **text);
+
+/* ---- embeddings ------------------------------------------------------------------------------ */
+
+typedef struct {
+    const char *bytes;  /* UTF-8, or NULL: */
+    const int32_t *ids; /* token ids, special ones included; NULL: bytes */
+    size_t length;      /* of either */
+} nexus_text;
+
+typedef struct {
+    const char *pooling; /* "mean", "cls", "last"; NULL: as the model's files say, else the mean of an
+                            encoder and the last token of a decoder */
+    bool raw;            /* not made to have length one */
+    int dimensions;      /* the first ones alone (for models trained so); 0: all */
+    bool truncate;       /* texts that are too long lose their end; else they are an error */
+} nexus_embed_options;
+
+/* A vector for each text: *vectors [count, *dimensions], to nexus_free. *tokens (may be NULL): read in
+ * all. A text's vector does not depend on the others. options may be NULL. */
+nexus_status nexus_embed(nexus_model *m, const nexus_text *texts, size_t count,
+                         const nexus_embed_options *options, float **vectors, int *dimensions,
+                         size_t *tokens);
 
 /* ---- generation ------------------------------------------------------------------------------ */
 

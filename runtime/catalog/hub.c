@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -168,12 +167,6 @@ void hub_url(const hub_repo *h, const hub_file *f, nx_str *out)
 
 /* ---- which files make a model ---- */
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), e = strlen(end);
-    return n >= e && strcasecmp(s + n - e, end) == 0;
-}
-
 static const char *file_part(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -182,7 +175,7 @@ static const char *file_part(const char *path)
 
 static bool is_gguf(const hub_file *f)
 {
-    return ends_with(f->path, ".gguf") && strncasecmp(file_part(f->path), "mmproj", 6) != 0 &&
+    return nx_ends_with(f->path, ".gguf") && strncasecmp(file_part(f->path), "mmproj", 6) != 0 &&
            !strcasestr(f->path, "imatrix");
 }
 
@@ -259,12 +252,12 @@ static bool choose_folder(hub_repo *h)
         if (strchr(f->path, '/'))
             continue;
         settings |= strcmp(f->path, "config.json") == 0 || strcmp(f->path, "adapter_config.json") == 0;
-        weights |= ends_with(f->path, ".safetensors");
+        weights |= nx_ends_with(f->path, ".safetensors");
     }
     for (size_t i = 0; weights && settings && i < h->files.n; i++)
         for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
             h->files.at[i].wanted |= !strchr(h->files.at[i].path, '/') &&
-                                     ends_with(h->files.at[i].path, kinds[k]);
+                                     nx_ends_with(h->files.at[i].path, kinds[k]);
     return weights && settings;
 }
 

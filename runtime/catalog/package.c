@@ -18,16 +18,10 @@ enum { DEFAULT_CONTEXT = 4096 };
 
 /* ---- finding ---------------------------------------------------------------------------------- */
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), e = strlen(end);
-    return n >= e && strcasecmp(s + n - e, end) == 0;
-}
-
 /* "SmolLM2.gguf" is stored under the name "SmolLM2". */
 static size_t stem_length(const char *entry)
 {
-    return strlen(entry) - (ends_with(entry, ".gguf") ? 5 : 0);
+    return strlen(entry) - (nx_ends_with(entry, ".gguf") ? 5 : 0);
 }
 
 /* Appends store/ENTRY for the entry called `name` in any case; else lists the names in *known. */
@@ -38,7 +32,7 @@ static bool find_stored(const char *name, nx_str *path, nx_str *known)
     DIR *d = nx_os_path(&store, NX_OS_DATA, "models") ? opendir(nx_str_cstr(&store)) : NULL;
     for (struct dirent *e; d && !found && (e = readdir(d));) {
         size_t n = stem_length(e->d_name);
-        if (e->d_name[0] == '.' || ends_with(e->d_name, ".part"))
+        if (e->d_name[0] == '.' || nx_ends_with(e->d_name, ".part"))
             continue;
         found = strcasecmp(e->d_name, name) == 0 ||
                 (strlen(name) == n && strncasecmp(e->d_name, name, n) == 0);
@@ -69,7 +63,7 @@ static nexus_status resolve_folder(const char *folder, nx_str *path)
     for (struct dirent *e; d && (e = readdir(d));) {
         const char *part = strstr(e->d_name, "-of-");
         bool later = part && part - e->d_name >= 6 && strncmp(part - 6, "-00001", 6) != 0;
-        if (e->d_name[0] == '.' || !ends_with(e->d_name, ".gguf") || later)
+        if (e->d_name[0] == '.' || !nx_ends_with(e->d_name, ".gguf") || later)
             continue;
         models++;
         nx_str_truncate(&only, 0);

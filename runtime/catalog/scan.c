@@ -5,18 +5,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/os.h"
-
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), e = strlen(end);
-    return n > e && strcasecmp(s + n - e, end) == 0;
-}
 
 /* ---- what a name is worth ---- */
 
@@ -39,16 +32,16 @@ static name_worth worth_of(const char *name)
         ".metadata", ".lua", ".xml", ".svg", ".cpp", ".hpp", ".rs", ".go", ".java", ".ini"};
     if (name[0] == '.' || strstr(name, ".tmp-"))
         return NAME_BORING;
-    if (ends_with(name, ".gguf"))
+    if (nx_ends_with(name, ".gguf"))
         return NAME_GGUF;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         if (strcmp(name, settings[i]) == 0)
             return NAME_MEMBER;
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
-        if (ends_with(name, members[i]))
+        if (nx_ends_with(name, members[i]))
             return NAME_MEMBER;
     for (size_t i = 0; i < sizeof boring / sizeof *boring; i++)
-        if (ends_with(name, boring[i]))
+        if (nx_ends_with(name, boring[i]))
             return NAME_BORING;
     return NAME_UNKNOWN;
 }
@@ -130,7 +123,7 @@ static char *file_name(const char *file)
     int no, stem;
     if (facts_split_name(file, &no, &stem) > 0)
         return nx_strndup(file, (size_t)stem);
-    return nx_strndup(file, strlen(file) - (ends_with(file, ".gguf") ? 5 : 0));
+    return nx_strndup(file, strlen(file) - (nx_ends_with(file, ".gguf") ? 5 : 0));
 }
 
 static void add_gguf(catalog_scan *s, const char *folder, const char *store, unit_kind kind,
@@ -230,7 +223,7 @@ static void note_file(listing *l, const char *name, name_worth worth, const stru
         return;
     nx_vec_push(&l->members, file_of(name, st));
     l->settings |= is_settings(name);
-    l->weights |= ends_with(name, ".safetensors");
+    l->weights |= nx_ends_with(name, ".safetensors");
 }
 
 static void note_entry(listing *l, int folder, const struct dirent *e)
@@ -307,7 +300,7 @@ static void add_unknown(catalog_scan *s, const char *path, const char *store, li
         add_gguf(s, path, store, UNIT_UNKNOWN, l->unknown.at[i], NULL);
     nx_vec_clear(&l->unknown);
     for (size_t i = 0; i < l->members.n; i++)
-        if (ends_with(l->members.at[i].name, ".bin")) {
+        if (nx_ends_with(l->members.at[i].name, ".bin")) {
             catalog_file f = l->members.at[i];
             f.name = nx_strdup(f.name);
             add_gguf(s, path, store, UNIT_UNKNOWN, f, NULL);

@@ -29,7 +29,7 @@ static mlx_array pooled(nn *c, mlx_array x, embed_pooling pooling)
     return NN_CALL(c, mlx_mean_axis, x, 0, true);
 }
 
-static mlx_array of_length_one(nn *c, mlx_array x)
+mlx_array embed_normalise(nn *c, mlx_array x)
 {
     mlx_array square = NN_CALL(c, mlx_sum_axis, nn_mul(c, x, x), -1, true);
     mlx_array length = NN_CALL(c, mlx_sqrt, square);
@@ -50,5 +50,5 @@ mlx_array model_embed(nn *c, model *m, nn_batch *b, embed_pooling pooling, bool 
     }
     mlx_array y = nn_concat_rows(c, rows, b->n_segments);
     free(rows);
-    return normalised ? of_length_one(c, y) : y;
+    return normalised ? embed_normalise(c, y) : y;
 }

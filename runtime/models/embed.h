@@ -15,4 +15,7 @@ bool embed_pooling_named(const char *name, embed_pooling *out);
  * caches, of a decoder with empty ones. normalised: of length one. */
 mlx_array model_embed(nn *c, model *m, nn_batch *b, embed_pooling pooling, bool normalised);
 
+/* Rows of length one. */
+mlx_array embed_normalise(nn *c, mlx_array x);
+
 #endif
