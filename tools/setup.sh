@@ -8,7 +8,7 @@ Linux)
         libcurl4-openssl-dev libcmark-gfm-dev libcmark-gfm-extensions-dev libjs-highlight.js
         libxrandr-dev libopenblas0)
     TEST_PACKAGES=(libcmocka-dev g++ clang libclang-rt-dev openmpi-bin libopenmpi-dev xvfb tmux
-        chromium)
+        zsh fish chromium)
     ;;
 Darwin) # untested
     BUILD_PACKAGES=(cmake ninja pkg-config python jansson pcre2 utf8proc libedit sqlite curl libmicrohttpd cmark-gfm)

@@ -105,7 +105,7 @@ static bool is_companion(const char *name)
     return ends_with(name, ".scales") || ends_with(name, ".biases") || ends_with(name, ".qzeros") ||
            ends_with(name, ".g_idx") || ends_with(name, ".weight_scale") ||
            ends_with(name, ".weight_scale_inv") || ends_with(name, ".absmax") ||
-           ends_with(name, "rotary_emb.inv_freq");
+           ends_with(name, "rotary_emb.inv_freq") || ends_with(name, ".position_ids");
 }
 
 static void count_tensor(inspection *x, const nx_safetensors *s, const nx_safetensors_tensor *t)

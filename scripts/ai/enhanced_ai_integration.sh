@@ -27,8 +27,8 @@ count=$(printf '%s\n' "$json" | sed -n '/^  "mlx": {/,/}/s/.*"count": \([0-9]*\)
 echo
 if [ "${count:-0}" -eq 0 ]; then
     echo "There are no MLX models. Tips:"
-    echo "  nexus pull mlx-community/TinyLlama-1.1B-Chat-v1.0-4bit    fetches a small one"
-    echo "  nexus models${dir:+ $dir}                                 says what converting others would bring"
+    echo "  nexus pull pcuenq/TinyLlama-1.1B-Chat-v1.0-mlx   fetches a small one"
+    echo "  nexus models${dir:+ $dir}                          says what converting others would bring"
     exit 1
 fi
 echo "MLX models: $count. Tips:"

