@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "runtime/catalog/facts.h"
 #include "runtime/models/model.h"
+#include "runtime/nn/packed.h"
 
 enum { MOST_SETTINGS = 32 << 20 };
 
@@ -104,7 +105,7 @@ static bool is_companion(const char *name)
 {
     return ends_with(name, ".scales") || ends_with(name, ".biases") || ends_with(name, ".qzeros") ||
            ends_with(name, ".g_idx") || ends_with(name, ".weight_scale") ||
-           ends_with(name, ".weight_scale_inv") || ends_with(name, ".absmax") ||
+           ends_with(name, "_scales") || ends_with(name, ".weight_scale_inv") || ends_with(name, ".absmax") ||
            ends_with(name, "rotary_emb.inv_freq") || ends_with(name, ".position_ids");
 }
 
@@ -120,6 +121,8 @@ static void count_tensor(inspection *x, const nx_safetensors *s, const nx_safete
     else if (ends_with(t->name, ".qweight")) { /* GPTQ, AWQ: 32-bit words */
         int64_t bits = nx_json_get_int(x->config, "quantization_config.bits", 4);
         parameters = bits > 0 && bits <= 32 ? t->elements * 32 / (uint64_t)bits : t->elements;
+    } else if (t->dtype == NX_SAFETENSORS_U8 && ends_with(t->name, "_blocks")) { /* mxfp4: two a byte */
+        parameters = 2 * t->elements;
     } else {
         char label[16];
         snprintf(label, sizeof label, "%s", nx_safetensors_dtype_name(t->dtype));
@@ -298,7 +301,8 @@ static void name_quantization(inspection *x)
             snprintf(f->quantization, sizeof f->quantization, "%d-bit %.32s", (int)bits, method);
         else
             snprintf(f->quantization, sizeof f->quantization, "%.32s", method);
-        facts_fail(f, "unsupported", "it is quantized by '%s', which is not supported yet", method);
+        if (!nn_packed_check(nx_json_get(x->config, "quantization_config")))
+            facts_fail(f, "unsupported", "%s", nx_error_message());
         return;
     }
     for (size_t i = 0; i < x->labels.n; i++)

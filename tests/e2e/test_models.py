@@ -93,16 +93,16 @@ def test_kinds_that_are_no_text_models(home, tmp_path):
     trees.settings(d / "peft", "adapter_config.json",
                    {"peft_type": "LORA", "base_model_name_or_path": "meta/Llama"})
     trees.safetensors(d / "peft" / "adapter_model.safetensors", [("a.lora_A.weight", "F32", (4, 8))])
-    trees.hf(d / "gptq", quantization_config={"quant_method": "gptq", "bits": 4})
+    trees.hf(d / "bnb", quantization_config={"quant_method": "bitsandbytes", "bits": 4})
     (d / "pickle").mkdir()
     trees.settings(d / "pickle", "config.json", {"model_type": "llama"})
     (d / "pickle" / "pytorch_model.bin").write_bytes(b"\x80\x02" * 100)
     m = by_name(home, d)
     assert {n: x["kind"] for n, x in m.items()} == {
         "embedder": "embedding", "eyes": "vision", "judge": "classifier", "ears": "audio",
-        "mmproj": "projector", "lora": "adapter", "peft": "adapter", "gptq": "text", "pickle": "text"}
+        "mmproj": "projector", "lora": "adapter", "peft": "adapter", "bnb": "text", "pickle": "text"}
     assert m["peft"]["base"] == "meta/Llama"
-    assert m["gptq"]["status"] == "unsupported" and "gptq" in m["gptq"]["reason"]
+    assert m["bnb"]["status"] == "unsupported" and "bitsandbytes" in m["bnb"]["reason"]
     assert m["pickle"]["format"] == "pytorch" and m["pickle"]["status"] == "unsupported"
     assert m["ears"]["status"] == "unsupported" and "whisper" in m["ears"]["reason"]
 
@@ -487,3 +487,10 @@ def test_real_models_among_hundreds(home, tmp_path):
     assert named["smol"]["parameters"] == 134515008 and named["smol"]["chat"] is True
     chosen = json.loads(run(home, "select", "--task", "embed", "--dir", d, "--json").stdout)
     assert chosen["model"] == "MiniLM"
+
+
+@pytest.mark.parametrize("name", ["llama_gptq", "llama_awq"])
+def test_foreign_quantizations_that_load_are_ready(home, name):
+    folder = os.path.join(os.path.dirname(__file__), "..", "data", "families", name)
+    m = by_name(home, folder)[name]
+    assert m["status"] == "ready" and name[6:] in m["quantization"] and m["fit"] == "now"
