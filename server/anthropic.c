@@ -16,7 +16,6 @@ typedef struct {
     json_t *unknown;
     char name[256];
     size_t prompt_tokens;
-    bool begun;
     json_t *content;   /* finished blocks */
     const char *open;  /* type of the block being written: "text", "thinking"; NULL: none */
     int index;         /* of the block */
@@ -236,10 +235,7 @@ static void on_start(void *user, const gen_start *s)
     m->prompt_tokens = s->prompt_tokens;
     if (!m->stream)
         return;
-    app_warn_unknown(m->r, NULL, m->unknown);
-    http_set_header(m->r, "Cache-Control", "no-cache");
-    http_stream_begin(m->r, 200, "text/event-stream");
-    m->begun = true;
+    app_stream_begin(m->r, "text/event-stream", m->unknown);
     event(m, "message_start",
           json_pack("{s:s, s:o}", "type", "message_start", "message",
                     head(m, json_array(), json_null(), json_null(), usage(s->prompt_tokens, 0, 0))));
@@ -330,7 +326,7 @@ static bool on_part(void *user, const answer_part *p)
 static void on_progress(void *user, double fraction)
 {
     message *m = user;
-    if (m->begun && nx_os_seconds() - m->last_sent > 2)
+    if (http_streaming(m->r) && nx_os_seconds() - m->last_sent > 2)
         event(m, "ping", json_pack("{s:s}", "type", "ping"));
 }
 
@@ -366,16 +362,6 @@ static void finish(message *m, const gen_result *g)
     http_stream_end(m->r);
 }
 
-static void fail(message *m, int status)
-{
-    if (!m->begun) {
-        app_fail(m->r, status, NULL, "%s", nx_error_message());
-        return;
-    }
-    event(m, "error", app_error(m->r, status, NULL, nx_error_message()));
-    http_stream_end(m->r);
-}
-
 void anthropic_messages(app *a, app_call *call)
 {
     message m = {.app = a, .r = call->r, .id = app_id(call->r, "msg_"), .content = json_array()};
@@ -391,11 +377,11 @@ void anthropic_messages(app *a, app_call *call)
         gen_result g;
         int status = gen_run(a, m.r, &m.job, &sink, &g);
         if (status)
-            fail(&m, status);
+            app_fail(m.r, status, NULL, "%s", nx_error_message());
         else
             finish(&m, &g);
     } else {
-        app_fail(m.r, 400, f.key, "%s", f.fault);
+        app_fail_fields(m.r, &f);
     }
     fields_close(&f);
     gen_job_clear(&m.job);
@@ -413,9 +399,9 @@ void anthropic_count_tokens(app *a, app_call *call)
     gen_job_init(&j);
     fields_open(&f, call->body);
     read_conversation(&j, &f, &thinking);
-    int status = fields_ok(&f) ? gen_count(a, &j, &n) : 400;
+    int status = fields_ok(&f) ? gen_count(a, &j, &n, NULL) : 400;
     if (!fields_ok(&f)) {
-        app_fail(call->r, 400, f.key, "%s", f.fault);
+        app_fail_fields(call->r, &f);
     } else if (status) {
         app_fail(call->r, status, NULL, "%s", nx_error_message());
     } else {

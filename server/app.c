@@ -16,7 +16,7 @@
 
 /* ---- errors ---- */
 
-typedef enum { STYLE_OPENAI, STYLE_ANTHROPIC, STYLE_OLLAMA } error_style;
+typedef enum { STYLE_OPENAI, STYLE_ANTHROPIC, STYLE_OLLAMA, STYLE_LMSTUDIO } error_style;
 
 static bool begins(const char *text, const char *with)
 {
@@ -27,9 +27,9 @@ static error_style style_of(const char *path)
 {
     if (begins(path, "/v1/messages"))
         return STYLE_ANTHROPIC;
-    if (begins(path, "/api/") && !begins(path, "/api/v0/") && !begins(path, "/api/v1/"))
-        return STYLE_OLLAMA;
-    return STYLE_OPENAI;
+    if (begins(path, "/api/v1/"))
+        return STYLE_LMSTUDIO;
+    return begins(path, "/api/") && !begins(path, "/api/v0/") ? STYLE_OLLAMA : STYLE_OPENAI;
 }
 
 /* The names of kinds of errors, as OpenAI and Anthropic have them. */
@@ -52,7 +52,8 @@ static json_t *text_or_null(const char *text)
     return text ? json_string(text) : json_null();
 }
 
-json_t *app_error(const http_request *r, int status, const char *param, const char *message)
+/* The error object in the form of the request's interface. New reference. */
+static json_t *error_json(const http_request *r, int status, const char *param, const char *message)
 {
     switch (style_of(http_path(r))) {
     case STYLE_ANTHROPIC:
@@ -65,6 +66,18 @@ json_t *app_error(const http_request *r, int status, const char *param, const ch
                      error_type(status, false), "param", text_or_null(param), "code", status);
 }
 
+/* The last event of a stream that cannot go on. */
+static void fail_stream(http_request *r, json_t *body)
+{
+    switch (style_of(http_path(r))) {
+    case STYLE_OLLAMA: app_line(r, body); break;
+    case STYLE_LMSTUDIO: json_object_set_new(body, "type", json_string("error")); /* fall through */
+    case STYLE_ANTHROPIC: app_event(r, "error", body); break;
+    default: app_event(r, NULL, body);
+    }
+    http_stream_end(r);
+}
+
 void app_fail(http_request *r, int status, const char *param, const char *fmt, ...)
 {
     nx_str text = {0};
@@ -72,15 +85,24 @@ void app_fail(http_request *r, int status, const char *param, const char *fmt, .
     va_start(ap, fmt);
     nx_str_vprintf(&text, fmt, ap);
     va_end(ap);
-    json_t *body = app_error(r, status, param, nx_str_cstr(&text));
+    json_t *body = error_json(r, status, param, nx_str_cstr(&text));
     if (!body)
-        body = app_error(r, status, NULL, "the request is not valid");
-    if (status == 503)
-        http_set_header(r, "Retry-After", "5");
+        body = error_json(r, status, NULL, "the request is not valid");
     app_note(r, "%s", nx_str_cstr(&text));
-    http_reply_json(r, status, body);
+    if (http_streaming(r)) {
+        fail_stream(r, body);
+    } else {
+        if (status == 503)
+            http_set_header(r, "Retry-After", "5");
+        http_reply_json(r, status, body);
+    }
     json_decref(body);
     nx_str_clear(&text);
+}
+
+void app_fail_fields(http_request *r, const fields *f)
+{
+    app_fail(r, 400, f->key, "%s", f->fault);
 }
 
 void app_warn_unknown(http_request *r, json_t *body, json_t *unknown)
@@ -150,6 +172,13 @@ static bool send_json(http_request *r, const char *before, const json_t *data, c
     free(text);
     nx_str_clear(&line);
     return here;
+}
+
+void app_stream_begin(http_request *r, const char *type, json_t *unknown)
+{
+    app_warn_unknown(r, NULL, unknown);
+    http_set_header(r, "Cache-Control", "no-cache");
+    http_stream_begin(r, 200, type);
 }
 
 bool app_event(http_request *r, const char *event, const json_t *data)

@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <pthread.h>
 
+#include "server/fields.h"
 #include "server/host.h"
 #include "server/http.h"
 #include "server/server.h"
@@ -31,6 +32,7 @@ typedef struct {
     app_metrics metrics;
     pthread_mutex_t talks_lock;
     struct conversations *talks; /* NULL until they are first asked for */
+    struct kept *kept;           /* answers to go on from */
 } app;
 
 typedef struct {
@@ -60,11 +62,12 @@ void app_finished(http_request *r, void *user); /* the line in the log */
 
 /* ---- answers ---- */
 
-/* An error in the form of the interface that the path belongs to. param: the field; may be NULL. */
+/* An error in the form of the interface that the path belongs to: the answer, or where a stream has
+ * begun its last event. param: the field; may be NULL. */
 void app_fail(http_request *r, int status, const char *param, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* The error object alone, for an event in a stream. New reference. */
-json_t *app_error(const http_request *r, int status, const char *param, const char *message);
+/* 400 with the fault that reading the fields met. */
+void app_fail_fields(http_request *r, const fields *f);
 /* Adds the names of fields that were not understood as a header, and to body["warnings"]. */
 void app_warn_unknown(http_request *r, json_t *body, json_t *unknown);
 /* The HTTP status that stands for a library status. */
@@ -76,6 +79,8 @@ int64_t app_now(void); /* seconds since 1970 */
 /* "2026-01-31T12:00:00.000000Z", in the request's arena. */
 const char *app_iso_time(http_request *r, int64_t seconds);
 
+/* A stream of this type, with the header that names what was not understood. */
+void app_stream_begin(http_request *r, const char *type, json_t *unknown);
 /* One server-sent event; event NULL: data alone. False once the client has left. */
 bool app_event(http_request *r, const char *event, const json_t *data);
 /* One line of NDJSON. */
@@ -90,6 +95,10 @@ void app_note(http_request *r, const char *fmt, ...) __attribute__((format(print
 
 void openai_chat(app *a, app_call *c);
 void openai_completions(app *a, app_call *c);
+void openai_responses(app *a, app_call *c);
+void openai_responses_count(app *a, app_call *c);
+void openai_response_get(app *a, app_call *c);
+void openai_response_remove(app *a, app_call *c);
 void openai_models(app *a, app_call *c);
 void openai_model(app *a, app_call *c);
 void anthropic_messages(app *a, app_call *c);

@@ -344,7 +344,7 @@ int gen_run(app *a, http_request *r, const gen_job *j, const gen_sink *sink, gen
     return code;
 }
 
-int gen_count(app *a, const gen_job *j, size_t *tokens)
+int gen_count(app *a, const gen_job *j, size_t *tokens, int *context)
 {
     host_model *m;
     nexus_status status = host_acquire(a->host, j->model, j->ttl, &m);
@@ -355,6 +355,8 @@ int gen_count(app *a, const gen_job *j, size_t *tokens)
     status = lib(make_prompt(j, host_handle(m), &text, &ids, tokens));
     free(text);
     nexus_free(ids);
+    if (context)
+        *context = host_context(m);
     host_release(m);
     return status == NEXUS_ERROR ? 400 : app_status(status);
 }

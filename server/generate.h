@@ -76,8 +76,9 @@ typedef struct {
  * nx_error_message; after sink->start was called a failure comes too late for a status of its own. */
 int gen_run(app *a, http_request *r, const gen_job *j, const gen_sink *sink, gen_result *out);
 
-/* How many tokens the job's prompt has. 0, or the HTTP status of the failure. */
-int gen_count(app *a, const gen_job *j, size_t *tokens);
+/* How many tokens the job's prompt has, and (may be NULL) the context it has to fit into. 0, or the
+ * HTTP status of the failure. */
+int gen_count(app *a, const gen_job *j, size_t *tokens, int *context);
 
 /* "stop", "length", "tool_calls" */
 const char *gen_finish_reason(const gen_result *g);

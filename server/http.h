@@ -83,6 +83,7 @@ bool http_answered(const http_request *r);
 int http_status(const http_request *r); /* 0: none yet */
 
 void http_stream_begin(http_request *r, int status, const char *type);
+bool http_streaming(const http_request *r); /* a stream has begun */
 /* False once the client has left. Waits while too much is unsent. */
 bool http_stream_write(http_request *r, const void *bytes, size_t n);
 void http_stream_end(http_request *r);

@@ -179,6 +179,11 @@ void http_stream_begin(http_request *r, int status, const char *type)
     pthread_mutex_unlock(&r->lock);
 }
 
+bool http_streaming(const http_request *r)
+{
+    return r->streaming; /* set by the handler's own thread */
+}
+
 bool http_stream_write(http_request *r, const void *bytes, size_t n)
 {
     pthread_mutex_lock(&r->lock);

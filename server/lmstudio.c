@@ -130,7 +130,7 @@ void lmstudio_v1_unload(app *a, app_call *c)
     fields_open(&f, c->body);
     const char *name = fields_str(&f, "instance_id", "");
     if (!fields_ok(&f)) {
-        app_fail(c->r, 400, f.key, "%s", f.fault);
+        app_fail_fields(c->r, &f);
     } else if (!host_unload(a->host, name)) {
         app_fail(c->r, 404, "instance_id", "%s", nx_error_message());
     } else {

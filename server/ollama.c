@@ -17,7 +17,6 @@ typedef struct {
     bool chat, stream, think;
     json_t *unknown;
     char name[256];
-    bool begun;
     nx_str content, thinking;
     json_t *calls;
     double started;
@@ -158,9 +157,7 @@ static void on_start(void *user, const gen_start *s)
     snprintf(a->name, sizeof a->name, "%s", host_name(s->model));
     if (!a->stream)
         return;
-    app_warn_unknown(a->r, NULL, a->unknown);
-    http_stream_begin(a->r, 200, "application/x-ndjson");
-    a->begun = true;
+    app_stream_begin(a->r, "application/x-ndjson", a->unknown);
 }
 
 static bool on_part(void *user, const answer_part *p)
@@ -222,18 +219,6 @@ static void finish(reply *a, const gen_result *g)
     json_decref(o);
 }
 
-static void fail(reply *a, int status)
-{
-    if (!a->begun) {
-        app_fail(a->r, status, NULL, "%s", nx_error_message());
-        return;
-    }
-    json_t *o = app_error(a->r, status, NULL, nx_error_message());
-    app_line(a->r, o);
-    json_decref(o);
-    http_stream_end(a->r);
-}
-
 /* Without anything to answer a request loads the model, or with keep_alive 0 unloads it. */
 static void load_only(reply *a)
 {
@@ -245,7 +230,7 @@ static void load_only(reply *a)
     else if (!(status = host_acquire(a->app->host, a->job.model, a->job.ttl, &m)))
         host_release(m);
     if (status) {
-        fail(a, app_status(status));
+        app_fail(a->r, app_status(status), NULL, "%s", nx_error_message());
         return;
     }
     snprintf(a->name, sizeof a->name, "%s", a->job.model ? a->job.model : "");
@@ -279,11 +264,11 @@ static void answer_request(app *a, app_call *call, bool is_chat)
     gen_result g;
     int status = 0;
     if (!fields_ok(&f))
-        app_fail(p.r, 400, f.key, "%s", f.fault);
+        app_fail_fields(p.r, &f);
     else if (empty)
         load_only(&p);
     else if ((status = gen_run(a, p.r, &p.job, &sink, &g)))
-        fail(&p, status);
+        app_fail(p.r, status, NULL, "%s", nx_error_message());
     else
         finish(&p, &g);
     fields_close(&f);

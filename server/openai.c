@@ -11,8 +11,9 @@ json_t *openai_usage(const gen_result *g, bool responses)
     json_int_t in = (json_int_t)s->prompt_tokens, out = (json_int_t)s->generated_tokens;
     json_int_t cached = (json_int_t)s->cached_tokens, thought = (json_int_t)g->reasoning_tokens;
     if (responses)
-        return json_pack("{s:I, s:{s:I}, s:I, s:{s:I}, s:I}", "input_tokens", in,
-                         "input_tokens_details", "cached_tokens", cached, "output_tokens", out,
+        return json_pack("{s:I, s:{s:I, s:i}, s:I, s:{s:I}, s:I}", "input_tokens", in,
+                         "input_tokens_details", "cached_tokens", cached, "cache_write_tokens", 0,
+                         "output_tokens", out,
                          "output_tokens_details", "reasoning_tokens", thought, "total_tokens",
                          in + out);
     return json_pack("{s:I, s:I, s:I, s:{s:I}, s:{s:I}}", "prompt_tokens", in, "completion_tokens",

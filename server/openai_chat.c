@@ -18,7 +18,6 @@ typedef struct {
     host_model *model;
     char name[256];
     int index;            /* of the choice being made */
-    bool begun;           /* the stream has */
     nx_str content, reasoning;
     json_t *calls;        /* of the choice */
     json_t *tokens;       /* log-probabilities not sent yet */
@@ -83,11 +82,8 @@ static void on_start(void *user, const gen_start *s)
     snprintf(c->name, sizeof c->name, "%s", host_name(s->model));
     if (!c->stream)
         return;
-    if (!c->begun) {
-        app_warn_unknown(c->r, NULL, c->unknown);
-        http_set_header(c->r, "Cache-Control", "no-cache");
-        http_stream_begin(c->r, 200, "text/event-stream");
-        c->begun = true;
+    if (!http_streaming(c->r)) {
+        app_stream_begin(c->r, "text/event-stream", c->unknown);
     }
     send_delta(c, json_pack("{s:s, s:s}", "role", "assistant", "content", ""), NULL);
 }
@@ -134,7 +130,7 @@ static void on_progress(void *user, double fraction)
 {
     chat *c = user;
     double now = nx_os_seconds();
-    if (!c->stream || !c->begun || now - c->last_sent < 2)
+    if (!c->stream || !http_streaming(c->r) || now - c->last_sent < 2)
         return;
     nx_str line = {0};
     nx_str_printf(&line, ": reading the prompt, %.0f%%\n\n", fraction * 100);
@@ -232,18 +228,6 @@ static void finish_whole(chat *c, const gen_result *g)
     json_decref(o);
 }
 
-static void fail(chat *c, int status)
-{
-    if (!c->begun) {
-        app_fail(c->r, status, NULL, "%s", nx_error_message());
-        return;
-    }
-    json_t *o = app_error(c->r, status, NULL, nx_error_message());
-    app_event(c->r, NULL, o);
-    json_decref(o);
-    http_stream_end(c->r);
-}
-
 /* Figures of several choices together; the prompt counts once. */
 static void add_up(gen_result *all, const gen_result *one, int index)
 {
@@ -265,7 +249,7 @@ static void run_choices(chat *c)
         c->job.o.seed = seed ? seed + (uint64_t)c->index : 0; /* else all choices were the same */
         int status = gen_run(c->app, c->r, &c->job, &sink, &one);
         if (status) {
-            fail(c, status);
+            app_fail(c->r, status, NULL, "%s", nx_error_message());
             return;
         }
         add_up(&all, &one, c->index);
@@ -290,7 +274,7 @@ void openai_chat(app *a, app_call *call)
     if (fields_ok(&f))
         run_choices(&c);
     else
-        app_fail(c.r, 400, f.key, "%s", f.fault);
+        app_fail_fields(c.r, &f);
     fields_close(&f);
     gen_job_clear(&c.job);
     json_decref(c.unknown);

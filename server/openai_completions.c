@@ -20,7 +20,6 @@ typedef struct {
     host_model *model;
     char name[256];
     int index;
-    bool begun;
     nx_str text;
     json_t *tokens, *token_logprobs, *top, *offsets;
 } completion;
@@ -111,11 +110,8 @@ static void on_start(void *user, const gen_start *s)
     completion *c = user;
     c->model = s->model;
     snprintf(c->name, sizeof c->name, "%s", host_name(s->model));
-    if (c->stream && !c->begun) {
-        app_warn_unknown(c->r, NULL, c->unknown);
-        http_set_header(c->r, "Cache-Control", "no-cache");
-        http_stream_begin(c->r, 200, "text/event-stream");
-        c->begun = true;
+    if (c->stream && !http_streaming(c->r)) {
+        app_stream_begin(c->r, "text/event-stream", c->unknown);
     }
     if (!c->echo || !s->prompt)
         return;
@@ -141,18 +137,6 @@ static void finish_choice(completion *c, const gen_result *g)
                                   "index", c->index, "logprobs", logprobs_take(c), "finish_reason",
                                   gen_finish_reason(g)));
     nx_str_truncate(&c->text, 0);
-}
-
-static void fail(completion *c, int status)
-{
-    if (!c->begun) {
-        app_fail(c->r, status, NULL, "%s", nx_error_message());
-        return;
-    }
-    json_t *o = app_error(c->r, status, NULL, nx_error_message());
-    app_event(c->r, NULL, o);
-    json_decref(o);
-    http_stream_end(c->r);
 }
 
 static void finish(completion *c, const gen_result *g)
@@ -201,7 +185,7 @@ static void run_all(completion *c)
         c->job.o.seed = seed ? seed + (uint64_t)(c->index % c->n) : 0;
         int status = gen_run(c->app, c->r, &c->job, &sink, &one);
         if (status) {
-            fail(c, status);
+            app_fail(c->r, status, NULL, "%s", nx_error_message());
             return;
         }
         if (c->index == 0) {
@@ -241,7 +225,7 @@ void openai_completions(app *a, app_call *call)
     if (prompts_ok(&f, c.prompt))
         run_all(&c);
     else
-        app_fail(c.r, 400, f.key, "%s", f.fault);
+        app_fail_fields(c.r, &f);
     fields_close(&f);
     gen_job_clear(&c.job);
     json_decref(c.unknown);

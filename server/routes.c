@@ -8,6 +8,12 @@ const app_route app_routes[] = {
 
     {"POST", "/v1/chat/completions", openai_chat, true, false, "OpenAI: answer a conversation"},
     {"POST", "/v1/completions", openai_completions, true, false, "OpenAI: continue a text"},
+    {"POST", "/v1/responses", openai_responses, true, false, "OpenAI: answer input items"},
+    {"POST", "/v1/responses/input_tokens", openai_responses_count, true, false,
+     "OpenAI: how many tokens a request of responses has"},
+    {"GET", "/v1/responses/*", openai_response_get, false, false,
+     "OpenAI: a response that was stored; with /input_items its input"},
+    {"DELETE", "/v1/responses/*", openai_response_remove, false, false, "OpenAI: forget a response"},
     {"GET", "/v1/models", openai_models, false, false, "OpenAI: the models there are"},
     {"GET", "/v1/models/*", openai_model, false, false, "OpenAI: one model"},
 

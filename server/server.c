@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "server/app.h"
 #include "server/conversations.h"
+#include "server/kept.h"
 
 enum { BODY_MOST = 32 << 20, CONNECTIONS_MOST = 4096, KEY_LEAST = 16, PEM_MOST = 1 << 20 };
 static const double RECEIVE_SECONDS = 60, IDLE_SECONDS = 120, GRACE_SECONDS = 20;
@@ -125,6 +126,7 @@ static void end(app *a)
     }
     host_free(a->host);
     conversations_close(a->talks);
+    kept_free(a->kept);
     pthread_mutex_destroy(&a->talks_lock);
     pthread_mutex_destroy(&a->metrics.lock);
     free(a->key);
@@ -139,6 +141,7 @@ bool server_run(const server_options *o, void (*ready)(const char *url, void *us
     a->o = *o;
     a->started = nx_os_seconds();
     a->started_at = app_now();
+    a->kept = kept_new();
     pthread_mutex_init(&a->metrics.lock, NULL);
     pthread_mutex_init(&a->talks_lock, NULL);
     bool ok = start(a);

@@ -67,7 +67,7 @@ void talks_put(app *a, app_call *c)
     double changed = fields_real(&f, "changed", 0);
     fields_array(&f, "messages");
     if (!fields_ok(&f)) {
-        app_fail(c->r, 400, f.key, "%s", f.fault);
+        app_fail_fields(c->r, &f);
     } else if (id_ok(c)) {
         conversations *s = store(a, c);
         if (s && conversations_put(s, c->rest, title, changed, c->body))

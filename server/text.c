@@ -28,7 +28,7 @@ static void end(app_call *c, text_call *t, json_t *o, nexus_status status)
 {
     json_t *unknown = fields_unknown(&t->f);
     if (!fields_ok(&t->f)) {
-        app_fail(c->r, 400, t->f.key, "%s", t->f.fault);
+        app_fail_fields(c->r, &t->f);
     } else if (status) {
         app_fail(c->r, status == NEXUS_ERROR ? 400 : app_status(status), NULL, "%s",
                  nx_error_message());
