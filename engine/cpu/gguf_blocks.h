@@ -255,29 +255,7 @@ static inline void nx_block_scales(int type, const uint8_t *b, const uint8_t **s
     *min = b + at + 2;
 }
 
-/* 32 codes (without the zero subtracted) as the words of a unit. */
-static inline void nx_unit_words(int bits, const int16_t *code, uint32_t *words)
-{
-    int low = bits == 8 ? 8 : bits >= 4 ? 4 : 2;
-    static const int byte_of[4] = {0, 2, 1, 3};
-    memset(words, 0, 8 * sizeof *words);
-    for (int k = 0; k < 32; k++) {
-        uint32_t c = (uint32_t)code[k], high = c >> low & ((1u << (bits - low)) - 1);
-        int half = 16 * (k & 1), pair = k >> 1;
-        if (low == 8)
-            words[k >> 2] |= (c & 255) << 8 * byte_of[k & 3];
-        else if (low == 4)
-            words[k >> 3] |= (c & 15) << (4 * (pair & 3) + half);
-        else
-            words[k >> 4] |= (c & 3) << (2 * (pair & 7) + half);
-        if (bits - low == 2)
-            words[low + (k >> 4)] |= high << (2 * (pair & 7) + half);
-        else if (bits - low == 1)
-            words[low] |= high << (pair + half);
-    }
-}
-
-/* The reverse. `words` are 16 words apart. */
+/* The codes of a unit (the zero not subtracted). `words` are 16 words apart. */
 static inline void nx_unit_codes(int bits, const uint8_t *words, int16_t *code)
 {
     int low = bits == 8 ? 8 : bits >= 4 ? 4 : 2;
