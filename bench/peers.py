@@ -4,6 +4,7 @@
     python bench/peers.py models MODEL.gguf [-p 512] [-n 128] [-d 0] [-r 5]   llama.cpp
     python bench/peers.py ops [--only NAME...] [--sides 1024 4096]         PyTorch and MLX on the CPU
     python bench/peers.py train                                            PyTorch and MLX on the CPU
+    python bench/peers.py server MODEL.gguf [--clients 1 8 32 64] [-n 48]  llama-cpp-python's server
 
 --threads N for all (1: processor time instead of the clock, for machines with other work on them);
 --build DIR where the programs were built (build). Needs bench/requirements.txt.
@@ -30,6 +31,15 @@ def parser():
     models.add_argument("-d", type=int, default=0, help="tokens in the cache before either")
     models.add_argument("-r", type=int, default=5)
     models.add_argument("--llama", action="store_true", help=argparse.SUPPRESS)
+    server = sub.add_parser("server", parents=[common])
+    server.add_argument("model")
+    server.add_argument("--clients", nargs="*", type=int, default=[1, 8, 32, 64])
+    server.add_argument("-n", type=int, default=48, help="tokens of an answer")
+    server.add_argument("--seconds", type=float, default=20, help="a row and server")
+    server.add_argument("--parallel", type=int, default=8, help="lanes of ours")
+    server.add_argument("--ctx", type=int, default=4096)
+    server.add_argument("--alone", action="store_true", help="ours only")
+    server.add_argument("--ours", nargs="*", default=[], help="further options of nexus serve, after a '='")
     ops = sub.add_parser("ops", parents=[common])
     ops.add_argument("--only", nargs="*", help="operations whose names have one of these in them")
     ops.add_argument("--sides", nargs="*", type=int, default=[1024, 4096], help="of squares")

@@ -5,10 +5,13 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/os.h"
 
 struct scheduler {
     model *model;
     nn nn;
+    int chunk; /* prompt tokens of a step while one sequence is alone */
+    bool gave_way, gives_way; /* a long prompt stayed out of the last step; of this one */
     NX_VEC(sequence *) active;
     NX_VEC(sequence *) batch; /* of this step, in the order of its segments */
 };
@@ -17,6 +20,7 @@ scheduler *scheduler_new(model *m)
 {
     scheduler *s = nx_calloc(1, sizeof *s);
     s->model = m;
+    s->chunk = SCHEDULER_CHUNK_SHARED;
     nn_init(&s->nn);
     return s;
 }
@@ -66,13 +70,20 @@ static void sweep(scheduler *s)
     s->active.n = kept;
 }
 
-/* How many tokens of q enter this step, with `budget` prompt tokens left for the whole batch. */
-static int share(const sequence *q, int budget)
+/* How many tokens of q enter this step, with `budget` prompt tokens left for the whole batch. A long
+ * prompt stays out of a step that brings a shorter one its first token (`others`), though not twice. */
+static int share(scheduler *s, const sequence *q, int budget, bool others)
 {
     size_t waiting = q->tokens->n - (size_t)q->cache->length;
     if (waiting == 1)
         return 1; /* a decoding sequence always moves on */
-    return waiting < (size_t)budget ? (int)waiting : budget;
+    if (waiting <= (size_t)budget)
+        return (int)waiting;
+    if (others && !s->gave_way) {
+        s->gives_way = true;
+        return 0;
+    }
+    return budget;
 }
 
 /* Sequences by how much of their prompt is left, the shortest first: a short request does not wait
@@ -95,13 +106,15 @@ static void sort_by_rest(scheduler *s)
 /* Lays the tokens of the step end to end. A long prompt for which no budget is left waits. */
 static void fill_batch(scheduler *s, nn_segment *segments, int32_t **ids, nn_batch *b)
 {
-    int budget = s->active.n > 1 ? SCHEDULER_CHUNK_SHARED : SCHEDULER_CHUNK, total = 0, n = 0;
+    int budget = s->active.n > 1 ? SCHEDULER_CHUNK_SHARED : s->chunk, total = 0, n = 0;
+    bool finishes = false; /* a prompt, with this step */
     sort_by_rest(s);
     s->batch.n = 0;
+    s->gives_way = false;
     *ids = nx_malloc((SCHEDULER_CHUNK + s->active.n) * sizeof **ids);
     for (size_t i = 0; i < s->active.n; i++) {
         sequence *q = s->active.at[i];
-        int count = share(q, budget);
+        int count = share(s, q, budget, finishes);
         size_t from = (size_t)q->cache->length;
         if (count == 0)
             continue;
@@ -110,7 +123,9 @@ static void fill_batch(scheduler *s, nn_segment *segments, int32_t **ids, nn_bat
         segments[n++] = (nn_segment){total, count, q->cache, from + (size_t)count == q->tokens->n};
         total += count;
         budget -= count > 1 ? count : 0;
+        finishes = finishes || (count > 1 && segments[n - 1].wants_logits);
     }
+    s->gave_way = s->gives_way;
     b->segments = segments;
     b->n_segments = n;
     b->n_tokens = total;
@@ -175,6 +190,18 @@ static bool run(scheduler *s, nn_batch *b, const int32_t *ids, mlx_array *out)
     return out->ctx ? mlx_array_eval(*out) == 0 : eval_caches(b);
 }
 
+/* Who comes in the middle of a step waits for its end: steps that take long become shorter. A step of
+ * some dozen rows is as fast a token as one of hundreds on a CPU; a GPU soon reaches the most. */
+static void adapt_chunk(scheduler *s, int tokens, double seconds)
+{
+    if (tokens < s->chunk)
+        return;
+    if (seconds < SCHEDULER_STEP_SECONDS / 2 && s->chunk < SCHEDULER_CHUNK)
+        s->chunk *= 2;
+    else if (seconds > SCHEDULER_STEP_SECONDS && s->chunk > SCHEDULER_CHUNK_SHARED)
+        s->chunk /= 2;
+}
+
 bool scheduler_step(scheduler *s)
 {
     sweep(s);
@@ -185,12 +212,14 @@ bool scheduler_step(scheduler *s)
     nn_batch b = {0};
     fill_batch(s, segments, &ids, &b);
     mlx_array logits = {0};
+    double start = nx_os_seconds();
     if (run(s, &b, ids, &logits)) {
         deliver(s, &b, logits.ctx ? mlx_array_data_float32(logits) : NULL);
     } else {
         for (size_t i = 0; i < s->batch.n; i++)
             fail(s->batch.at[i]);
     }
+    adapt_chunk(s, b.n_tokens, nx_os_seconds() - start);
     mlx_array_free(logits);
     free(segments);
     free(ids);

@@ -48,8 +48,9 @@ void scheduler_add(scheduler *s, sequence *q);
 bool scheduler_step(scheduler *s);
 
 enum {
-    SCHEDULER_CHUNK = 512,       /* most prompt tokens a step */
-    SCHEDULER_CHUNK_SHARED = 64, /* the same while others wait or decode, so that they move on */
+    SCHEDULER_CHUNK = 512,       /* most prompt tokens a step, where one takes SCHEDULER_STEP_SECONDS */
+    SCHEDULER_CHUNK_SHARED = 64, /* while others wait or decode, so that they move on; and the least */
 };
+#define SCHEDULER_STEP_SECONDS 0.06
 
 #endif
