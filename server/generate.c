@@ -264,6 +264,12 @@ static nexus_status make_prompt(const gen_job *j, nexus_model *m, char **text, i
     return nexus_tokenize(m, j->text, j->length, j->add_special, true, ids, n, NULL);
 }
 
+static bool makes_text(const host_model *m)
+{
+    return !host_embeds(m) || nx_fail("%s makes embeddings, not text: send texts to /v1/embeddings, or "
+                                      "name another model", host_name(m));
+}
+
 static bool context_fits(const host_model *m, size_t n)
 {
     int context = host_context(m);
@@ -305,7 +311,7 @@ static int run_on_model(app *a, http_request *r, const gen_job *j, const gen_sin
     nexus_model *handle = host_handle(m);
     nexus_status bad = lib(make_prompt(j, handle, &text, &ids, &n));
     int status = bad ? app_status(bad == NEXUS_ERROR ? NEXUS_ERROR_ARGUMENT : bad) : 0;
-    if (!status && !context_fits(m, n))
+    if (!status && (!makes_text(m) || !context_fits(m, n)))
         status = 400;
     host_lane *l = status ? NULL : host_lane_take(m, ids, n, left, r);
     if (l) {

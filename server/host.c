@@ -36,6 +36,7 @@ struct host_model {
     nexus_model *handle; /* NULL while it loads */
     nexus_model_info info;
     bool loading, failed, leaving;
+    bool embeds; /* makes vectors, no text */
     nexus_status status; /* of a failed load */
     char message[512];
     int users;
@@ -287,6 +288,7 @@ static host_model *model_new(host *h, const nexus_models_entry *e)
     m->host = h;
     m->name = nx_strdup(e->name);
     m->path = nx_strdup(e->path);
+    m->embeds = strcmp(e->kind, "embedding") == 0;
     m->loading = true;
     m->ttl = h->o.ttl;
     m->n_lanes = h->o.lanes;
@@ -403,6 +405,19 @@ const nexus_model_info *host_info(const host_model *m)
 const char *host_name(const host_model *m)
 {
     return m->name;
+}
+
+bool host_embeds(const host_model *m)
+{
+    return m->embeds;
+}
+
+void host_look_again(host *h)
+{
+    pthread_mutex_lock(&h->lock);
+    if (h->catalog)
+        h->catalog->made = -CATALOG_SECONDS;
+    pthread_mutex_unlock(&h->lock);
 }
 
 double host_load_seconds(const host_model *m)

@@ -38,6 +38,8 @@ void host_free(host *h); /* nothing may be in use any more */
 /* What there is, looked up anew at most every few seconds. Let go with host_catalog_free. */
 typedef struct host_catalog host_catalog;
 host_catalog *host_catalog_get(host *h);
+/* A model has come or gone: what there is is looked up anew at the next request. */
+void host_look_again(host *h);
 void host_catalog_free(host_catalog *c);
 const nexus_models *host_catalog_models(const host_catalog *c); /* NULL where the scan failed */
 /* Whether a request can use it: a ready model that makes text (or embeddings). */
@@ -56,6 +58,7 @@ bool host_unload(host *h, const char *name);
 nexus_model *host_handle(host_model *m);
 const nexus_model_info *host_info(const host_model *m);
 const char *host_name(const host_model *m);
+bool host_embeds(const host_model *m); /* makes vectors, no text */
 double host_load_seconds(const host_model *m);
 int host_context(const host_model *m); /* of a lane */
 

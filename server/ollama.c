@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/os.h"
+#include "server/ollama.h"
 #include "server/openai.h"
 
 static const double KEEP_ALIVE = -1; /* the server's own time */
@@ -24,8 +25,7 @@ typedef struct {
 
 /* ---- reading ---- */
 
-/* "5m", "1h30m", 300, "0", -1: seconds; < 0 the server's. */
-static double keep_alive(fields *f)
+double ollama_keep_alive(fields *f)
 {
     const json_t *v = fields_any(f, "keep_alive");
     if (json_is_number(v))
@@ -82,7 +82,7 @@ static void read_common(reply *a, fields *f)
 {
     gen_job *j = &a->job;
     j->model = fields_str(f, "model", NULL);
-    j->ttl = keep_alive(f);
+    j->ttl = ollama_keep_alive(f);
     a->stream = fields_bool(f, "stream", true);
     read_options(a, f);
     const json_t *format = fields_any(f, "format");
@@ -252,7 +252,7 @@ static void answer_request(app *a, app_call *call, bool is_chat)
     fields_open(&f, call->body);
     if (empty) {
         p.job.model = fields_str(&f, "model", NULL);
-        p.job.ttl = keep_alive(&f);
+        p.job.ttl = ollama_keep_alive(&f);
     } else if (is_chat) {
         read_chat(&p, &f);
     } else {
