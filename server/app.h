@@ -32,6 +32,7 @@ typedef struct {
     app_metrics metrics;
     pthread_mutex_t talks_lock;
     struct conversations *talks; /* NULL until they are first asked for */
+    struct downloads *downloads;
     struct kept *kept;           /* answers to go on from */
 } app;
 
@@ -109,6 +110,9 @@ void ollama_generate(app *a, app_call *c);
 void ollama_chat(app *a, app_call *c);
 void ollama_embed(app *a, app_call *c);
 void ollama_embeddings(app *a, app_call *c);
+void ollama_pull(app *a, app_call *c);
+void ollama_delete(app *a, app_call *c);
+void ollama_copy(app *a, app_call *c);
 void ollama_tags(app *a, app_call *c);
 void ollama_ps(app *a, app_call *c);
 void ollama_show(app *a, app_call *c);
@@ -119,6 +123,8 @@ void lmstudio_v0_model(app *a, app_call *c);
 void lmstudio_v1_models(app *a, app_call *c);
 void lmstudio_v1_load(app *a, app_call *c);
 void lmstudio_v1_unload(app *a, app_call *c);
+void lmstudio_v1_download(app *a, app_call *c);
+void lmstudio_v1_download_status(app *a, app_call *c);
 void text_tokenize(app *a, app_call *c);
 void text_detokenize(app *a, app_call *c);
 void text_apply_template(app *a, app_call *c);
@@ -128,6 +134,8 @@ void status_openapi(app *a, app_call *c);
 void page_get(app *a, app_call *c);
 void page_markdown(app *a, app_call *c);
 void page_models(app *a, app_call *c);
+void page_pulls(app *a, app_call *c);
+void page_pull_cancel(app *a, app_call *c);
 void talks_list(app *a, app_call *c);
 void talks_get(app *a, app_call *c);
 void talks_put(app *a, app_call *c);

@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "server/app.h"
 #include "server/conversations.h"
+#include "server/downloads.h"
 #include "server/kept.h"
 
 enum { BODY_MOST = 32 << 20, CONNECTIONS_MOST = 4096, KEY_LEAST = 16, PEM_MOST = 1 << 20 };
@@ -102,6 +103,8 @@ static bool start(app *a)
                       .context = o->context, .lanes = o->lanes, .threads = o->threads, .ttl = o->ttl,
                       .force = o->force};
     a->host = read_key(a) ? host_new(&h) : NULL;
+    if (a->host)
+        a->downloads = downloads_new(a->host);
     return a->host && preload(a) && start_http(a);
 }
 
@@ -124,6 +127,7 @@ static void end(app *a)
                 break;
         http_server_stop(a->http, 0);
     }
+    downloads_free(a->downloads);
     host_free(a->host);
     conversations_close(a->talks);
     kept_free(a->kept);
