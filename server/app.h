@@ -123,6 +123,7 @@ void lmstudio_v0_model(app *a, app_call *c);
 void lmstudio_v1_models(app *a, app_call *c);
 void lmstudio_v1_load(app *a, app_call *c);
 void lmstudio_v1_unload(app *a, app_call *c);
+void lmstudio_v1_chat(app *a, app_call *c);
 void lmstudio_v1_download(app *a, app_call *c);
 void lmstudio_v1_download_status(app *a, app_call *c);
 void text_tokenize(app *a, app_call *c);

@@ -235,13 +235,15 @@ static const char *state_name(download_state s)
     case DOWNLOAD_RUNNING: return "downloading";
     case DOWNLOAD_DONE: return "completed";
     case DOWNLOAD_THERE: return "already_downloaded";
-    case DOWNLOAD_CANCELLED: return "cancelled";
+    case DOWNLOAD_CANCELLED: return "paused"; /* the next one goes on from there */
     default: return "failed";
     }
 }
 
 static json_t *job_json(http_request *r, const download *d)
 {
+    if (d->state == DOWNLOAD_THERE)
+        return json_pack("{s:s, s:s}", "model", d->what, "status", state_name(d->state));
     json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "job_id", d->id, "model", d->what, "status",
                           state_name(d->state), "total_size_bytes", (json_int_t)d->total,
                           "downloaded_bytes", (json_int_t)d->done, "started_at",

@@ -31,6 +31,7 @@ const app_route app_routes[] = {
      "LM Studio: continue a text, with statistics"},
     {"POST", "/api/v0/embeddings", openai_embeddings, true, false, "LM Studio: texts as vectors"},
     {"GET", "/api/v1/models", lmstudio_v1_models, false, false, "LM Studio: the models there are"},
+    {"POST", "/api/v1/chat", lmstudio_v1_chat, true, false, "LM Studio: answer, in a kept conversation"},
     {"POST", "/api/v1/models/load", lmstudio_v1_load, true, false, "LM Studio: load a model"},
     {"POST", "/api/v1/models/unload", lmstudio_v1_unload, true, false, "LM Studio: unload a model"},
     {"POST", "/api/v1/models/download", lmstudio_v1_download, true, false,

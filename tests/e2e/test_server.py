@@ -160,6 +160,49 @@ def test_lmstudio(server):
     assert key["loaded_instances"][0]["config"]["context_length"] == 4096
 
 
+CHAT = {"model": MODEL, "input": FRANCE[0]["content"], "temperature": 0, "max_output_tokens": 20}
+
+
+def test_lmstudio_chat(server):
+    status, r, _ = ask(server, "POST", "/api/v1/chat", CHAT)
+    assert status == 200 and r["output"] == [{"type": "message", "content": PARIS}]
+    assert r["model_instance_id"] == MODEL and r["response_id"].startswith("resp_")
+    s = r["stats"]
+    assert s["input_tokens"] > 10 and s["total_output_tokens"] > 5 and s["tokens_per_second"] > 0
+    assert s["time_to_first_token_seconds"] > 0 and "model_load_time_seconds" not in s
+    got = events(server, "/api/v1/chat", {**CHAT, "stream": True})
+    assert all(name == json.loads(data)["type"] for name, data in got)
+    names = [n for n, _ in got]
+    order = [n for i, n in enumerate(names) if i == 0 or names[i - 1] != n]
+    assert order == ["chat.start", "prompt_processing.start", "prompt_processing.progress", "prompt_processing.end",
+                     "message.start", "message.delta", "message.end", "chat.end"]
+    assert "".join(json.loads(d)["content"] for n, d in got if n == "message.delta") == PARIS
+    assert json.loads(got[-1][1])["result"]["output"] == r["output"]
+    # going on is what the whole conversation in one request is
+    on = ask(server, "POST", "/api/v1/chat", {**CHAT, "input": "Are you sure?", "system_prompt": "Be short.",
+                                              "previous_response_id": r["response_id"]})[1]
+    whole = chat(server, messages=[{"role": "system", "content": "Be short."}, *FRANCE,
+                                   {"role": "assistant", "content": PARIS}, {"role": "user", "content": "Are you sure?"}])[1]
+    assert on["output"][0]["content"] == whole["choices"][0]["message"]["content"]
+    assert on["stats"]["input_tokens"] == whole["usage"]["prompt_tokens"]
+    assert "response_id" not in ask(server, "POST", "/api/v1/chat", {**CHAT, "store": False})[1]
+    assert ask(server, "GET", "/v1/responses/" + r["response_id"])[0] == 404  # another interface's
+    for bad, word in (({"input": 3}, "'input' is needed"), ({"input": [{"type": "image"}]}, "image"),
+                      ({"reasoning": "deep"}, "reasoning"), ({"integrations": ["x"]}, "integrations"),
+                      ({"previous_response_id": "resp_x"}, "resp_x"), ({"model": "nothing"}, "no model called")):
+        status, r, _ = ask(server, "POST", "/api/v1/chat", {**CHAT, **bad})
+        assert status in (400, 404) and word in r["error"]["message"], r
+
+
+def test_lmstudio_chat_tells_of_loading():
+    with serving() as s:
+        got = events(s, "/api/v1/chat", {**CHAT, "stream": True})
+        names = [n for n, _ in got]
+        assert names[:5] == ["chat.start", "model_load.start", "model_load.progress", "model_load.progress",
+                             "model_load.end"]
+        assert json.loads(got[-1][1])["result"]["stats"]["model_load_time_seconds"] > 0
+
+
 # ---- texts ----
 
 def test_texts(server):
