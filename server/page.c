@@ -93,9 +93,9 @@ void page_models(app *a, app_call *c)
         if (!host_usable(e) || e->duplicate_of[0])
             continue;
         json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:s}", "name", e->name, "format",
-                            e->format, "family", e->family, "quantization", e->quantization,
-                            "parameters", (json_int_t)e->parameters, "bytes", (json_int_t)e->bytes,
+            list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:s}", "name", e->name, "kind",
+                            e->kind, "format", e->format, "family", e->family, "quantization",
+                            e->quantization, "parameters", (json_int_t)e->parameters, "bytes", (json_int_t)e->bytes,
                             "memory_bytes", (json_int_t)e->memory_bytes, "max_context", e->max_context,
                             "fits", e->fit));
     }

@@ -335,17 +335,17 @@ const asMarkdown = () => path(talk.leaf).map((m) => `## ${m.role === "user" ? "Y
 
 // ---- models ----
 
-const bytes = (n) => n >= 1e9 ? (n / 1e9).toFixed(1) + " GB" : (n / 1e6).toFixed(0) + " MB";
+const bytes = (n) => n >= 1e9 ? (n / 1e9).toFixed(1) + " GB" : n >= 1e6 ? (n / 1e6).toFixed(0) + " MB" : (n / 1e3).toFixed(0) + " kB";
 const fits = { "now": "now", "when-free": "when other programs close", "too-big": "too big" };
 
 async function listModels() {
   const [all, ps] = await Promise.all([get("/nexus/models"), get("/nexus/ps")]);
   const loaded = new Set(ps.models.map((m) => m.name));
   const chosen = $("model").value || localStorage.getItem("model");
-  $("model").replaceChildren(...all.models.map((m) => make("option", { value: m.name, textContent: m.name + (loaded.has(m.name) ? " ●" : "") })));
-  if (chosen && all.models.some((m) => m.name === chosen)) $("model").value = chosen;
+  $("model").replaceChildren(...all.models.filter((m) => m.kind === "text").map((m) => make("option", { value: m.name, textContent: m.name + (loaded.has(m.name) ? " ●" : "") })));
+  if ([...$("model").options].some((o) => o.value === chosen)) $("model").value = chosen;
   $("memory").textContent = `${bytes(ps.memory_available_bytes)} of ${bytes(ps.memory_total_bytes)} are free.` +
-    (all.models.length ? "" : " There is no model yet: fetch one with 'nexus pull'.");
+    (all.models.length ? "" : " There is no model yet.");
   $("models").tBodies[0].replaceChildren(...all.models.map((m) => {
     const is = loaded.has(m.name);
     const b = make("button", { textContent: is ? "Unload" : "Load", ariaLabel: (is ? "Unload " : "Load ") + m.name });
@@ -356,8 +356,64 @@ async function listModels() {
     };
     const cell = (text, num) => make("td", { textContent: text, className: num ? "num" : "" });
     return make("tr", {}, cell(m.name), cell(m.family), cell(m.quantization), cell(bytes(m.bytes), true),
-      cell(m.memory_bytes ? bytes(m.memory_bytes) : "", true), cell(fits[m.fits] || ""), make("td", {}, b));
+      cell(m.memory_bytes ? bytes(m.memory_bytes) : "", true), cell(fits[m.fits] || ""), cell(m.kind), make("td", {}, b));
   }));
+}
+
+// ---- fetching ----
+
+const duration = (s) => s >= 3600 ? `${Math.floor(s / 3600)}:${String(Math.floor(s / 60) % 60).padStart(2, "0")} h` : `${Math.floor(s / 60)}:${String(Math.floor(s) % 60).padStart(2, "0")}`;
+const pullRows = new Map(); // job_id: its row, which is changed in place so that focus stays
+let pulling = false;        // one ran when we last looked
+
+function pullRow(p) {
+  const bar = make("progress", { max: 1, ariaLabel: "Progress of " + p.model });
+  const line = make("span", { className: "hint" });
+  const button = make("button", { type: "button" });
+  const row = make("li", {}, make("b", { textContent: p.model }), button, bar, line);
+  row.update = (p) => {
+    const runs = p.status === "downloading", share = p.total_size_bytes ? p.downloaded_bytes / p.total_size_bytes : 0;
+    const left = p.estimated_completion ? (new Date(p.estimated_completion) - Date.now()) / 1000 : -1;
+    if (runs && !p.total_size_bytes) bar.removeAttribute("value"); else bar.value = share;
+    bar.hidden = !runs && p.status !== "paused";
+    line.textContent = p.status === "failed" ? p.error : p.status === "completed" ? `fetched, ${bytes(p.total_size_bytes)}`
+      : !p.total_size_bytes ? "asking the hub…"
+      : `${(share * 100).toFixed(0)}% of ${bytes(p.total_size_bytes)}` + (p.status === "paused" ? ", stopped" : `, ${bytes(p.bytes_per_second)}/s` + (left >= 0 ? `, ${duration(left)} left` : ""));
+    line.classList.toggle("fault", p.status === "failed");
+    button.textContent = runs ? "Cancel" : "Go on";
+    button.ariaLabel = (runs ? "Cancel " : "Go on with ") + p.model;
+    button.hidden = p.status === "completed";
+    button.onclick = () => (runs ? call("DELETE", "/nexus/pulls/" + p.job_id).then(listPulls) : pull(p.model)).catch((e) => sayPull(e.message, true));
+  };
+  return row;
+}
+
+const sayPull = (text, bad) => { $("pull-status").textContent = text; $("pull-status").className = bad ? "fault" : "hint"; };
+
+// Of each model the newest one. What failed before it began was said when it was asked for.
+async function listPulls() {
+  const all = await get("/nexus/pulls"), shown = new Map();
+  for (const p of all.pulls) if (p.job_id && !shown.has(p.model) && !(p.status === "failed" && !p.total_size_bytes)) shown.set(p.model, p);
+  $("pull").hidden = all.offline;
+  for (const p of shown.values()) {
+    if (!pullRows.has(p.job_id)) pullRows.set(p.job_id, pullRow(p));
+    pullRows.get(p.job_id).update(p);
+  }
+  const rows = [...shown.values()].map((p) => pullRows.get(p.job_id));
+  if (rows.length !== $("pulls").children.length || rows.some((r, i) => r !== $("pulls").children[i])) $("pulls").replaceChildren(...rows);
+  const runs = all.pulls.some((p) => p.status === "downloading");
+  if (pulling && !runs) await listModels();
+  pulling = runs;
+}
+
+async function pull(name) {
+  sayPull("Asking the hub…");
+  try {
+    const p = await post("/api/v1/models/download", { model: name });
+    sayPull(p.status === "already_downloaded" ? `${name} is there already.` : "");
+    pulling = true;
+  } catch (e) { sayPull(e.message, true); }
+  await listPulls();
 }
 
 // ---- live ----
@@ -392,7 +448,7 @@ async function live() {
 function view(name) {
   for (const v of ["chat", "models", "live"]) $("view-" + v).hidden = v !== name;
   for (const b of document.querySelectorAll("nav button")) b.dataset.view === name ? b.setAttribute("aria-current", "page") : b.removeAttribute("aria-current");
-  if (name === "models") listModels();
+  if (name === "models") { listModels(); listPulls().catch((e) => sayPull(e.message, true)); }
   if (name === "live") live();
 }
 
@@ -410,6 +466,7 @@ $("new").onclick = newTalk;
 $("settings-open").onclick = () => { $("settings").hidden = !$("settings").hidden; $("settings-open").setAttribute("aria-expanded", !$("settings").hidden); };
 $("settings").onsubmit = (e) => e.preventDefault();
 $("ask").onsubmit = send;
+$("pull").onsubmit = (e) => { e.preventDefault(); pull($("pull-name").value.trim()); };
 $("stop").onclick = stop;
 $("input").oninput = grow;
 $("attach").onchange = (e) => { attach(e.target.files); e.target.value = ""; };
@@ -424,7 +481,11 @@ document.onkeydown = (e) => {
 };
 document.ondragover = (e) => e.preventDefault();
 document.ondrop = (e) => { e.preventDefault(); attach(e.dataTransfer.files); };
-setInterval(() => { if (!$("view-live").hidden && !document.hidden) live().catch((e) => say(e.message, true)); }, 1000);
+setInterval(() => {
+  if (document.hidden) return;
+  if (!$("view-live").hidden) live().catch((e) => say(e.message, true));
+  if (!$("view-models").hidden && pulling) listPulls().catch((e) => sayPull(e.message, true));
+}, 1000);
 (async () => {
   try { await listModels(); await listConversations(); } catch (e) { say(e.message, true); }
   draw();

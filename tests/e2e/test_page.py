@@ -9,6 +9,8 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import trees  # noqa: E402
+from hub import Hub  # noqa: E402
 from servers import MODEL, STORE, Server  # noqa: E402
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -25,9 +27,15 @@ def server(tmp_path_factory):
     models = data / "nexus" / "models"
     models.mkdir(parents=True)
     (models / (MODEL + ".gguf")).symlink_to(os.path.join(STORE, MODEL + ".gguf"))
-    s = Server("--model", MODEL, env={"XDG_DATA_HOME": str(data)})
+    trees.gguf(data / "m.gguf", trees.Shape(layers=2, hidden=256, heads=4, ff=512, vocab=4000), kind="Q4_0")
+    hub = Hub()
+    hub.repos["org/small-GGUF"] = {"small-Q4_K_M.gguf": (data / "m.gguf").read_bytes()}
+    (data / "m.gguf").unlink()
+    s = Server("--model", MODEL, env={"XDG_DATA_HOME": str(data), "HF_ENDPOINT": hub.url, "HF_TOKEN": ""})
+    s.hub = hub
     yield s
     assert s.stop() == 0
+    hub.close()
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +170,27 @@ def test_models_and_live(page):
     page.wait_for_selector("#plot-tokens path")
     assert "tokens a second" in page.locator("#figures").inner_text()
     shot(page, "live")
+
+
+def test_fetch_a_model(page, server):
+    page.click("nav >> text=Models")
+    page.fill("#pull-name", "org/none")
+    page.click("#pull button")
+    playwright.expect(page.locator("#pull-status")).to_contain_text("org/none", timeout=10000)
+    page.faults.clear()  # the browser tells of the refusal
+    server.hub.rate = 60000
+    page.fill("#pull-name", "org/small-GGUF:Q4_K_M")
+    page.keyboard.press("Enter")
+    wait(page, "document.querySelector('#pulls progress')?.value > 0.2")
+    assert "left" in page.locator("#pulls .hint").inner_text()
+    shot(page, "fetch")
+    page.click("[aria-label='Cancel org/small-GGUF:Q4_K_M']")
+    page.wait_for_selector("[aria-label='Go on with org/small-GGUF:Q4_K_M']")
+    assert page.locator("#models tbody tr").count() == 1
+    server.hub.rate = None
+    page.click("[aria-label='Go on with org/small-GGUF:Q4_K_M']")
+    playwright.expect(page.locator("#pulls li").first).to_contain_text("fetched", timeout=15000)
+    playwright.expect(page.locator("#models tbody tr")).to_have_count(2)
 
 
 def test_dark_and_phone(page):
