@@ -142,6 +142,10 @@ nx_array *nx_arange(double start, double stop, double step, nx_dtype dtype, nx_s
 {
     if (dtype == NX_BOOL)
         return nx_fail_null("[arange] bool not supported for arange.");
+    if (isinf(step) && isfinite(start) && isfinite(stop)) { /* the first number, where there is one */
+        int n = step > 0 ? start < stop : start > stop;
+        return nx_full(&n, 1, nx_scalar(start, dtype), dtype, s);
+    }
     nx_arange_params p = {.start = start, .stop = stop, .step = step, .dtype = dtype};
     return nx_op(&nx_prim_Arange, &p, NULL, 0, s);
 }

@@ -46,6 +46,11 @@ def test_arange():
             compare(mlxc.op("arange", float(start), float(stop), float(step), dtype),
                     mx.arange(start, stop, step, mx_type(dtype)), str((start, stop, step, dtype)),
                     rtol=rtol)
+    inf = float("inf")  # an endless step takes the start alone, and nothing where it leads away
+    for start, stop, step in [(0, 10, inf), (3, -10, -inf), (10, 0, inf), (0, 10, -inf), (4, 4, inf)]:
+        for dtype in ["int32", "uint8", "float32", "bfloat16", "complex64"]:
+            compare(mlxc.op("arange", float(start), float(stop), step, dtype),
+                    mx.arange(start, stop, step, mx_type(dtype)), str((start, stop, step, dtype)))
     long = mlxc.op("arange", 0.05, 100000.0, 0.1, "float32").numpy()  # MLX's drifts
     np.testing.assert_allclose(long, np.arange(0.05, 100000, 0.1), rtol=1e-6)
     for bad in [(0, 3, 0), (0, np.inf, 1), (0, 5, np.nan), (0, 1e12, 1), (np.nan, 1, 1)]:
