@@ -317,7 +317,8 @@ static int run_on_model(app *a, http_request *r, const gen_job *j, const gen_sin
     if (l) {
         sink->start(sink->user, &(gen_start){m, n, text});
         if (!j->plain)
-            u.answer = answer_new(nexus_model_template(handle), text, j->tools);
+            u.answer = answer_new(nexus_model_template(handle), text, j->tools,
+                                  json_object_get(j->chat, "tools"));
         status = run_on_lane(a, j, &u, l, ids, n);
         answer_free(u.answer);
         host_lane_give(l);

@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "runtime/text/calls.h"
 
 /* How the inside of a mark is read. */
 typedef enum {
     INSIDE_CONTENT,
     INSIDE_REASONING,
-    INSIDE_CALL,    /* JSON, {"name": …, "arguments": …}, or a list of them, or XML (below) */
+    INSIDE_CALL,    /* one or several, in any of the forms that calls.h knows */
+    INSIDE_CALL_MARKED, /* the same, whose opening mark is a part of what is read */
     INSIDE_HARMONY, /* the rest of a channel's header, "commentary to=functions.f <|constrain|>json" */
     INSIDE_HARMONY_CALL, /* the arguments of the function that the header named */
     INSIDE_DROPPED,      /* of no interest: a role */
@@ -30,9 +31,26 @@ static const mark marks[] = {
     {"<|START_RESPONSE|>", "<|END_RESPONSE|>", INSIDE_CONTENT, true},
     {"<|START_ACTION|>", "<|END_ACTION|>", INSIDE_CALL, true},
     {"<seed:think>", "</seed:think>", INSIDE_REASONING, false},
+    {"<|channel>thought", "<channel|>", INSIDE_REASONING, true},
+    {"<|open|>think<|sep|>", "<|close|>think<|sep|>", INSIDE_REASONING, true},
+    {"<|open|>response<|sep|>", "<|close|>response<|sep|>", INSIDE_CONTENT, true},
     {"<tool_call>", "</tool_call>", INSIDE_CALL, false},
+    {"<tool_calls:opensource>", "</tool_calls:opensource>", INSIDE_CALL, false},
+    {"<minimax:tool_call>", "</minimax:tool_call>", INSIDE_CALL, false},
+    {"<atem:function_calls>", "</atem:function_calls>", INSIDE_CALL, false},
+    {"<TOOLCALL>", "</TOOLCALL>", INSIDE_CALL, false},
+    {"<function=", "</function>", INSIDE_CALL_MARKED, false},
+    {"<function name=", "</function>", INSIDE_CALL_MARKED, false},
     {"<|tool_call_start|>", "<|tool_call_end|>", INSIDE_CALL, true},
     {"<|tool_call|>", "<|/tool_call|>", INSIDE_CALL, true},
+    {"<|tool_call>", "<tool_call|>", INSIDE_CALL, true},
+    {"<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", INSIDE_CALL, true},
+    {"<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", INSIDE_CALL, true},
+    {"<｜DSML｜function_calls>", "</｜DSML｜function_calls>", INSIDE_CALL, true},
+    {"<｜DSML｜tool_calls>", "</｜DSML｜tool_calls>", INSIDE_CALL, true},
+    {"<|tools_prefix|>", "<|tools_suffix|>", INSIDE_CALL, true},
+    {"<|open|>tools<|sep|>", "<|close|>tools<|sep|>", INSIDE_CALL, true},
+    {"<|function_call|>", NULL, INSIDE_CALL, true},
     {"[TOOL_CALLS]", NULL, INSIDE_CALL, true},
     {"<|python_tag|>", NULL, INSIDE_CALL, true},
     {"<|channel|>", "<|message|>", INSIDE_HARMONY, true},
@@ -43,6 +61,7 @@ enum { N_MARKS = sizeof marks / sizeof *marks };
 struct answer {
     bool active[N_MARKS];
     bool tools;
+    json_t *described; /* the tools, or NULL */
     bool started; /* something other than white space was seen */
     bool trim;    /* white space before that is dropped: it belongs to the marks of thinking */
     inside state;
@@ -74,12 +93,13 @@ static bool ends_with(const char *prompt, const char *open)
     return n >= k && memcmp(prompt + n - k, open, k) == 0;
 }
 
-answer *answer_new(const char *chat_template, const char *prompt, bool tools)
+answer *answer_new(const char *chat_template, const char *prompt, bool tools, json_t *described)
 {
     answer *a = nx_calloc(1, sizeof *a);
     a->tools = tools;
+    a->described = json_incref(described);
     for (int i = 0; i < N_MARKS; i++) {
-        bool call = marks[i].what == INSIDE_CALL;
+        bool call = marks[i].what == INSIDE_CALL || marks[i].what == INSIDE_CALL_MARKED;
         /* Thinking marks need no template that names them: a fine-tune may have learnt to think. */
         bool named = chat_template && strstr(chat_template, marks[i].open);
         a->active[i] = call ? tools && (named || !marks[i].special) : named || !marks[i].special;
@@ -98,6 +118,7 @@ void answer_free(answer *a)
         return;
     nx_str_clear(&a->held);
     nx_str_clear(&a->function);
+    json_decref(a->described);
     free(a);
 }
 
@@ -120,81 +141,24 @@ static void tell(answer_kind kind, const char *name, const char *text, size_t n,
         fn(&(answer_part){kind, name, text, n}, user);
 }
 
-/* One {"name": …, "arguments" or "parameters": …}. Arguments may be JSON as text. */
-static bool tell_call(answer *a, const json_t *call, answer_fn fn, void *user)
-{
-    const char *name = nx_json_get_str(call, "name", NULL);
-    if (!name)
-        name = nx_json_get_str(call, "tool_name", NULL);
-    const json_t *arguments = json_object_get(call, "arguments");
-    if (!arguments)
-        arguments = json_object_get(call, "parameters");
-    if (!name || (arguments && !json_is_object(arguments) && !json_is_string(arguments)))
-        return false;
-    char *text = json_is_string(arguments) ? nx_strdup(json_string_value(arguments))
-                 : arguments               ? json_dumps(arguments, JSON_COMPACT | JSON_REAL_PRECISION(17))
-                                           : nx_strdup("{}");
-    a->calls++;
-    tell(ANSWER_CALL, name, text, strlen(text), fn, user);
-    free(text);
-    return true;
-}
+typedef struct {
+    answer_fn fn;
+    void *user;
+} listener;
 
-/* <function=NAME><parameter=KEY>VALUE</parameter>…</function>: values that are JSON are taken as
- * such, others as texts. */
-static bool tell_xml_call(answer *a, const char *text, answer_fn fn, void *user)
+static void tell_call(const char *name, const char *arguments, void *user)
 {
-    static const char function[] = "<function=", parameter[] = "<parameter=", end[] = "</parameter>";
-    const char *at = strstr(text, function), *stop = at ? strchr(at, '>') : NULL;
-    if (!stop)
-        return false;
-    at += sizeof function - 1;
-    char *name = nx_strndup(at, (size_t)(stop - at));
-    json_t *call = json_object(), *arguments = json_object();
-    for (at = strstr(stop, parameter); at; at = strstr(stop, parameter)) {
-        at += sizeof parameter - 1;
-        const char *close = strchr(at, '>');
-        stop = close ? strstr(close, end) : NULL;
-        if (!stop)
-            break;
-        char *key = nx_strndup(at, (size_t)(close - at));
-        const char *from = close + 1, *to = stop;
-        while (from < to && is_space(*from))
-            from++;
-        while (to > from && is_space(to[-1]))
-            to--;
-        json_t *value = json_loadb(from, (size_t)(to - from), JSON_DECODE_ANY, NULL);
-        json_object_set_new(arguments, key, value ? value : json_stringn(from, (size_t)(to - from)));
-        free(key);
-    }
-    json_object_set_new(call, "name", json_string(name));
-    json_object_set_new(call, "arguments", arguments);
-    bool ok = tell_call(a, call, fn, user);
-    json_decref(call);
-    free(name);
-    return ok;
-}
-
-static bool tell_json_calls(answer *a, const char *text, size_t n, answer_fn fn, void *user)
-{
-    json_t *o = json_loadb(text, n, JSON_DISABLE_EOF_CHECK, NULL);
-    bool ok = false;
-    size_t i;
-    json_t *each;
-    if (json_is_array(o))
-        json_array_foreach(o, i, each)
-            ok = tell_call(a, each, fn, user) || ok;
-    else if (json_is_object(o))
-        ok = tell_call(a, o, fn, user);
-    json_decref(o);
-    return ok;
+    const listener *l = user;
+    tell(ANSWER_CALL, name, arguments, strlen(arguments), l->fn, l->user);
 }
 
 /* The inside of a call's marks is complete. What cannot be read is told as it was written. */
 static void finish_call(answer *a, const char *text, size_t n, answer_fn fn, void *user)
 {
     char *copy = nx_strndup(text, n);
-    if (!tell_json_calls(a, copy, n, fn, user) && !tell_xml_call(a, copy, fn, user))
+    size_t told = calls_read(copy, a->described, tell_call, &(listener){fn, user});
+    a->calls += told;
+    if (!told)
         tell(ANSWER_CONTENT, NULL, text, n, fn, user);
     free(copy);
 }
@@ -279,6 +243,7 @@ static void leave(answer *a, inside what, const char *text, size_t n, answer_fn 
     a->close = NULL;
     switch (what) {
     case INSIDE_CALL:
+    case INSIDE_CALL_MARKED:
     case INSIDE_BARE_JSON: finish_call(a, text, n, fn, user); break;
     case INSIDE_HARMONY: enter_channel(a, text, n); break;
     case INSIDE_HARMONY_CALL: finish_harmony_call(a, text, n, fn, user); break;
@@ -303,7 +268,7 @@ static bool begin(answer *a)
     a->started = true;
     if (a->trim)
         drop(a, space);
-    if (a->state == INSIDE_CONTENT && a->tools && a->calls == 0 && a->held.data[a->trim ? 0 : space] == '{')
+    if (a->state == INSIDE_CONTENT && !a->close && a->tools && a->calls == 0 && a->held.data[a->trim ? 0 : space] == '{')
         a->state = INSIDE_BARE_JSON;
     return true;
 }
@@ -327,7 +292,7 @@ static bool step(answer *a, answer_fn fn, void *user)
     }
     if (open < N_MARKS) {
         tell(ANSWER_CONTENT, NULL, a->held.data, at, fn, user);
-        drop(a, at + strlen(marks[open].open));
+        drop(a, at + (marks[open].what == INSIDE_CALL_MARKED ? 0 : strlen(marks[open].open)));
         a->state = marks[open].what;
         a->close = marks[open].close;
         if (a->state == INSIDE_REASONING) {
@@ -362,6 +327,8 @@ void answer_end(answer *a, answer_fn fn, void *user)
     nx_str_truncate(&a->held, 0);
     if (!a->started && a->trim)
         n = 0; /* nothing but space */
+    if (a->state == INSIDE_CALL_MARKED)
+        a->state = INSIDE_CONTENT; /* it was not closed */
     leave(a, a->state, text, n, fn, user);
     free(text);
 }

@@ -7,6 +7,7 @@
 #ifndef NX_RUNTIME_TEXT_ANSWER_H
 #define NX_RUNTIME_TEXT_ANSWER_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -34,8 +35,9 @@ typedef struct answer answer;
 bool answer_needs_special(const char *chat_template);
 
 /* prompt: what the model continues; where it ends inside an opened thinking mark, the answer begins
- * with thinking. tools: look for calls. Both texts may be NULL and are not kept. */
-answer *answer_new(const char *chat_template, const char *prompt, bool tools);
+ * with thinking. tools: look for calls; described: the tools as OpenAI's interface has them, or NULL.
+ * Both texts may be NULL and are not kept. */
+answer *answer_new(const char *chat_template, const char *prompt, bool tools, json_t *described);
 void answer_free(answer *a);
 void answer_push(answer *a, const char *text, size_t length, answer_fn fn, void *user);
 /* The end: what was held back is told. A call that is no JSON comes as content, as it was written. */
