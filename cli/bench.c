@@ -22,14 +22,15 @@ enum { MOST_BATCH = 64 };
 
 typedef struct {
     int prompt, generate, depth, batch, threads, repetitions, bits;
-    const char *shape, *format, *out;
-    bool json;
+    const char *shape, *format, *out, *draft;
+    bool json, lookup;
+    nexus_model *draft_model; /* of `draft` */
 } bench_options;
 
 /* What the repetitions gave: sorted once all are there. */
 typedef struct {
     double *prefill, *decode, *first; /* tokens/s, tokens/s, s */
-    uint64_t peak_memory, token_bytes;
+    uint64_t peak_memory, token_bytes, drafted, accepted;
     double read_bandwidth; /* bytes/s */
 } figures;
 
@@ -51,6 +52,7 @@ typedef struct {
     int32_t *ids; /* made-up tokens: any will do, the work is the same */
     size_t count;
     int generate;
+    bool lookup;
     nexus_stats stats;
     nexus_status status;
     char *message;
@@ -70,6 +72,7 @@ static void *generate(void *arg)
     o.temperature = 0;
     o.max_tokens = s->generate;
     o.ignore_eos = true;
+    o.lookup = s->lookup;
     s->status = nexus_generate(s->session, s->ids, s->count, &o, go_on, NULL, &s->stats);
     if (s->status)
         s->message = nx_strdup(nexus_error_message());
@@ -77,10 +80,12 @@ static void *generate(void *arg)
 }
 
 /* The session and, where a depth is wanted, its cache of so many tokens. */
-static nexus_status sequence_start(nexus_model *m, sequence *s, int depth, int prompt, int answer)
+static nexus_status sequence_start(nexus_model *m, const bench_options *o, sequence *s, int prompt,
+                                   int answer)
 {
-    nexus_session_options so = {.context = depth + prompt + answer + 1};
-    *s = (sequence){.count = (size_t)(depth + prompt), .generate = answer};
+    int depth = o->depth;
+    nexus_session_options so = {.context = depth + prompt + answer + 1, .draft = o->draft_model};
+    *s = (sequence){.count = (size_t)(depth + prompt), .generate = answer, .lookup = o->lookup};
     s->ids = malloc(s->count * sizeof *s->ids);
     for (size_t i = 0; s->ids && i < s->count; i++)
         s->ids[i] = (int32_t)(100 + i * 31 % 300);
@@ -126,7 +131,7 @@ static nexus_status measure(nexus_model *m, const bench_options *o, int prompt, 
     nexus_status status = NEXUS_OK;
     int n = 0;
     while (!status && n < o->batch)
-        status = sequence_start(m, &all[n++], o->depth, prompt, answer);
+        status = sequence_start(m, o, &all[n++], prompt, answer);
     if (status)
         nx_fail("%s", nexus_error_message());
     else
@@ -166,6 +171,8 @@ static nexus_status measure_all(nexus_model *m, const bench_options *o, figures 
             status = measure(m, o, 1, o->generate + 1, &stats); /* the first token is the prefill's */
         f->decode[i] = rate(o->batch * o->generate, stats.decode_seconds);
         f->peak_memory = stats.peak_memory_bytes;
+        f->drafted += stats.drafted_tokens;
+        f->accepted += stats.accepted_tokens;
     }
     size_t n = (size_t)o->repetitions;
     qsort(f->prefill, n, sizeof *f->prefill, by_value);
@@ -187,7 +194,7 @@ static int print_json(const char *model, const bench_options *o, const figures *
 {
     int n = o->repetitions, last = n - 1;
     json_t *out = json_pack(
-        "{s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:f, s:f}",
+        "{s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:f, s:f, s:o, s:o}",
         "model", json_out_text(model), "threads", o->threads ? o->threads : nx_os_cpus(),
         "prefill_tokens", o->prompt, "decode_tokens", o->generate, "depth", o->depth, "batch", o->batch,
         "repetitions", n, "prefill_tokens_per_second", median(f->prefill, n), "prefill_min",
@@ -195,7 +202,8 @@ static int print_json(const char *model, const bench_options *o, const figures *
         median(f->decode, n), "decode_min", f->decode[0], "decode_max", f->decode[last],
         "time_to_first_token_seconds", median(f->first, n), "peak_memory_bytes",
         json_out_count(f->peak_memory), "token_bytes", json_out_count(f->token_bytes),
-        "read_bytes_per_second", f->read_bandwidth, "bandwidth_share", share_of_bandwidth(o, f));
+        "read_bytes_per_second", f->read_bandwidth, "bandwidth_share", share_of_bandwidth(o, f),
+        "drafted_tokens", json_out_count(f->drafted), "accepted_tokens", json_out_count(f->accepted));
     return json_out_print(out);
 }
 
@@ -214,6 +222,9 @@ static int print_table(const bench_options *o, const figures *f)
            "least to most");
     print_row("prefill", o, o->prompt, f->prefill);
     print_row("decode", o, o->generate, f->decode);
+    if (f->drafted)
+        printf("%-10s %llu tokens, %llu of them right\n", "drafts", (unsigned long long)f->drafted,
+               (unsigned long long)f->accepted);
     printf("%-10s %.3f s to the first token of %d\n", "first", median(f->first, n), o->prompt);
     printf("%-10s %s, %d threads, median of %d\n", "memory",
            cli_bytes(f->peak_memory, memory, sizeof memory), o->threads ? o->threads : nx_os_cpus(), n);
@@ -308,6 +319,8 @@ int cli_bench(int argc, char **argv)
         {"bits", 0, ARG_INT, &o.bits, false, "B", "bits of its weights: 2, 3, 4, 5, 6, 8, 16 (4)"},
         {"format", 0, ARG_TEXT, &o.format, false, "F", "gguf or mlx (gguf)"},
         {"out", 0, ARG_TEXT, &o.out, false, "DIR", "folder to keep it in (the cache folder)"},
+        {"draft", 0, ARG_TEXT, &o.draft, true, "MODEL", "a small model proposes tokens"},
+        {"lookup", 0, ARG_FLAG, &o.lookup, false, NULL, "propose what stood in the text before"},
         {"json", 0, ARG_FLAG, &o.json, false, NULL, "the same as JSON"},
         {0},
     };
@@ -327,11 +340,14 @@ int cli_bench(int argc, char **argv)
     nexus_status status = o.shape ? make_shape(&o, &made) : NEXUS_OK;
     if (!status)
         status = cli_open_model(o.shape ? nx_str_cstr(&made) : name, o.threads, &m);
+    if (!status && o.draft)
+        status = cli_open_model(o.draft, o.threads, &o.draft_model);
     if (status)
         code = cli_interrupted() ? EXIT_INTERRUPTED : cli_fail(status);
     else
         code = run_bench(m, o.shape ? o.shape : name, &o);
     nexus_model_free(m);
+    nexus_model_free(o.draft_model);
     nx_str_clear(&made);
     return code;
 }

@@ -326,8 +326,7 @@ static int chat_with(nexus_model *m, const char *name, const answer_options *o, 
     chat c = {.options = o, .model = m, .model_name = name, .context = context};
     c.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     c.color = c.terminal && terminal_has_color(STDOUT_FILENO) && terminal_has_color(STDERR_FILENO);
-    nexus_session_options so = {.context = context, .cache_type = o->cache_type};
-    nexus_status status = nexus_session_new(m, &so, &c.session);
+    nexus_status status = cli_session_for(m, o, context, &c.session);
     if (status)
         return cli_fail(status);
     line_input *in = terminal_watch() ? line_new(c.terminal) : NULL;

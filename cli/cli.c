@@ -106,6 +106,17 @@ nexus_status cli_load_for(const char *name, const answer_options *o, nexus_model
                                                 .cache_type = o->cache_type, .force = o->force}, out);
 }
 
+nexus_status cli_session_for(nexus_model *m, const answer_options *o, int context,
+                             nexus_session **out)
+{
+    nexus_session_options so = {.context = context, .cache_type = o->cache_type};
+    nexus_status status = o->draft ? cli_load_for(o->draft, o, &so.draft) : NEXUS_OK;
+    if (!status)
+        status = nexus_session_new(m, &so, out);
+    nexus_model_free(so.draft); /* the session keeps it */
+    return status;
+}
+
 const char *cli_bytes(unsigned long long n, char *out, size_t size)
 {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
@@ -162,6 +173,8 @@ void cli_print_stats(FILE *out, const nexus_stats *s)
             prefill > 0 ? (double)computed / prefill : 0);
     fprintf(out, "answer    %zu tokens, %.1f tokens/s\n", s->generated_tokens,
             decode > 0 ? (double)(s->generated_tokens - 1) / decode : 0);
+    if (s->drafted_tokens)
+        fprintf(out, "drafts    %zu tokens, %zu of them right\n", s->drafted_tokens, s->accepted_tokens);
     fprintf(out, "first     after %.3f s\n", s->time_to_first_token_seconds);
     fprintf(out, "memory    %s at most\n",
             cli_bytes(s->peak_memory_bytes, memory, sizeof memory));

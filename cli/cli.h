@@ -27,6 +27,9 @@ nexus_status cli_open_model(const char *name, int threads, nexus_model **out);
 /* The same, refused where it does not fit with the context and cache of o, unless forced. */
 struct answer_options;
 nexus_status cli_load_for(const char *name, const struct answer_options *o, nexus_model **out);
+/* A session with the options' cache and draft model, which is loaded for it. */
+nexus_status cli_session_for(nexus_model *m, const struct answer_options *o, int context,
+                             nexus_session **out);
 
 /* A progress line on stderr, "reading the prompt  42%", when it lasts over a second and stderr is a
  * terminal. */

@@ -22,6 +22,9 @@ void options_table(answer_options *o, const arg_option *own, arg_option table[OP
         {"seed", 0, ARG_SEED, &o->seed, true, "S", "same seed, same answer (0: a new one)"},
         {"ctx", 'c', ARG_INT, &o->ctx, true, "N", "context in tokens (4096, or the model's most)"},
         {"cache-type", 0, ARG_TEXT, &o->cache_type, true, "TYPE", "f16 (default), bf16 or f32"},
+        {"draft", 0, ARG_TEXT, &o->draft, true, "MODEL", "a small model proposes tokens (same answer)"},
+        {"lookup", 0, ARG_FLAG, &o->lookup, false, NULL, "propose what stood in the text before"},
+        {"draft-tokens", 0, ARG_INT, &o->draft_tokens, true, "N", "at most N proposals a step (1 to 16)"},
         {"threads", 0, ARG_INT, &o->threads, true, "N", "threads (0: all processors)"},
         {"force", 0, ARG_FLAG, &o->force, false, NULL, "load it though memory does not suffice"},
         {"verbose", 'v', ARG_FLAG, &o->verbose, false, NULL, "statistics on stderr"},
@@ -40,6 +43,8 @@ int options_check(const arg_command *c, const answer_options *o)
 {
     if (o->max_tokens < 0 || o->ctx < 0 || o->threads < 0)
         return args_usage_error(c, "--max-tokens, --ctx and --threads cannot be negative");
+    if (o->draft_tokens < 0 || o->draft_tokens > 16)
+        return args_usage_error(c, "--draft-tokens %d is not between 1 and 16", o->draft_tokens);
     return ARGS_OK;
 }
 
@@ -53,6 +58,8 @@ nexus_generate_options options_generate(const answer_options *o)
     g.min_p = (float)o->min_p;
     g.repeat_penalty = (float)o->repeat_penalty;
     g.seed = o->seed;
+    g.lookup = o->lookup;
+    g.draft_tokens = o->draft_tokens;
     g.stop = o->stop.at;
     g.stop_count = o->stop.n;
     return g;

@@ -49,6 +49,10 @@ static void print_ps(const json_t *o)
     else
         printf("no model is loaded\n");
     table_free(t);
+    json_int_t drafted = nx_json_get_int(o, "drafted_tokens", 0);
+    if (drafted)
+        printf("%lld tokens proposed, %lld of them right\n", (long long)drafted,
+               (long long)nx_json_get_int(o, "accepted_tokens", 0));
     printf("server %s, up %.0f min, %s in memory, %s free on the machine\n", nx_json_get_str(o, "version", ""),
            nx_json_get_real(o, "uptime_seconds", 0) / 60,
            cli_bytes((unsigned long long)nx_json_get_int(o, "resident_bytes", 0), used, sizeof used),

@@ -55,10 +55,11 @@ static bool show_prefill(double fraction, void *user)
 static void print_json(answer *a, const nexus_stats *s)
 {
     json_t *o = json_pack(
-        "{s:s%, s:o, s:o, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:s}", "text", nx_str_cstr(&a->text),
+        "{s:s%, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:s}", "text", nx_str_cstr(&a->text),
         a->text.len, "ids", json_incref(a->ids), "logprobs", json_incref(a->logprobs),
         "prompt_tokens", (json_int_t)s->prompt_tokens, "cached_tokens", (json_int_t)s->cached_tokens,
-        "generated_tokens", (json_int_t)s->generated_tokens, "prefill_seconds", s->prefill_seconds,
+        "generated_tokens", (json_int_t)s->generated_tokens, "drafted_tokens",
+        (json_int_t)s->drafted_tokens, "accepted_tokens", (json_int_t)s->accepted_tokens, "prefill_seconds", s->prefill_seconds,
         "decode_seconds", s->decode_seconds, "time_to_first_token_seconds",
         s->time_to_first_token_seconds, "peak_memory_bytes", (json_int_t)s->peak_memory_bytes,
         "stop_reason", s->stop_reason);
@@ -106,8 +107,7 @@ static nexus_status generate(nexus_session *s, const run_options *o, const char 
 static int answer_prompt(nexus_model *m, const run_options *o, const char *prompt)
 {
     nexus_session *s;
-    nexus_session_options so = {.context = o->common.ctx, .cache_type = o->common.cache_type};
-    nexus_status status = nexus_session_new(m, &so, &s);
+    nexus_status status = cli_session_for(m, &o->common, o->common.ctx, &s);
     if (status)
         return cli_fail(status);
     answer a = {.json = o->json, .ids = json_array(), .logprobs = json_array()};

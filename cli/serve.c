@@ -40,6 +40,9 @@ int cli_serve(int argc, char **argv)
         {"model", 'm', ARG_TEXT, &o.model, true, "NAME", "load it now; for requests that name none"},
         {"ctx", 'c', ARG_INT, &o.context, true, "N", "context in tokens (4096, or the model's most)"},
         {"parallel", 0, ARG_INT, &o.lanes, true, "N", "answers of one model at a time (8)"},
+        {"draft", 0, ARG_TEXT, &o.draft, true, "NAME", "a small model proposes tokens to larger ones"},
+        {"lookup", 0, ARG_FLAG, &o.lookup, false, NULL, "propose what stood in the text before"},
+        {"draft-tokens", 0, ARG_INT, &o.draft_tokens, true, "N", "at most N proposals a step (1 to 16)"},
         {"ttl", 0, ARG_REAL, &o.ttl, true, "S", "unload after S seconds without use (3600; 0: never)"},
         {"threads", 0, ARG_INT, &o.threads, true, "N", "threads (0: all processors)"},
         {"api-key-file", 0, ARG_TEXT, &o.key_file, true, "FILE", "ask for the key in its first line"},
@@ -63,6 +66,8 @@ int cli_serve(int argc, char **argv)
         return args_usage_error(&command, "--port %d is not between 0 and 65535", o.port);
     if (o.lanes < 1 || o.lanes > 256)
         return args_usage_error(&command, "--parallel %d is not between 1 and 256", o.lanes);
+    if (o.draft_tokens < 0 || o.draft_tokens > 16)
+        return args_usage_error(&command, "--draft-tokens %d is not between 1 and 16", o.draft_tokens);
     if (o.context < 0 || o.threads < 0 || !(o.ttl >= 0))
         return args_usage_error(&command, "--ctx, --threads and --ttl cannot be negative");
     if (verbose)

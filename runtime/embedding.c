@@ -125,7 +125,7 @@ static bool run_pass(void *arg)
         int count = (int)e->texts[i].n;
         nn_cache_init(&caches[i], m->caches, m->n_layers, MLX_FLOAT32, count);
         nn_cache_expect(&caches[i], count);
-        segments[i] = (nn_segment){(int)all.n, count, m->arch->encoder ? NULL : &caches[i], true};
+        segments[i] = (nn_segment){(int)all.n, count, m->arch->encoder ? NULL : &caches[i], true, 0};
         append(&all, e->texts[i].at, e->texts[i].n);
     }
     nn_batch b = {.n_tokens = (int)all.n, .segments = segments, .n_segments = e->n};

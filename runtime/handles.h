@@ -24,6 +24,7 @@ struct nexus_model {
     vocabulary *vocabulary; /* for grammars, made for the first one */
     scheduler *scheduler; /* engine thread only */
     bool driving;         /* engine thread only: a step is queued */
+    NX_VEC(nexus_session *) sessions; /* engine thread only: which may hold a new prompt's beginning */
 };
 
 #endif

@@ -26,6 +26,11 @@ struct nexus_session {
     nexus_model *model;
     nn_cache cache;
     token_vec tokens; /* what the cache holds, and perhaps one more */
+    nexus_model *draft; /* NULL: none */
+    nn_cache draft_cache;
+    /* Of cache and tokens between generations, when others may look for their beginning; during one
+     * only the engine thread, which is the one that looks, touches them. */
+    pthread_mutex_t kept;
     int context;
     pthread_mutex_t use; /* one generation at a time */
     atomic_bool cancel;
@@ -142,6 +147,7 @@ static void model_unref(nexus_model *m)
     if (m->model)
         engine_run(free_on_engine, m);
     vocabulary_free(m->vocabulary);
+    nx_vec_clear(&m->sessions);
     pthread_mutex_destroy(&m->vocabulary_lock);
     tok_free(m->tokenizer);
     chat_template_free(m->chat);
@@ -287,6 +293,53 @@ bool nexus_model_reads(const nexus_model *m, const char *variable)
     return chat_template_reads(m->chat, variable);
 }
 
+/* ---- drafts ------------------------------------------------------------------------------------ */
+
+static bool keeps_states(const model *m)
+{
+    for (int i = 0; i < m->n_layers; i++)
+        if (m->caches[i].state[0][0])
+            return true;
+    return false;
+}
+
+bool nexus_model_takes_drafts(const nexus_model *m)
+{
+    return m->model && !m->model->arch->encoder && !keeps_states(m->model);
+}
+
+/* The id of the first token that differs; -1: none does. */
+static int64_t first_other_token(const tokenizer *a, const tokenizer *b)
+{
+    size_t n = tok_vocab_size(a), m = tok_vocab_size(b);
+    for (size_t i = 0; i < n && i < m; i++) {
+        nx_slice x = tok_token(a, (int32_t)i), y = tok_token(b, (int32_t)i);
+        if (x.len != y.len || (x.len && memcmp(x.data, y.data, x.len) != 0))
+            return (int64_t)i;
+    }
+    return n == m ? -1 : (int64_t)(n < m ? n : m);
+}
+
+nexus_status nexus_model_can_draft(nexus_model *draft, nexus_model *m)
+{
+    const nexus_model *both[] = {draft, m};
+    for (int i = 0; i < 2; i++) {
+        if (!is_whole(both[i]))
+            return NEXUS_ERROR_ARGUMENT;
+        if (!nexus_model_takes_drafts(both[i])) {
+            nx_fail("%s (%s) cannot speculate: what its layers keep of a text knows no way back",
+                    both[i]->package.name, both[i]->package.arch);
+            return NEXUS_ERROR_UNSUPPORTED;
+        }
+    }
+    int64_t other = first_other_token(draft->tokenizer, m->tokenizer);
+    if (other < 0)
+        return NEXUS_OK;
+    nx_fail("%s cannot propose tokens for %s: their vocabularies differ from token %lld on; choose a "
+            "smaller model of the same family", draft->package.name, m->package.name, (long long)other);
+    return NEXUS_ERROR_UNSUPPORTED;
+}
+
 /* ---- sessions --------------------------------------------------------------------------------- */
 
 nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *options,
@@ -307,19 +360,39 @@ nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *opti
                 m->model->max_context);
         return NEXUS_ERROR_ARGUMENT;
     }
+    nexus_model *draft = options ? options->draft : NULL;
+    nexus_status drafts = draft ? nexus_model_can_draft(draft, m) : NEXUS_OK;
+    if (drafts)
+        return drafts;
     nexus_session *s = nx_calloc(1, sizeof *s);
     s->model = m;
     s->context = package_context(m->model, wanted);
     atomic_fetch_add(&m->refs, 1);
     pthread_mutex_init(&s->use, NULL);
+    pthread_mutex_init(&s->kept, NULL);
     nn_cache_init(&s->cache, m->model->caches, m->model->n_layers, type, s->context);
+    if (draft) {
+        const model *d = draft->model;
+        s->draft = draft;
+        atomic_fetch_add(&draft->refs, 1);
+        nn_cache_init(&s->draft_cache, d->caches, d->n_layers, type,
+                      s->context < d->max_context ? s->context : d->max_context);
+    }
     *out = s;
     return NEXUS_OK;
 }
 
-static bool clear_cache(void *arg)
+/* Engine thread. */
+static bool clear_caches(void *arg)
 {
-    nn_cache_clear(arg);
+    nexus_session *s = arg;
+    nexus_model *m = s->model;
+    for (size_t i = 0; i < m->sessions.n; i++)
+        if (m->sessions.at[i] == s)
+            m->sessions.at[i] = nx_vec_pop(&m->sessions);
+    nn_cache_clear(&s->cache);
+    if (s->draft)
+        nn_cache_clear(&s->draft_cache);
     return true;
 }
 
@@ -329,9 +402,12 @@ void nexus_session_free(nexus_session *s)
         return;
     pthread_mutex_lock(&s->use); /* a running generation ends first */
     pthread_mutex_unlock(&s->use);
-    engine_run(clear_cache, &s->cache);
+    engine_run(clear_caches, s);
     nx_vec_clear(&s->tokens);
     pthread_mutex_destroy(&s->use);
+    pthread_mutex_destroy(&s->kept);
+    if (s->draft)
+        model_unref(s->draft);
     model_unref(s->model);
     free(s);
 }
@@ -361,6 +437,9 @@ typedef struct {
     const nexus_generate_options *options;
     sequence sequence;
     sampler *sampler;
+    draft draft;
+    const int32_t *prompt;
+    size_t count, cached;
     pthread_mutex_t lock;
     pthread_cond_t arrived;
     NX_VEC(token_item) items;
@@ -436,15 +515,6 @@ static void sequence_ended(sequence *q)
     end_generation(q->user);
 }
 
-static void start_generation(void *arg)
-{
-    generation *g = arg;
-    nexus_model *m = g->session->model;
-    scheduler_add(m->scheduler, &g->sequence);
-    if (!m->driving)
-        drive_again(m, true);
-}
-
 /* What a prompt shares with the old tokens; at least one token is left to compute. */
 static size_t shared_prefix(const nexus_session *s, const int32_t *prompt, size_t count)
 {
@@ -453,6 +523,81 @@ static size_t shared_prefix(const nexus_session *s, const int32_t *prompt, size_
     while (n < most && s->tokens.at[n] == prompt[n])
         n++;
     return n;
+}
+
+/* A session of the same model that holds more of the prompt than this one; *shared: how much. */
+static nexus_session *better_holder(nexus_session *s, const generation *g, size_t *shared)
+{
+    enum { WORTH = 16 }; /* tokens */
+    nexus_session *best = NULL;
+    for (size_t i = 0; i < s->model->sessions.n; i++) {
+        nexus_session *o = s->model->sessions.at[i];
+        if (o == s || o->cache.dtype != s->cache.dtype)
+            continue;
+        pthread_mutex_lock(&o->kept);
+        size_t n = shared_prefix(o, g->prompt, g->count);
+        if (n >= *shared + WORTH && nn_cache_holds(&o->cache, (int)n)) {
+            best = o;
+            *shared = n;
+        }
+        pthread_mutex_unlock(&o->kept);
+    }
+    return best;
+}
+
+static bool copy_prefix(nexus_session *s, nexus_session *from, size_t n)
+{
+    nn c;
+    nn_init(&c);
+    pthread_mutex_lock(&from->kept);
+    bool ok = (size_t)from->cache.length >= n && nn_cache_copy(&c, &s->cache, &from->cache, (int)n);
+    pthread_mutex_unlock(&from->kept);
+    nn_clear(&c);
+    return ok;
+}
+
+static void truncate_draft(nexus_session *s, size_t n)
+{
+    if (s->draft && (size_t)s->draft_cache.length > n)
+        nn_cache_truncate(&s->draft_cache, (int)n);
+}
+
+/* Engine thread: the cache keeps what the prompt shares with it, or gets more from another session. */
+static void reuse_prefix(generation *g)
+{
+    nexus_session *s = g->session;
+    size_t mine = shared_prefix(s, g->prompt, g->count), n = mine;
+    nexus_session *from = better_holder(s, g, &n);
+    truncate_draft(s, mine);
+    nn_cache_expect(&s->cache, (int)g->count);
+    if (from && copy_prefix(s, from, n))
+        g->cached = n;
+    else /* a copy for which there is no memory has emptied the cache */
+        g->cached = (size_t)nn_cache_truncate(&s->cache, s->cache.length ? (int)mine : 0);
+    s->tokens.n = 0;
+    nx_vec_reserve(&s->tokens, g->count);
+    memcpy(s->tokens.at, g->prompt, g->count * sizeof *g->prompt);
+    s->tokens.n = g->count;
+}
+
+static void join_sessions(nexus_session *s)
+{
+    nexus_model *m = s->model;
+    for (size_t i = 0; i < m->sessions.n; i++)
+        if (m->sessions.at[i] == s)
+            return;
+    nx_vec_push(&m->sessions, s);
+}
+
+static void start_generation(void *arg)
+{
+    generation *g = arg;
+    nexus_model *m = g->session->model;
+    join_sessions(g->session);
+    reuse_prefix(g);
+    scheduler_add(m->scheduler, &g->sequence);
+    if (!m->driving)
+        drive_again(m, true);
 }
 
 size_t nexus_session_shared(nexus_session *s, const int32_t *prompt, size_t count)
@@ -466,17 +611,6 @@ size_t nexus_session_shared(nexus_session *s, const int32_t *prompt, size_t coun
 int nexus_session_context(const nexus_session *s)
 {
     return s->context;
-}
-
-static void reuse_prefix(nexus_session *s, const int32_t *prompt, size_t count, size_t *cached)
-{
-    size_t n = (size_t)nn_cache_truncate(&s->cache, (int)shared_prefix(s, prompt, count));
-    nn_cache_expect(&s->cache, (int)count);
-    s->tokens.n = 0;
-    nx_vec_reserve(&s->tokens, count);
-    memcpy(s->tokens.at, prompt, count * sizeof *prompt);
-    s->tokens.n = count;
-    *cached = n;
 }
 
 /* The calling thread's side: text, stop strings, callbacks. */
@@ -579,11 +713,12 @@ static void read_rest(reader *r)
         hand_out(r, -1, 0, NULL);
 }
 
-static void fill_stats(const generation *g, const reader *r, size_t cached, nexus_stats *out)
+static void fill_stats(const generation *g, const reader *r, nexus_stats *out)
 {
     const sequence *q = &g->sequence;
-    *out = (nexus_stats){.prompt_tokens = q->prompt_end, .cached_tokens = cached,
-                         .generated_tokens = r->accepted, .peak_memory_bytes = nx_os_rss_peak()};
+    *out = (nexus_stats){.prompt_tokens = q->prompt_end, .cached_tokens = g->cached,
+                         .generated_tokens = r->accepted, .drafted_tokens = g->draft.drafted,
+                         .accepted_tokens = g->draft.accepted, .peak_memory_bytes = nx_os_rss_peak()};
     if (g->first_token > 0) {
         out->prefill_seconds = out->time_to_first_token_seconds = g->first_token - g->started;
         out->decode_seconds = r->last > g->first_token ? r->last - g->first_token : 0;
@@ -594,8 +729,17 @@ static void fill_stats(const generation *g, const reader *r, size_t cached, nexu
         snprintf(out->stop_text, sizeof out->stop_text, "%s", r->stopper.found);
 }
 
-static nexus_status run_generation(generation *g, size_t cached, nexus_piece_fn piece, void *user,
-                                   nexus_stats *stats)
+static void forget_after(nexus_session *s, size_t n)
+{
+    pthread_mutex_lock(&s->kept);
+    s->tokens.n = n;
+    if ((size_t)s->cache.length > n)
+        nn_cache_truncate(&s->cache, (int)n);
+    truncate_draft(s, (size_t)s->cache.length);
+    pthread_mutex_unlock(&s->kept);
+}
+
+static nexus_status run_generation(generation *g, nexus_piece_fn piece, void *user, nexus_stats *stats)
 {
     nexus_session *s = g->session;
     reader r = {.g = g, .piece = piece, .user = user};
@@ -608,15 +752,13 @@ static nexus_status run_generation(generation *g, size_t cached, nexus_piece_fn 
     if (g->sequence.failed) {
         nx_fail("%s", g->sequence.message);
         status = strstr(g->sequence.message, "[malloc]") ? NEXUS_ERROR_MEMORY : NEXUS_ERROR;
-        nn_cache_truncate(&s->cache, 0);
+        forget_after(s, 0);
     } else {
         read_rest(&r);
         /* Tokens after a stop string are not part of the conversation. */
-        s->tokens.n = g->sequence.prompt_end + r.accepted;
-        if ((size_t)s->cache.length > s->tokens.n)
-            nn_cache_truncate(&s->cache, (int)s->tokens.n);
+        forget_after(s, g->sequence.prompt_end + r.accepted);
         if (stats)
-            fill_stats(g, &r, cached, stats);
+            fill_stats(g, &r, stats);
     }
     detok_clear(&r.detok);
     stopper_clear(&r.stopper);
@@ -644,6 +786,19 @@ static nexus_status check_prompt(const nexus_session *s, const int32_t *prompt, 
             return NEXUS_ERROR_ARGUMENT;
         }
     return NEXUS_OK;
+}
+
+static nexus_status check_drafts(const nexus_session *s, const nexus_generate_options *o)
+{
+    if (o->draft_tokens < -1 || o->draft_tokens > DRAFT_MOST) {
+        nx_fail("draft_tokens %d is not between -1 and %d", o->draft_tokens, DRAFT_MOST);
+        return NEXUS_ERROR_ARGUMENT;
+    }
+    if (!o->lookup || o->draft_tokens < 0 || nexus_model_takes_drafts(s->model))
+        return NEXUS_OK;
+    nx_fail("%s (%s) cannot speculate: what its layers keep of a text knows no way back",
+            s->model->package.name, s->model->package.arch);
+    return NEXUS_ERROR_UNSUPPORTED;
 }
 
 static uint64_t fresh_seed(void)
@@ -778,26 +933,31 @@ nexus_status nexus_generate(nexus_session *s, const int32_t *prompt, size_t coun
                             nexus_stats *stats)
 {
     nexus_generate_options defaults = nexus_generate_defaults();
-    generation g = {.session = s, .options = options ? options : &defaults};
+    generation g = {.session = s, .options = options ? options : &defaults, .prompt = prompt,
+                    .count = count};
     pthread_mutex_lock(&s->use);
     nexus_status status = check_prompt(s, prompt, count);
+    if (!status)
+        status = check_drafts(s, g.options);
     constraint form = {0};
     if (!status && g.options->grammar)
         constraint_init(&form, s->model, g.options);
     if (!status && !(g.sampler = make_sampler(s, g.options, &form)))
         status = NEXUS_ERROR_ARGUMENT;
     if (!status) {
-        size_t cached;
+        bool drafts = g.options->draft_tokens >= 0 && nexus_model_takes_drafts(s->model) &&
+                      (s->draft || g.options->lookup);
         atomic_store(&s->cancel, false);
-        reuse_prefix(s, prompt, count, &cached);
+        draft_init(&g.draft, g.options->lookup, s->draft ? s->draft->model : NULL, &s->draft_cache,
+                   g.options->draft_tokens);
         g.sequence = (sequence){.cache = &s->cache, .tokens = &s->tokens, .sampler = g.sampler,
-                                .logprobs = g.options->logprobs,
+                                .draft = drafts ? &g.draft : NULL, .logprobs = g.options->logprobs,
                                 .n_top = g.options->top_logprobs, .cancel = &s->cancel,
                                 .on_token = token_arrived,
                                 .on_prefill = prompt_moved, .on_end = sequence_ended, .user = &g};
         pthread_mutex_init(&g.lock, NULL);
         pthread_cond_init(&g.arrived, NULL);
-        status = run_generation(&g, cached, piece, user, stats);
+        status = run_generation(&g, piece, user, stats);
         pthread_cond_destroy(&g.arrived);
         pthread_mutex_destroy(&g.lock);
         nx_vec_clear(&g.items);

@@ -30,14 +30,18 @@ void admin_ps(app *a, app_call *c)
                             "waiting", l->waiting, "idle_seconds", l->idle_seconds, "expires_seconds",
                             l->expires_seconds));
     }
+    pthread_mutex_lock(&a->metrics.lock);
+    uint64_t drafted = a->metrics.drafted_tokens, accepted = a->metrics.accepted_tokens;
+    pthread_mutex_unlock(&a->metrics.lock);
     nexus_memory now = {0};
     nexus_memory_now(&now);
-    json_t *o = json_pack("{s:s, s:f, s:i, s:i, s:I, s:I, s:I, s:o, s:o}", "version", nexus_version(),
+    json_t *o = json_pack("{s:s, s:f, s:i, s:i, s:I, s:I, s:I, s:o, s:I, s:I, s:o}", "version", nexus_version(),
                           "uptime_seconds", nx_os_seconds() - a->started, "requests",
                           http_server_active(a->http), "connections", http_server_connections(a->http),
                           "resident_bytes", (json_int_t)nx_os_rss(), "memory_total_bytes",
                           (json_int_t)now.total, "memory_available_bytes", (json_int_t)now.available,
-                          "tokens_per_second", last_minute(&a->metrics), "models", list);
+                          "tokens_per_second", last_minute(&a->metrics), "drafted_tokens",
+                          (json_int_t)drafted, "accepted_tokens", (json_int_t)accepted, "models", list);
     http_reply_json(c->r, 200, o);
     json_decref(o);
 }

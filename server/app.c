@@ -207,6 +207,8 @@ void app_count(app *a, const nexus_stats *s)
     m->prompt_tokens += s->prompt_tokens;
     m->cached_tokens += s->cached_tokens;
     m->generated_tokens += s->generated_tokens;
+    m->drafted_tokens += s->drafted_tokens;
+    m->accepted_tokens += s->accepted_tokens;
     m->prefill_seconds += s->prefill_seconds;
     m->decode_seconds += s->decode_seconds;
     pthread_mutex_unlock(&m->lock);

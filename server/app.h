@@ -16,6 +16,7 @@
 typedef struct {
     pthread_mutex_t lock;
     uint64_t requests, failed, generations, prompt_tokens, cached_tokens, generated_tokens;
+    uint64_t drafted_tokens, accepted_tokens;
     double prefill_seconds, decode_seconds;
     /* The last minute by second, for the page's plots: generated tokens. */
     uint32_t second_tokens[64];

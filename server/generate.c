@@ -51,6 +51,9 @@ static const sampling_row rows[] = {
     WHOLE("dry_allowed_length", dry_allowed_length),
     WHOLE("dry_penalty_last_n", dry_window),
     WHOLE("mirostat", mirostat),
+    WHOLE("draft_tokens", draft_tokens),
+    WHOLE("num_draft_tokens", draft_tokens),
+    WHOLE("draft_num_predict", draft_tokens),
     REAL("mirostat_tau", mirostat_tau),
     REAL("mirostat_eta", mirostat_eta),
 };
@@ -168,6 +171,7 @@ void gen_read_sampling(gen_job *j, fields *f)
     else if (seed && json_integer_value(seed) >= 0) /* 0 is a seed here; -1 asks for a fresh one */
         j->o.seed = (uint64_t)json_integer_value(seed) + (json_integer_value(seed) == 0 ? 0x5EED : 0);
     j->o.ignore_eos = fields_bool(f, "ignore_eos", false);
+    j->o.lookup = fields_bool(f, "lookup", false);
     gen_read_stops(j, f, "stop");
     gen_read_bias(j, f);
 }
@@ -285,6 +289,8 @@ static int run_on_lane(app *a, const gen_job *j, run *u, host_lane *l, const int
     nexus_generate_options o = j->o;
     o.special_text = u->answer && answer_needs_special(nexus_model_template(host_handle(host_lane_model(l))));
     o.prefill = take_progress;
+    o.lookup = o.lookup || (a->o.lookup && nexus_model_takes_drafts(host_handle(host_lane_model(l))));
+    o.draft_tokens = o.draft_tokens ? o.draft_tokens : a->o.draft_tokens;
     o.grammar_after = u->answer ? answer_thinking_end(u->answer) : NULL;
     http_on_gone(u->r, cancel_session, host_lane_session(l));
     nexus_status status = NEXUS_OK;

@@ -34,6 +34,7 @@ struct host_model {
     host_model *next;
     char *name, *path;
     nexus_model *handle; /* NULL while it loads */
+    nexus_model *draft;  /* the host's; NULL: none for this model */
     nexus_model_info info;
     bool loading, failed, leaving;
     bool embeds; /* makes vectors, no text */
@@ -53,6 +54,8 @@ struct host {
     pthread_cond_t changed;
     host_model *models;
     host_catalog *catalog;
+    pthread_mutex_t draft_lock;
+    nexus_model *draft; /* once it was needed */
     pthread_t janitor;
     bool closing, has_janitor;
 };
@@ -253,6 +256,30 @@ static nexus_status check_fit(host *h, const nexus_models *all, const nexus_mode
     return NEXUS_ERROR_MEMORY;
 }
 
+/* The draft model where `m` can use it. A load fails where the server was told of one that it cannot
+ * have; models of another vocabulary run without. */
+static nexus_status find_draft(host *h, const nexus_models *all, nexus_model *m, nexus_model **out)
+{
+    nexus_status status = NEXUS_OK;
+    if (!h->o.draft)
+        return NEXUS_OK;
+    pthread_mutex_lock(&h->draft_lock);
+    if (!h->draft) {
+        const nexus_models_entry *e = find_entry(all, h->o.draft);
+        nexus_load_options o = {.threads = h->o.threads};
+        status = e ? lib(nexus_model_load(e->path, &o, &h->draft)) : not_found(all, h->o.draft);
+    }
+    nexus_model *draft = h->draft;
+    pthread_mutex_unlock(&h->draft_lock);
+    if (status)
+        return status;
+    if (nexus_model_can_draft(draft, m))
+        nx_info("no drafts: %s", nexus_error_message());
+    else
+        *out = draft;
+    return NEXUS_OK;
+}
+
 /* Loads without the lock; others who want the model wait. */
 static void load(host *h, host_model *m, const nexus_models *all, const nexus_models_entry *e)
 {
@@ -264,6 +291,8 @@ static void load(host *h, host_model *m, const nexus_models *all, const nexus_mo
         status = lib(nexus_model_load(m->path, &o, &handle));
     if (!status)
         status = lib(nexus_model_describe(handle, h->o.context, &m->info));
+    if (!status)
+        status = find_draft(h, all, handle, &m->draft);
     if (status)
         snprintf(m->message, sizeof m->message, "%s", nx_error_message());
     pthread_mutex_lock(&h->lock);
@@ -494,7 +523,7 @@ host_lane *host_lane_take(host_model *m, const int32_t *prompt, size_t n, bool (
     pthread_mutex_unlock(&h->lock);
     if (!l || l->session)
         return l;
-    nexus_session_options o = {.context = m->context};
+    nexus_session_options o = {.context = m->context, .draft = m->draft};
     if (lib(nexus_session_new(m->handle, &o, &l->session))) {
         host_lane_give(l);
         return NULL;
@@ -579,6 +608,7 @@ host *host_new(const host_options *o)
     h->o = *o;
     pthread_mutex_init(&h->lock, NULL);
     pthread_cond_init(&h->changed, NULL);
+    pthread_mutex_init(&h->draft_lock, NULL);
     h->has_janitor = pthread_create(&h->janitor, NULL, janitor_main, h) == 0;
     if (!h->has_janitor) {
         host_free(h);
@@ -602,7 +632,9 @@ void host_free(host *h)
         h->models = m->next;
         model_destroy(m);
     }
+    nexus_model_free(h->draft);
     host_catalog_free(h->catalog);
+    pthread_mutex_destroy(&h->draft_lock);
     pthread_cond_destroy(&h->changed);
     pthread_mutex_destroy(&h->lock);
     free(h);

@@ -28,6 +28,7 @@ typedef struct {
     int context;       /* of each lane; 0: the default */
     int lanes;         /* requests of one model at a time */
     int threads;
+    const char *draft; /* a model that proposes tokens to others of its vocabulary; NULL: none */
     double ttl;        /* seconds without use until a model is unloaded; 0: never */
     bool force;        /* load also what does not fit */
 } host_options;

@@ -16,9 +16,12 @@ json_t *openai_usage(const gen_result *g, bool responses)
                          "output_tokens", out,
                          "output_tokens_details", "reasoning_tokens", thought, "total_tokens",
                          in + out);
-    return json_pack("{s:I, s:I, s:I, s:{s:I}, s:{s:I}}", "prompt_tokens", in, "completion_tokens",
+    return json_pack("{s:I, s:I, s:I, s:{s:I}, s:{s:I, s:I, s:I}}", "prompt_tokens", in, "completion_tokens",
                      out, "total_tokens", in + out, "prompt_tokens_details", "cached_tokens", cached,
-                     "completion_tokens_details", "reasoning_tokens", thought);
+                     "completion_tokens_details", "reasoning_tokens", thought,
+                     "accepted_prediction_tokens", (json_int_t)s->accepted_tokens,
+                     "rejected_prediction_tokens",
+                     (json_int_t)(s->drafted_tokens - s->accepted_tokens));
 }
 
 static double rate(double count, double seconds)
@@ -30,11 +33,13 @@ json_t *openai_timings(const gen_result *g)
 {
     const nexus_stats *s = &g->stats;
     double read = (double)(s->prompt_tokens - s->cached_tokens), made = (double)s->generated_tokens;
-    return json_pack("{s:I, s:I, s:f, s:f, s:I, s:f, s:f}", "cache_n", (json_int_t)s->cached_tokens,
+    return json_pack("{s:I, s:I, s:f, s:f, s:I, s:f, s:f, s:I, s:I}", "cache_n", (json_int_t)s->cached_tokens,
                      "prompt_n", (json_int_t)(s->prompt_tokens - s->cached_tokens), "prompt_ms",
                      s->prefill_seconds * 1e3, "prompt_per_second", rate(read, s->prefill_seconds),
                      "predicted_n", (json_int_t)s->generated_tokens, "predicted_ms",
-                     s->decode_seconds * 1e3, "predicted_per_second", rate(made, s->decode_seconds));
+                     s->decode_seconds * 1e3, "predicted_per_second", rate(made, s->decode_seconds),
+                     "draft_n", (json_int_t)s->drafted_tokens, "draft_n_accepted",
+                     (json_int_t)s->accepted_tokens);
 }
 
 /* ---- conversations ---- */

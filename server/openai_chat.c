@@ -149,10 +149,13 @@ static json_t *stats_json(const gen_result *g)
                          : strcmp(s->stop_reason, "length") == 0 ? "maxPredictedTokensReached"
                          : strcmp(s->stop_reason, "context") == 0 ? "contextLengthReached"
                                                                   : "userStopped";
-    return json_pack("{s:f, s:f, s:f, s:s}", "tokens_per_second",
+    return json_pack("{s:f, s:f, s:f, s:s, s:I, s:I, s:I}", "tokens_per_second",
                      s->decode_seconds > 0 ? (double)s->generated_tokens / s->decode_seconds : 0.0,
                      "time_to_first_token", s->time_to_first_token_seconds, "generation_time",
-                     s->decode_seconds, "stop_reason", reason);
+                     s->decode_seconds, "stop_reason", reason, "total_draft_tokens_count",
+                     (json_int_t)s->drafted_tokens, "accepted_draft_tokens_count",
+                     (json_int_t)s->accepted_tokens, "rejected_draft_tokens_count",
+                     (json_int_t)(s->drafted_tokens - s->accepted_tokens));
 }
 
 /* What LM Studio's v0 adds to OpenAI's answer. */
@@ -237,6 +240,8 @@ static void add_up(gen_result *all, const gen_result *one, int index)
     }
     all->stats.generated_tokens += one->stats.generated_tokens;
     all->stats.decode_seconds += one->stats.decode_seconds;
+    all->stats.drafted_tokens += one->stats.drafted_tokens;
+    all->stats.accepted_tokens += one->stats.accepted_tokens;
     all->reasoning_tokens += one->reasoning_tokens;
 }
 

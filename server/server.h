@@ -14,6 +14,9 @@ typedef struct {
     size_t n_folders;
     const char *model; /* the one for requests that name none; loaded at the start */
     int context, lanes, threads;
+    const char *draft; /* proposes tokens to the models of its vocabulary; NULL: none */
+    bool lookup;       /* tokens are proposed from the text too */
+    int draft_tokens;  /* 0: the default */
     double ttl;
     const char *key_file; /* a line with the key */
     const char *tls_cert, *tls_key;

@@ -37,6 +37,8 @@ void status_metrics(app *a, app_call *c)
     metric(&t, "cached_tokens_total", "counter", "Prompt tokens that a cache held.",
            (double)m.cached_tokens);
     metric(&t, "generated_tokens_total", "counter", "Tokens generated.", (double)m.generated_tokens);
+    metric(&t, "drafted_tokens_total", "counter", "Tokens proposed ahead.", (double)m.drafted_tokens);
+    metric(&t, "accepted_tokens_total", "counter", "Of them, right.", (double)m.accepted_tokens);
     metric(&t, "prefill_seconds_total", "counter", "Time spent reading prompts.", m.prefill_seconds);
     metric(&t, "decode_seconds_total", "counter", "Time spent generating.", m.decode_seconds);
     metric(&t, "requests_active", "gauge", "Requests being handled.", http_server_active(a->http));

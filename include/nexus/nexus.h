@@ -383,18 +383,26 @@ nexus_status nexus_embed(nexus_model *m, const nexus_text *texts, size_t count,
 /* ---- generation ------------------------------------------------------------------------------ */
 
 /* A conversation's state: the model's memory (KV cache) of the tokens so far. What a new prompt
- * shares with them at the start is not computed again. */
+ * shares with them at the start, or with those of another session of the model, is not computed
+ * again. */
 typedef struct nexus_session nexus_session;
 
 typedef struct {
     int context;            /* most tokens in all; 0: 4096, or the model's most if less */
     const char *cache_type; /* "f16" (default), "bf16", "f32" */
+    nexus_model *draft;     /* a smaller model that proposes tokens; NULL: none */
 } nexus_session_options;
+
+/* Whether `draft` can propose tokens for `m`: both have one vocabulary, and neither keeps states that
+ * know no way back. UNSUPPORTED with a message that says what differs. */
+nexus_status nexus_model_can_draft(nexus_model *draft, nexus_model *m);
+/* Whether tokens can be proposed to it at all. */
+bool nexus_model_takes_drafts(const nexus_model *m);
 
 nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *options,
                                nexus_session **out);
 void nexus_session_free(nexus_session *s);
-/* How many of these tokens, from the start, the session would not have to compute again. */
+/* How many of these tokens, from the start, the session itself holds. */
 size_t nexus_session_shared(nexus_session *s, const int32_t *prompt, size_t count);
 /* Most tokens, prompt and answer together. */
 int nexus_session_context(const nexus_session *s);
@@ -447,6 +455,11 @@ typedef struct {
     const char *grammar_after;    /* it begins after this text ("</think>"); NULL: at once */
     const nexus_bias *bias; /* added to the logits of these tokens; -INFINITY bans one */
     size_t bias_count;
+    /* Speculation: proposed tokens are tried together in one step. The answer is the same. Proposals
+     * come from the text so far where its last tokens stood before (lookup), else from the session's
+     * draft model. */
+    bool lookup;
+    int draft_tokens; /* most a step, up to 16; 0: 4 of a model, 8 looked up; -1: none at all */
     nexus_progress_fn prefill; /* how far the prompt is read; may be NULL; gets `user` of the call */
 } nexus_generate_options;
 
@@ -474,6 +487,8 @@ typedef struct {
     size_t prompt_tokens;
     size_t cached_tokens; /* of the prompt, not computed again */
     size_t generated_tokens;
+    size_t drafted_tokens;  /* proposed */
+    size_t accepted_tokens; /* of them, right */
     double prefill_seconds;
     double decode_seconds;
     double time_to_first_token_seconds;

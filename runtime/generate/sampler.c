@@ -396,6 +396,38 @@ int32_t sampler_next(sampler *s, const float *logits, const int32_t *recent, siz
     return id;
 }
 
+sampler_place sampler_mark(const sampler *s)
+{
+    return (sampler_place){{s->state[0], s->state[1]}, s->surprise};
+}
+
+void sampler_back(sampler *s, const sampler_place *p)
+{
+    memcpy(s->state, p->state, sizeof s->state);
+    s->surprise = p->surprise;
+}
+
+int32_t sampler_guess(sampler *s, const float *logits, int n_logits, const int32_t *recent,
+                      size_t n_recent)
+{
+    const sampler_constraint *kept = s->o.constraint;
+    float *padded = NULL; /* a smaller model may have fewer rows that no token uses */
+    if (n_logits < s->vocab_size) {
+        padded = nx_malloc((size_t)s->vocab_size * sizeof *padded);
+        memcpy(padded, logits, (size_t)n_logits * sizeof *padded);
+        for (int i = n_logits; i < s->vocab_size; i++)
+            padded[i] = -INFINITY;
+        logits = padded;
+    }
+    s->o.constraint = NULL;
+    logits = prepare(s, logits, recent, n_recent);
+    s->o.constraint = kept;
+    int32_t best = likeliest(logits, s->vocab_size);
+    int32_t id = best < 0 || !isfinite(logits[best]) ? -1 : choose(s, logits, best);
+    free(padded);
+    return id;
+}
+
 /* log of the sum of exp(logits - most) */
 static double log_sum(const float *logits, int vocab_size, float most)
 {

@@ -59,6 +59,17 @@ void sampler_free(sampler *s);
  * logit is finite (a broken model), or the constraint leaves none, -1 with a message. */
 int32_t sampler_next(sampler *s, const float *logits, const int32_t *recent, size_t n_recent);
 
+/* Drafts: where the sampler is in its random numbers; what it would choose next from another model's
+ * logits (without the constraint's mask; -1: nothing), its random numbers moving on; and back. */
+typedef struct {
+    uint64_t state[2];
+    float surprise;
+} sampler_place;
+sampler_place sampler_mark(const sampler *s);
+int32_t sampler_guess(sampler *s, const float *logits, int n_logits, const int32_t *recent,
+                      size_t n_recent);
+void sampler_back(sampler *s, const sampler_place *p);
+
 /* Natural log of the probability of `id` under the logits as they are. */
 float sampler_logprob(const float *logits, int vocab_size, int32_t id);
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/os.h"
+#include "runtime/generate/pass.h"
 
 struct scheduler {
     model *model;
@@ -103,6 +104,55 @@ static void sort_by_rest(scheduler *s)
     }
 }
 
+/* ---- drafts -------------------------------------------------------------------------------------- */
+
+static bool decodes(const sequence *q)
+{
+    return (size_t)q->cache->length + 1 == q->tokens->n;
+}
+
+/* Drafts by the models of those sequences that have one: all texts of one model together. A model that
+ * fails proposes nothing: drafts are never needed. */
+static void draft_by_models(scheduler *s, draft_text *texts, int n)
+{
+    for (int done = 0; done < n;) {
+        model *m = texts[done].d->model;
+        int same = done + 1;
+        for (int i = same; i < n; i++)
+            if (texts[i].d->model == m) {
+                draft_text t = texts[i];
+                texts[i] = texts[same];
+                texts[same++] = t;
+            }
+        if (!draft_by_model(&s->nn, m, texts + done, same - done, s->chunk))
+            for (int i = done; i < same; i++)
+                texts[i].d->n = 0;
+        done = same;
+    }
+}
+
+/* Each sequence's drafts of this step. */
+static void propose(scheduler *s)
+{
+    int n = 0, room = s->active.n ? DRAFT_ROWS / (int)s->active.n - 1 : 0;
+    draft_text *texts = nx_malloc((s->active.n + 1) * sizeof *texts);
+    for (size_t i = 0; i < s->active.n; i++) {
+        sequence *q = s->active.at[i];
+        draft *d = q->draft;
+        if (!d)
+            continue;
+        int left = q->cache->limit - (int)q->tokens->n;
+        int wanted = decodes(q) ? draft_width(d, room < left ? room : left) : 0;
+        if (d->lookup && wanted > 0)
+            d->n = draft_lookup(q->tokens->at, q->tokens->n, d->ids, wanted);
+        bool room_there = d->model && (int)q->tokens->n + DRAFT_MOST <= d->cache->limit;
+        if (room_there && d->n == 0 && (wanted > 0 || !decodes(q)))
+            texts[n++] = (draft_text){d, q->tokens->at, q->tokens->n, q->sampler, wanted, NULL};
+    }
+    draft_by_models(s, texts, n);
+    free(texts);
+}
+
 /* Lays the tokens of the step end to end. A long prompt for which no budget is left waits. */
 static void fill_batch(scheduler *s, nn_segment *segments, int32_t **ids, nn_batch *b)
 {
@@ -111,7 +161,7 @@ static void fill_batch(scheduler *s, nn_segment *segments, int32_t **ids, nn_bat
     sort_by_rest(s);
     s->batch.n = 0;
     s->gives_way = false;
-    *ids = nx_malloc((SCHEDULER_CHUNK + s->active.n) * sizeof **ids);
+    *ids = nx_malloc((SCHEDULER_CHUNK + s->active.n * (1 + DRAFT_MOST)) * sizeof **ids);
     for (size_t i = 0; i < s->active.n; i++) {
         sequence *q = s->active.at[i];
         int count = share(s, q, budget, finishes);
@@ -119,9 +169,13 @@ static void fill_batch(scheduler *s, nn_segment *segments, int32_t **ids, nn_bat
         if (count == 0)
             continue;
         nx_vec_push(&s->batch, q);
+        int drafts = q->draft && decodes(q) ? q->draft->n : 0;
         memcpy(*ids + total, q->tokens->at + from, (size_t)count * sizeof **ids);
-        segments[n++] = (nn_segment){total, count, q->cache, from + (size_t)count == q->tokens->n};
-        total += count;
+        if (drafts)
+            memcpy(*ids + total + count, q->draft->ids, (size_t)drafts * sizeof **ids);
+        segments[n++] = (nn_segment){total, count + drafts, q->cache,
+                                     from + (size_t)count == q->tokens->n, drafts};
+        total += count + drafts;
         budget -= count > 1 ? count : 0;
         finishes = finishes || (count > 1 && segments[n - 1].wants_logits);
     }
@@ -129,17 +183,6 @@ static void fill_batch(scheduler *s, nn_segment *segments, int32_t **ids, nn_bat
     b->segments = segments;
     b->n_segments = n;
     b->n_tokens = total;
-}
-
-/* Evaluates the caches, where no logits were asked for: a piece of a prompt. */
-static bool eval_caches(const nn_batch *b)
-{
-    mlx_vector_array all = mlx_vector_array_new();
-    for (int i = 0; i < b->n_segments; i++)
-        nn_cache_arrays(b->segments[i].cache, all);
-    bool ok = mlx_eval(all) == 0;
-    mlx_vector_array_free(all);
-    return ok;
 }
 
 static void choose(scheduler *s, sequence *q, const float *logits)
@@ -159,35 +202,46 @@ static void choose(scheduler *s, sequence *q, const float *logits)
         end(q);
 }
 
+/* The logits after the last token choose the next one; while it is what was drafted, those after the
+ * draft are the next. Tokens chosen: at least 1. */
+static int choose_ahead(scheduler *s, sequence *q, const float *logits, int drafts)
+{
+    int n = 0;
+    for (;; n++) {
+        choose(s, q, logits + (size_t)n * (size_t)s->model->vocab_size);
+        if (q->ended || n == drafts || q->tokens->at[q->tokens->n - 1] != q->draft->ids[n])
+            break;
+    }
+    return n + 1;
+}
+
+static void judge_drafts(sequence *q, int chosen)
+{
+    draft *d = q->draft;
+    if (d->model && d->cache->length > q->cache->length)
+        d->cache->length = q->cache->length; /* what follows was wrong, and is written over */
+    draft_judge(d, chosen - 1);
+}
+
 /* Caches move on; each sequence with logits chooses; the others report their prompt's progress. */
 static void deliver(scheduler *s, const nn_batch *b, const float *logits)
 {
-    int row = 0;
+    size_t row = 0;
     for (int i = 0; i < b->n_segments; i++) {
         sequence *q = s->batch.at[i];
-        nn_cache_advance(q->cache, b->segments[i].count);
+        const nn_segment *g = &b->segments[i];
+        int drafts = g->more_logits;
+        nn_cache_advance(q->cache, g->count - drafts);
         if (q->on_prefill && (size_t)q->cache->length <= q->prompt_end)
             q->on_prefill(q, (size_t)q->cache->length, q->prompt_end);
-        if (b->segments[i].wants_logits)
-            choose(s, q, logits + (size_t)row++ * (size_t)s->model->vocab_size);
+        if (!g->wants_logits)
+            continue;
+        int chosen = choose_ahead(s, q, logits + row * (size_t)s->model->vocab_size, drafts);
+        nn_cache_advance(q->cache, chosen - 1);
+        if (q->draft)
+            judge_drafts(q, chosen);
+        row += 1 + (size_t)drafts;
     }
-}
-
-/* One pass: the logits into *out (empty where no segment wants any). The scope lets go of its
- * temporaries before they are evaluated, so that each lives only as long as the graph needs it. */
-static bool run(scheduler *s, nn_batch *b, const int32_t *ids, mlx_array *out)
-{
-    nn *c = &s->nn;
-    mlx_array tokens = mlx_array_new_data(ids, &b->n_tokens, 1, MLX_INT32);
-    b->tokens = nn_own(c, tokens.ctx == NULL, tokens);
-    mlx_array y = s->model->arch->forward(c, s->model, b);
-    if (y.ctx)
-        y = nn_astype(c, y, MLX_FLOAT32);
-    bool built = !c->failed && (!y.ctx || mlx_array_set(out, y) == 0);
-    nn_reset(c);
-    if (!built)
-        return false;
-    return out->ctx ? mlx_array_eval(*out) == 0 : eval_caches(b);
 }
 
 /* Who comes in the middle of a step waits for its end: steps that take long become shorter. A step of
@@ -210,10 +264,11 @@ bool scheduler_step(scheduler *s)
     nn_segment *segments = nx_malloc(s->active.n * sizeof *segments);
     int32_t *ids;
     nn_batch b = {0};
+    double start = nx_os_seconds();
+    propose(s);
     fill_batch(s, segments, &ids, &b);
     mlx_array logits = {0};
-    double start = nx_os_seconds();
-    if (run(s, &b, ids, &logits)) {
+    if (pass_run(&s->nn, s->model, &b, ids, &logits)) {
         deliver(s, &b, logits.ctx ? mlx_array_data_float32(logits) : NULL);
     } else {
         for (size_t i = 0; i < s->batch.n; i++)

@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 
+#include "runtime/generate/draft.h"
 #include "runtime/generate/sampler.h"
 #include "runtime/models/model.h"
 
@@ -20,6 +21,7 @@ typedef struct sequence {
     nn_cache *cache;  /* borrowed; holds the first cache->length of tokens */
     token_vec *tokens; /* borrowed: prompt and what was generated; grows here */
     sampler *sampler; /* borrowed */
+    draft *draft;     /* borrowed; NULL: a token a step. Not for models whose layers keep states */
     bool logprobs;
     int n_top; /* likeliest tokens wanted with each: 0 to SAMPLER_TOP_MOST */
     atomic_bool *cancel; /* borrowed: set from anywhere, ends the sequence before its next step */

@@ -161,7 +161,7 @@ mlx_array nn_last_rows(nn *c, mlx_array x, const nn_batch *b)
         const nn_segment *g = &b->segments[i];
         int end = g->begin + g->count;
         if (g->wants_logits)
-            rows[n++] = nn_rows(c, x, b->all_rows ? g->begin : end - 1, end);
+            rows[n++] = nn_rows(c, x, b->all_rows ? g->begin : end - 1 - g->more_logits, end);
     }
     mlx_array y = n ? nn_concat_rows(c, rows, n) : (mlx_array){0};
     free(rows);

@@ -14,6 +14,7 @@ typedef struct {
     int begin, count;
     nn_cache *cache; /* its length is the position of the first row */
     bool wants_logits; /* of the last row */
+    int more_logits;   /* and of so many before it */
 } nn_segment;
 
 typedef struct {
@@ -54,8 +55,8 @@ mlx_array nn_positions(nn *c, const nn_batch *b);
 typedef mlx_array (*nn_segment_fn)(nn *c, const nn_segment *g, mlx_array x, void *arg);
 mlx_array nn_each_segment(nn *c, const nn_batch *b, mlx_array x, nn_segment_fn fn, void *arg);
 
-/* Of x [T, D], the last row of each segment that wants logits (all of its rows where the batch says
- * so): [n, D]; empty if none does. */
+/* Of x [T, D], the rows of which logits are wanted: of each segment that wants any the last ones (all
+ * where the batch says so): [n, D]; empty if none does. */
 mlx_array nn_last_rows(nn *c, mlx_array x, const nn_batch *b);
 
 #endif

@@ -49,13 +49,18 @@ static void forget_all(nn_cache *k)
     k->length = 0;
 }
 
+bool nn_cache_holds(const nn_cache *k, int length)
+{
+    bool keep = length > 0 && length <= k->length;
+    for (int i = 0; keep && i < k->n_layers; i++)
+        keep = can_keep(k, i, length);
+    return keep;
+}
+
 int nn_cache_truncate(nn_cache *k, int length)
 {
     NX_BUG_IF(length > k->length || length < 0);
-    bool keep = length > 0;
-    for (int i = 0; keep && i < k->n_layers; i++)
-        keep = can_keep(k, i, length);
-    if (keep)
+    if (nn_cache_holds(k, length))
         k->length = length;
     else
         forget_all(k);
@@ -134,6 +139,49 @@ static void make_room(nn *c, nn_cache *k, int layer, int end)
         mlx_array_set(&l->v, values);
     l->room = room;
     l->start = start;
+}
+
+/* Rows of a layer that hold the first `length` tokens, into k's own arrays. */
+static void copy_layer(nn *c, nn_cache *k, const nn_cache *from, int layer, int length)
+{
+    const nn_cache_shape *s = &k->shapes[layer];
+    const nn_cache_layer *f = &from->layers[layer];
+    nn_cache_layer *l = &k->layers[layer];
+    for (int i = 0; i < NN_CACHE_STATES; i++)
+        if (f->state[i].ctx && mlx_array_set(&l->state[i], f->state[i]))
+            nn_fail(c);
+    l->state_length = f->state_length;
+    l->start = f->start;
+    if (!f->k.ctx)
+        return;
+    int kept = length - f->start, room = room_for(k, s, 0, kept);
+    mlx_array keys = moved(c, k, f->k, s->heads, s->k_dim, 0, kept, room), values = {0};
+    if (s->v_dim)
+        values = moved(c, k, f->v, s->heads, s->v_dim, 0, kept, room);
+    if (c->failed)
+        return;
+    if (mlx_array_set(&l->k, keys) || (s->v_dim && mlx_array_set(&l->v, values)))
+        nn_fail(c);
+    l->room = room;
+}
+
+bool nn_cache_copy(nn *c, nn_cache *k, const nn_cache *from, int length)
+{
+    NX_BUG_IF(!nn_cache_holds(from, length) || k->dtype != from->dtype || k->n_layers != from->n_layers);
+    forget_all(k);
+    for (int i = 0; i < k->n_layers; i++)
+        copy_layer(c, k, from, i, length);
+    bool ok = !c->failed;
+    nn_reset(c);
+    mlx_vector_array all = mlx_vector_array_new();
+    nn_cache_arrays(k, all);
+    ok = ok && mlx_eval(all) == 0;
+    mlx_vector_array_free(all);
+    if (ok)
+        k->length = length;
+    else
+        forget_all(k);
+    return ok;
 }
 
 /* ---- use -------------------------------------------------------------------------------------- */

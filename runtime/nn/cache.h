@@ -49,6 +49,13 @@ void nn_cache_expect(nn_cache *k, int length);
  * that stands. */
 int nn_cache_truncate(nn_cache *k, int length);
 
+/* Whether the first `length` tokens can be had alone: not where a window let go of what the next one
+ * sees, nor where a layer's state has seen more. */
+bool nn_cache_holds(const nn_cache *k, int length);
+/* The first `length` tokens of `from` (which holds them) instead of what `k` had; both of one model
+ * and type. */
+bool nn_cache_copy(nn *c, nn_cache *k, const nn_cache *from, int length);
+
 /* Writes keys and values [1, heads, n, dim] at positions length .. length+n-1 of a layer and gives
  * all there are, [1, heads, *start .. length+n, dim], in the cache's type; *start is the first one's
  * position. `values` and `all_values` stay empty where v_dim is 0. `length` itself moves on with
