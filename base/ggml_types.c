@@ -37,8 +37,9 @@ static const nx_ggml_type types[] = {
     {"IQ3_S", NX_GGML_IQ3_S, 256, 110},
     {"IQ4_NL", NX_GGML_IQ4_NL, 32, 18},
     {"IQ4_XS", NX_GGML_IQ4_XS, 256, 136},
-    /* one and three values a weight */
+    /* two, four and three values a weight */
     {"Q1_0", NX_GGML_Q1_0, 128, 18},
+    {"Q2_0", NX_GGML_Q2_0, 64, 18},
     {"TQ1_0", NX_GGML_TQ1_0, 256, 54},
     {"TQ2_0", NX_GGML_TQ2_0, 256, 66},
     /* four-bit floats with shared eight-bit scales */

@@ -43,6 +43,7 @@ typedef enum {
     NX_GGML_MXFP4 = 39,
     NX_GGML_NVFP4 = 40,
     NX_GGML_Q1_0 = 41,
+    NX_GGML_Q2_0 = 42,
 } nx_ggml_id;
 
 typedef struct {

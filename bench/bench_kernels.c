@@ -167,11 +167,13 @@ static void bench_gguf(void)
     }
 }
 
-/* Each type at 4096 x 4096, of 1, 8 and 64 rows, in our order of tiles. */
+/* Each type at 4096 x 4096, of 1, 8 and 64 rows, in our order of tiles where it has one. */
 static void bench_types(void)
 {
     static const int types[] = {NX_GGML_Q4_0, NX_GGML_Q4_1, NX_GGML_Q5_0, NX_GGML_Q5_1, NX_GGML_Q8_0,
                                 NX_GGML_Q2_K, NX_GGML_Q3_K, NX_GGML_Q4_K, NX_GGML_Q5_K, NX_GGML_Q6_K,
+                                NX_GGML_IQ1_S, NX_GGML_IQ2_XXS, NX_GGML_IQ2_S, NX_GGML_IQ3_S, NX_GGML_IQ4_NL,
+                                NX_GGML_IQ4_XS, NX_GGML_TQ1_0, NX_GGML_MXFP4,
                                 0x20012, 0x20013, 0x20014, 0x20015, 0x20016, 0x20018}; /* affine, groups of 64 */
     enum { N = 4096 };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
@@ -186,7 +188,8 @@ static void bench_types(void)
         for (int m = 1; m <= 64; m *= 8) {
             tensor_new(&x, NX_FLOAT32, 2, (int[]){m, N});
             tensor_new(&out, NX_FLOAT32, 2, (int[]){m, N});
-            nx_gguf_params p = {.type = types[i] | REPACKED, .columns = N};
+            bool as_it_is = types[i] > NX_GGML_Q6_K && t;
+            nx_gguf_params p = {.type = types[i] | (as_it_is ? 0 : REPACKED), .columns = N};
             nx_view in[2] = {x.v, w.v};
             nx_call c = {.params = &p, .n_in = 2, .n_out = 1, .in = in, .out = &out.v};
             double s = seconds_of(NX_PRIM_GgufMatmul, &c, m == 1 ? 30 : 10);

@@ -29,6 +29,7 @@
 #include "base/ggml_types.h"
 #include "engine/core/half.h"
 #include "engine/cpu/fp_codes.h"
+#include "engine/cpu/gguf_books.h"
 
 enum { NX_TILE = 16, NX_REPACKED = 0x10000, NX_GROUP_MAX = 128 };
 
@@ -37,7 +38,7 @@ typedef struct {
     int group;    /* values that share scale and minimum */
     bool has_min; /* else the minimum is zero */
     int zero;     /* subtracted from the stored code of repacked types */
-    int bits;     /* of a code */
+    int bits;     /* of a code; 0: the type has no order of tiles (gguf_books.h) */
     int scale_bytes; /* of a block's scale, and of its minimum */
 } nx_gguf_info;
 
@@ -62,6 +63,12 @@ static inline nx_gguf_info nx_gguf_info_of(int type)
     case NX_GGML_Q4_K: return (nx_gguf_info){256, 144, 32, true, 0, 4, 2};
     case NX_GGML_Q5_K: return (nx_gguf_info){256, 176, 32, true, 0, 5, 2};
     case NX_GGML_Q6_K: return (nx_gguf_info){256, 210, 16, false, 32, 6, 2};
+#define BOOK(t, values, bytes, group) case NX_GGML_##t: return (nx_gguf_info){values, bytes, group, false, 0, 0, 2};
+    BOOK(IQ1_S, 256, 50, 32) BOOK(IQ1_M, 256, 56, 16) BOOK(IQ2_XXS, 256, 66, 32) BOOK(IQ2_XS, 256, 74, 16)
+    BOOK(IQ2_S, 256, 82, 16) BOOK(IQ3_XXS, 256, 98, 32) BOOK(IQ3_S, 256, 110, 32) BOOK(IQ4_NL, 32, 18, 32)
+    BOOK(IQ4_XS, 256, 136, 32) BOOK(TQ1_0, 256, 54, 32) BOOK(TQ2_0, 256, 66, 32) BOOK(MXFP4, 32, 17, 32)
+    BOOK(NVFP4, 64, 36, 16) BOOK(Q1_0, 128, 18, 32) BOOK(Q2_0, 64, 18, 32)
+#undef BOOK
     default: return (nx_gguf_info){0};
     }
 }
@@ -204,7 +211,7 @@ static inline void nx_gguf_group(int type, const uint8_t *row, int64_t g, int16_
         *scale = nx_f16_at(b + 108) * (float)((low | (s[8 + (n & 3)] >> (n >> 2 << 1) & 3) << 4) - 32);
         break;
     }
-    default: break;
+    default: *scale = nx_book_group(type, row, g, code);
     }
 }
 

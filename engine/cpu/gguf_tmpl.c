@@ -3,6 +3,7 @@
  * of tiles (gguf_blocks.h).
  */
 #include "engine/cpu/gemm.h"
+#include "engine/cpu/gguf_rows.h"
 #include "engine/cpu/gguf_tiles.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/pool.h"
@@ -12,39 +13,12 @@
 #include "engine/ops/params.h"
 
 #if defined(NX_ISA_avx512) || defined(__aarch64__)
-#define FEW_MR 8 /* rows of x by one vector of packed bytes at a time */
+#define FEW_MR 8 /* rows of x by a tile at a time */
 #else
 #define FEW_MR 4
 #endif
 
 /* ---- loaders of panels -------------------------------------------------------------------------- */
-
-static void put_group(const int16_t *code, int group, int r, uint32_t *panel)
-{
-    for (int k = 0; k < group; k += 2)
-        panel[k / 2 * NX_TILE + r] = (uint16_t)code[k] | (uint32_t)(uint16_t)code[k + 1] << 16;
-}
-
-/* Rows as they lie in the file. */
-static void load_rows(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, int64_t kc,
-                      uint32_t *panel, float *scale, float *min)
-{
-    int16_t code[NX_GROUP_MAX];
-    int64_t rows = q->n - tile * NX_TILE;
-    for (int r = 0; r < NX_TILE; r++) {
-        const uint8_t *row = (const uint8_t *)q->w + (tile * NX_TILE + r) * q->w_row_bytes;
-        for (int64_t g = 0; g < kc / q->group; g++) {
-            float *s = scale + g * NX_TILE + r, *m = min + g * NX_TILE + r;
-            if (r < rows) {
-                nx_gguf_group(q->type & ~NX_REPACKED, row, k0 / q->group + g, code, s, m);
-            } else {
-                memset(code, 0, sizeof code);
-                *s = *m = 0;
-            }
-            put_group(code, q->group, r, panel + g * q->group / 2 * NX_TILE);
-        }
-    }
-}
 
 static const uint8_t *tile_at(const nx_qmm *q, int64_t tile)
 {
@@ -151,61 +125,98 @@ NX_INLINE void few_rows_of_tile(int kind, const nx_qmm *q, int64_t tile, int64_t
         few_lane(kind, q, tile_at(q, tile), lane, row, mr, acc);
 }
 
-/* Any number of rows, as many at a time as the registers hold. */
-NX_INLINE void few_tile(int kind, const nx_qmm *q, int64_t tile, int64_t row, int mr, float *acc)
-{
-    for (int rows = mr; rows > 0; row += FEW_MR, rows -= FEW_MR, acc += FEW_MR * NX_TILE)
-        switch (rows) {
-        case 1: few_rows_of_tile(kind, q, tile, row, 1, acc); break;
-        case 2: few_rows_of_tile(kind, q, tile, row, 2, acc); break;
-        case 3: few_rows_of_tile(kind, q, tile, row, 3, acc); break;
-#if FEW_MR == 8
-        case 4: few_rows_of_tile(kind, q, tile, row, 4, acc); break;
-        case 5: few_rows_of_tile(kind, q, tile, row, 5, acc); break;
-        case 6: few_rows_of_tile(kind, q, tile, row, 6, acc); break;
-        case 7: few_rows_of_tile(kind, q, tile, row, 7, acc); break;
-#endif
-        default: few_rows_of_tile(kind, q, tile, row, FEW_MR, acc);
-        }
-}
-
 /* Tiles after the last whole one are rows as in the file. */
 static bool is_tile(const nx_qmm *q, int64_t tile)
 {
     return (tile + 1) * NX_TILE <= q->n;
 }
 
-/* The same product through a panel, for rows that are no tile. */
-static void few_rows(const nx_qmm *q, int64_t tile, int64_t row, int mr, float *acc)
+/* mr rows of x by an unpacked piece of a tile, kc values from k0; added to acc. */
+NX_INLINE void few_of_panel(int mr, const nx_qmm *q, const uint32_t *panel, const float *scale, const float *min,
+                            int64_t row, int64_t k0, int64_t kc, float *acc)
+{
+    const int pairs = q->group / 2, chains = mr < FEW_MR ? 2 : 1;
+    const int64_t entry = row * q->x.groups + k0 / q->group, groups = kc / q->group, x_row = q->x.k;
+    for (int lane = 0; lane < NX_TILE; lane += VF_N) {
+        const int16_t *x = q->x.q + row * x_row + k0;
+        const uint32_t *from = panel + lane;
+        vf f[FEW_MR];
+#pragma GCC unroll 8
+        for (int i = 0; i < mr; i++)
+            f[i] = vf_load(acc + i * NX_TILE + lane);
+        for (int64_t g = 0; g < groups; g++) {
+            vi s[FEW_MR][2];
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; i++)
+                s[i][0] = s[i][1] = vi_zero();
+            for (int k = 0; k < pairs; k += 8, from += 8 * NX_TILE, x += 16)
+#pragma GCC unroll 8
+                for (int e = 0; e < 8; e++) {
+                    vi w = vi_load(from + e * NX_TILE);
+#pragma GCC unroll 8
+                    for (int i = 0; i < mr; i++) {
+                        int32_t pair;
+                        memcpy(&pair, x + i * x_row + 2 * e, 4);
+                        s[i][e % chains] = vi_dot16(s[i][e % chains], w, vi_set32(pair));
+                    }
+                }
+            vf ws = vf_load(scale + g * NX_TILE + lane), wm = vf_load(min + g * NX_TILE + lane);
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; i++) {
+                vi total = chains == 2 ? vi_add32(s[i][0], s[i][1]) : s[i][0];
+                f[i] = vf_fma(vf_from_i32(total), vf_mul(ws, vf_set(q->x.scale[entry + i * q->x.groups + g])), f[i]);
+                if (q->has_min)
+                    f[i] = vf_fma(wm, vf_set(q->x.sum[entry + i * q->x.groups + g]), f[i]);
+            }
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < mr; i++)
+            vf_store(acc + i * NX_TILE + lane, f[i]);
+    }
+}
+
+/* rows or, where there are more, FEW_MR of them. */
+static void few_switch(int rows, const nx_qmm *q, const uint32_t *panel, const float *scale, const float *min,
+                       int64_t row, int64_t k0, int64_t kc, float *acc)
+{
+    switch (rows) {
+#define ROWS(mr) case mr: few_of_panel(mr, q, panel, scale, min, row, k0, kc, acc); break;
+    ROWS(1) ROWS(2) ROWS(3)
+#if FEW_MR == 8
+    ROWS(4) ROWS(5) ROWS(6) ROWS(7)
+#endif
+    default: few_of_panel(FEW_MR, q, panel, scale, min, row, k0, kc, acc);
+    }
+}
+
+/* Any number of rows by a tile through a panel, unpacked once for all of them. */
+static void few_rows(const nx_qmm *q, int64_t batch, int64_t tile, int64_t row, int mr, float *acc)
 {
     uint32_t panel[NX_QMM_KC / 2 * NX_TILE];
     float scale[NX_QMM_KC / 16 * NX_TILE], min[NX_QMM_KC / 16 * NX_TILE];
     memset(acc, 0, (size_t)mr * NX_TILE * sizeof *acc);
     for (int64_t k0 = 0; k0 < q->k; k0 += NX_QMM_KC) {
         int64_t kc = q->k - k0 < NX_QMM_KC ? q->k - k0 : NX_QMM_KC;
-        load_rows(q, 0, tile, k0, kc, panel, scale, min);
-        for (int i = 0; i < mr; i++)
-            for (int64_t g = 0; g < kc / q->group; g++) {
-                const int16_t *x = q->x.q + (row + i) * q->x.k + k0 + g * q->group;
-                int64_t entry = (row + i) * q->x.groups + k0 / q->group + g;
-                for (int lane = 0; lane < NX_TILE; lane += VF_N) {
-                    vi s = vi_zero();
-                    for (int k = 0; k < q->group / 2; k++) {
-                        int32_t pair;
-                        memcpy(&pair, x + 2 * k, 4);
-                        s = vi_dot16(s, vi_load(panel + (g * q->group / 2 + k) * NX_TILE + lane),
-                                     vi_set32(pair));
-                    }
-                    vf both = vf_mul(vf_load(scale + g * NX_TILE + lane), vf_set(q->x.scale[entry]));
-                    vf f = vf_fma(vf_from_i32(s), both, vf_load(acc + i * NX_TILE + lane));
-                    if (q->has_min)
-                        f = vf_fma(vf_load(min + g * NX_TILE + lane), vf_set(q->x.sum[entry]), f);
-                    vf_store(acc + i * NX_TILE + lane, f);
-                }
-            }
+        q->load(q, batch, tile, k0, kc, panel, scale, min);
+        for (int i = 0; i < mr; i += FEW_MR)
+            few_switch(mr - i, q, panel, scale, min, row + i, k0, kc, acc + i * NX_TILE);
     }
 }
 
+/* Straight from packed bytes go one row and powers of two; other numbers go through a panel, since gcc takes
+ * a second or more for each kind and number of rows. With sanitizers, which take ten times that, one row alone. */
+#ifdef NX_FEW_KERNELS
+#define DIRECT(kind)
+#define AT_ONCE 99
+#else
+#define ROWS_DIRECT(kind, n) case n: few_rows_of_tile(kind, q, tile, row, n, acc); break;
+#if FEW_MR == 8
+#define DIRECT(kind) ROWS_DIRECT(kind, 2) ROWS_DIRECT(kind, 4)
+#else
+#define DIRECT(kind) ROWS_DIRECT(kind, 2)
+#endif
+#define AT_ONCE FEW_MR
+#endif
 #define KIND(name, kind)                                                                           \
     static void load_##name(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, int64_t kc,  \
                             uint32_t *panel, float *scale, float *min)                             \
@@ -213,15 +224,19 @@ static void few_rows(const nx_qmm *q, int64_t tile, int64_t row, int mr, float *
         if (is_tile(q, tile))                                                                      \
             load_tile(kind, q, tile, k0, kc, panel, scale, min);                                   \
         else                                                                                       \
-            load_rows(q, batch, tile, k0, kc, panel, scale, min);                                  \
+            NX_FN(nx_load_rows)(q, batch, tile, k0, kc, panel, scale, min);                        \
     }                                                                                              \
     static void few_##name(const nx_qmm *q, int64_t batch, int64_t tile, int64_t row, int mr,      \
                            float *acc)                                                             \
     {                                                                                              \
-        if (!is_tile(q, tile))                                                                     \
-            few_rows(q, tile, row, mr, acc);                                                       \
-        else                                                                                       \
-            few_tile(kind, q, tile, row, mr, acc);                                                 \
+        for (; mr >= AT_ONCE && is_tile(q, tile); mr -= FEW_MR, row += FEW_MR, acc += FEW_MR * NX_TILE) \
+            few_rows_of_tile(kind, q, tile, row, AT_ONCE == FEW_MR ? FEW_MR : 1, acc);             \
+        switch (is_tile(q, tile) ? mr : -1) {                                                      \
+        case 0: break;                                                                             \
+        case 1: few_rows_of_tile(kind, q, tile, row, 1, acc); break;                               \
+        DIRECT(kind)                                                                               \
+        default: few_rows(q, batch, tile, row, mr, acc);                                           \
+        }                                                                                          \
     }
 #define KINDS(X)                                                                                   \
     X(Q4_0, NX_GGML_Q4_0) X(Q4_1, NX_GGML_Q4_1) X(Q5_0, NX_GGML_Q5_0) X(Q5_1, NX_GGML_Q5_1)        \
@@ -266,9 +281,10 @@ static int64_t rows_of(const nx_view *x)
 static void quantized(const nx_call *c, const nx_gguf_params *p, const nx_gguf_info *info)
 {
     const nx_view *x = &c->in[0], *w = &c->in[1], *out = &c->out[0];
+    nx_gguf_books_ready();
     nx_qmm q = {.batches = 1, .m = rows_of(x), .n = w->shape[0], .k = p->columns,
                 .group = info->group, .has_min = info->has_min, .w = w->data, .user = out->data,
-                .w_row_bytes = w->shape[1], .type = p->type, .load = load_rows};
+                .w_row_bytes = w->shape[1], .type = p->type, .load = NX_FN(nx_load_rows), .few = few_rows};
     q.x = NX_FN(nx_qx_at)(c->workspace, q.m, q.k, q.group);
     NX_FN(nx_qx_fill)(&q.x, x->data, x->dtype, q.m, q.group);
     if (p->type & NX_REPACKED)
@@ -316,6 +332,7 @@ typedef struct {
     nx_gguf_info info;
     const uint8_t *w;
     int64_t n, row_bytes;
+    nx_unpack_row *unpack;
     const void *index; /* int32 or int64; NULL: each row in turn */
     bool wide;
     char *out;
@@ -348,7 +365,7 @@ static int take_group(const take_job *j, int64_t row, int64_t k, float *to)
         nx_tile_group(j->p->type, &j->info, j->w + tile * NX_TILE * j->row_bytes, k / group,
                       (int)(row % NX_TILE), code, &scale, &min);
     else
-        nx_gguf_group(j->p->type & ~NX_REPACKED, at, k / group, code, &scale, &min);
+        j->unpack(j->p->type & ~NX_REPACKED, at, k / group, 1, code, &scale, &min);
     for (int i = 0; i < group; i++)
         to[i] = scale * (float)code[i] + min;
     return group;
@@ -387,8 +404,10 @@ void NX_FN(gguf_take)(const nx_call *c)
 {
     const nx_gguf_params *p = c->params;
     const nx_view *w = &c->in[0];
+    nx_gguf_books_ready();
     take_job j = {.p = p, .info = nx_gguf_info_of(p->type), .w = w->data, .n = w->shape[0],
-                  .row_bytes = w->shape[1], .out = c->out[0].data};
+                  .row_bytes = w->shape[1], .out = c->out[0].data,
+                  .unpack = NX_FN(nx_unpack_row_of)(p->type & ~NX_REPACKED)};
     if (c->n_in > 1) {
         j.index = c->in[1].data;
         j.wide = c->in[1].dtype == NX_INT64;

@@ -138,11 +138,18 @@ static bool repacks(int type)
            type == NX_GGML_Q5_1 || type == NX_GGML_Q8_0 || (type >= NX_GGML_Q2_K && type <= NX_GGML_Q6_K);
 }
 
+/* Read as in the file: books, ternary ones, four-bit floats. */
+static bool is_book(int type)
+{
+    return (type >= NX_GGML_IQ2_XXS && type <= NX_GGML_IQ4_XS) || type == NX_GGML_IQ1_M ||
+           type == NX_GGML_TQ1_0 || type == NX_GGML_TQ2_0 || (type >= NX_GGML_MXFP4 && type <= NX_GGML_Q2_0);
+}
+
 bool nx_gguf_supports(int type)
 {
     if (type & NX_GGUF_REPACKED)
         return repacks(type & ~NX_GGUF_REPACKED) || is_affine(type);
-    return repacks(type) || type == NX_GGML_F32 || type == NX_GGML_F16 || type == NX_GGML_BF16;
+    return repacks(type) || is_book(type) || type == NX_GGML_F32 || type == NX_GGML_F16 || type == NX_GGML_BF16;
 }
 
 bool nx_gguf_should_repack(int type, int64_t rows, int64_t columns)

@@ -31,8 +31,9 @@ extern "C" {
 #endif
 
 /* Types of GGUF tensors are given by their number in the file (GGML's: 0 F32, 1 F16, 2 Q4_0,
- * 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 10-14 Q2_K-Q6_K, 30 BF16). An array that gguf_repack made has
- * this bit added to its type. */
+ * 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 10-14 Q2_K-Q6_K, 16-23 and 29 the IQ types, 30 BF16, 34 TQ1_0,
+ * 35 TQ2_0, 39 MXFP4, 40 NVFP4, 41 Q1_0, 42 Q2_0). An array that gguf_repack made has this bit added
+ * to its type. */
 #define NEXUS_GGUF_REPACKED 0x10000
 
 /* version counts up as entries are added at the end; none is ever removed or changed. */

@@ -1,4 +1,5 @@
 """Products with GGUF blocks against the blocks' numbers, read by numpy, in float64."""
+import gguf
 import ml_dtypes
 import mlx.core as mx
 import numpy as np
@@ -11,11 +12,18 @@ import mlxc
 TYPES = {"Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q5_0": (6, 32, 22), "Q5_1": (7, 32, 24),
          "Q8_0": (8, 32, 34), "Q2_K": (10, 256, 84), "Q3_K": (11, 256, 110), "Q4_K": (12, 256, 144),
          "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210),
+         "IQ1_S": (19, 256, 50), "IQ1_M": (29, 256, 56), "IQ2_XXS": (16, 256, 66), "IQ2_XS": (17, 256, 74),
+         "IQ2_S": (22, 256, 82), "IQ3_XXS": (18, 256, 98), "IQ3_S": (21, 256, 110), "IQ4_NL": (20, 32, 18),
+         "IQ4_XS": (23, 256, 136), "TQ1_0": (34, 256, 54), "TQ2_0": (35, 256, 66), "MXFP4": (39, 32, 17),
+         "NVFP4": (40, 64, 36), "Q1_0": (41, 128, 18), "Q2_0": (42, 64, 18),
          "F32": (0, 1, 4), "F16": (1, 1, 2), "BF16": (30, 1, 2)}
-REPACKS = [n for n in TYPES if TYPES[n][1] > 1]
+BOOKS = [n for n in TYPES if 15 < TYPES[n][0] != 30]  # read as in the file, numbers by the format's own package
+REPACKS = [n for n in TYPES if TYPES[n][1] > 1 and n not in BOOKS]
 # Byte offsets of the float16 numbers in a block.
 HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82],
-          "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
+          "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
+          "IQ1_M": [], "MXFP4": [], "NVFP4": [], "TQ1_0": [52], "TQ2_0": [64]}
+GROUPS_OF_16 = ("Q2_K", "Q3_K", "Q6_K", "IQ1_M", "IQ2_XS", "IQ2_S", "NVFP4")
 
 
 def blocks(name, rows, columns, seed=0):
@@ -27,7 +35,13 @@ def blocks(name, rows, columns, seed=0):
         t = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}[name]
         return np.ascontiguousarray(x.astype(t)).view(np.uint8).reshape(rows, -1)
     b = rng.integers(0, 256, (rows, columns // values, size), dtype=np.uint8)
-    for at in HALVES[name]:
+    if name == "IQ1_M":  # a float16 in the top four bits of four words: here 0x1nnn
+        b[:, :, 55] = b[:, :, 55] & 15 | 0x10
+    if name == "MXFP4":
+        b[:, :, 0] = rng.integers(110, 126, b.shape[:2])
+    if name == "NVFP4":
+        b[:, :, :4] &= 0x3F
+    for at in HALVES.get(name, [0]):
         scale = rng.uniform(-0.02, 0.02, b.shape[:2]).astype(np.float16)
         b[:, :, at:at + 2] = scale[..., None].view(np.uint8)
     return b.reshape(rows, -1)
@@ -63,6 +77,12 @@ def numbers(name, w):
         t = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}[name]
         return np.ascontiguousarray(w).view(t).astype(np.float32)
     b = w.reshape(rows, -1, size)
+    if name in ("Q1_0", "Q2_0"):  # the package knows them by name and size alone
+        code = bits(b[..., 2:], 8) * 2 - 1 if name == "Q1_0" else \
+            (b[..., 2:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3).astype(np.int32) - 1
+        return (half(b, 0)[..., None, None] * code).reshape(rows, -1).astype(np.float32)
+    if name in BOOKS:
+        return gguf.quants.dequantize(w, gguf.GGMLQuantizationType(TYPES[name][0]))
     d = half(b, HALVES[name][0])[..., None]
     if name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1"):
         one, five = name.endswith("1"), name[1] == "5"
@@ -120,7 +140,7 @@ def forms(name, w):
 def test_which_types():
     for number, _, _ in TYPES.values():
         assert ext.table.gguf_supports(number)
-    for number in (9, 15, 16, 24, 99, -1, 0 | ext.REPACKED, 9 | ext.REPACKED, 0x20004, 0x30007, 0x30034):
+    for number in (9, 15, 24, 33, 43, 99, 16 | ext.REPACKED, -1, 0 | ext.REPACKED, 9 | ext.REPACKED, 0x20004, 0x30007, 0x30034):
         assert not ext.table.gguf_supports(number)
 
 
@@ -139,9 +159,19 @@ def test_numbers(name):
         assert not got[1, 1].any()
 
 
+@pytest.mark.parametrize("name", BOOKS)
+def test_every_byte_of_a_block(name):
+    """Any bytes at all: the very numbers of the package, zeros of either sign."""
+    _, values, size = TYPES[name]
+    w = np.random.default_rng(3).integers(0, 256, (64, 4 * size), dtype=np.uint8)
+    with np.errstate(all="ignore"):
+        want, got = numbers(name, w), ext.call("gguf_dequantize", w, TYPES[name][0], "float32").numpy()
+        assert ((got == want) | (np.isnan(got) & np.isnan(want))).all()
+
+
 def bound(x, w, name):
     """What rounding activations to 15 bits a group and float32 sums may cost, a result."""
-    group = 16 if name in ("Q2_K", "Q3_K", "Q6_K") else 32
+    group = 16 if name in GROUPS_OF_16 else 32
     top = np.abs(x).reshape(x.shape[0], -1, group).max(-1).repeat(group, -1)
     k, plain = x.shape[1], TYPES[name][1] == 1
     step = top * (0 if plain else 0.5 / 16256)
@@ -152,7 +182,7 @@ def bound(x, w, name):
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("n", [1, 16, 37, 96])
 def test_products(name, n):
-    k = 512 if TYPES[name][1] == 256 else 544
+    k = 544 if TYPES[name][1] <= 32 else 512 if TYPES[name][1] == 256 else 640
     w = blocks(name, n, k)
     exact = numbers(name, w).astype(np.float64)
     rng = np.random.default_rng(n)

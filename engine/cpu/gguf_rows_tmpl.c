@@ -1,0 +1,69 @@
+/* gguf_rows_tmpl.c: one unpacker a type, and the loader of panels over them (gguf_rows.h). */
+#include "engine/cpu/gguf_rows.h"
+
+#include "engine/cpu/gguf_blocks.h"
+#include "engine/cpu/simd.h"
+
+/* nx_gguf_group with a constant type becomes the code of that type alone. */
+#define UNPACKER(t)                                                                                \
+    static void unpack_##t(int type, const uint8_t *row, int64_t g0, int64_t groups,               \
+                           int16_t *code, float *scale, float *min)                                \
+    {                                                                                              \
+        const int group = nx_gguf_info_of(NX_GGML_##t).group;                                      \
+        for (int64_t g = 0; g < groups; g++)                                                       \
+            nx_gguf_group(NX_GGML_##t, row, g0 + g, code + g * group, scale + g, min + g);         \
+    }
+#define TYPES(X)                                                                                   \
+    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K)                \
+    X(IQ1_S) X(IQ1_M) X(IQ2_XXS) X(IQ2_XS) X(IQ2_S) X(IQ3_XXS) X(IQ3_S) X(IQ4_NL) X(IQ4_XS)        \
+    X(TQ1_0) X(TQ2_0) X(MXFP4) X(NVFP4) X(Q1_0) X(Q2_0)
+TYPES(UNPACKER)
+
+static void unpack_affine(int type, const uint8_t *row, int64_t g0, int64_t groups, int16_t *code, float *scale,
+                          float *min)
+{
+    const int group = nx_gguf_info_of(type).group;
+    for (int64_t g = 0; g < groups; g++)
+        nx_affine_group(type, row, g0 + g, code + g * group, scale + g, min + g);
+}
+
+nx_unpack_row *NX_FN(nx_unpack_row_of)(int type)
+{
+    switch (type) {
+#define ROW(t) case NX_GGML_##t: return unpack_##t;
+    TYPES(ROW)
+    default: return unpack_affine;
+    }
+}
+
+/* Pairs k, k + 1 of row r for one place of the panel each. */
+static void put_row(const int16_t *code, int64_t kc, int r, uint32_t *panel)
+{
+    for (int64_t k = 0; k < kc / 2; k++)
+        memcpy(&panel[k * NX_TILE + r], code + 2 * k, 4);
+}
+
+void NX_FN(nx_load_rows)(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, int64_t kc, uint32_t *panel,
+                         float *scale, float *min)
+{
+    int16_t code[NX_QMM_KC];
+    float s[NX_QMM_KC / 16] = {0}, m[NX_QMM_KC / 16] = {0};
+    int type = q->type & ~NX_REPACKED;
+    nx_unpack_row *unpack = NX_FN(nx_unpack_row_of)(type);
+    int64_t rows = q->n - tile * NX_TILE, groups = kc / q->group;
+    const uint8_t *row = (const uint8_t *)q->w + tile * NX_TILE * q->w_row_bytes;
+    for (int r = 0; r < NX_TILE; r++, row += q->w_row_bytes) {
+        if (r < rows) {
+            unpack(type, row, k0 / q->group, groups, code, s, m);
+        } else if (r == rows) {
+            memset(code, 0, sizeof code);
+            memset(s, 0, sizeof s);
+            memset(m, 0, sizeof m);
+        }
+        put_row(code, kc, r, panel);
+        for (int64_t g = 0; g < groups; g++) {
+            scale[g * NX_TILE + r] = s[g];
+            min[g * NX_TILE + r] = m[g];
+        }
+    }
+}
