@@ -1,5 +1,7 @@
 #include "runtime/nn/blocks.h"
 
+#include <math.h>
+
 #include "base/error.h"
 
 mlx_array nn_norm(nn *c, const nn_norm_kind *n, mlx_array x, nn_weight *weight, nn_weight *bias)
@@ -119,9 +121,39 @@ static mlx_array best_groups(nn *c, const nn_router *r, mlx_array scores)
     return nn_reshape(c, split, (int[]){t, e}, 2);
 }
 
+/* One expert a round: the best of those left, weighed among those nearly as good. left [T, E] loses it. */
+static void choose_in_band(nn *c, const nn_router *r, mlx_array logits, mlx_array *left, mlx_array *id,
+                           mlx_array *weight)
+{
+    mlx_array never = nn_number(c, -INFINITY, MLX_FLOAT32);
+    mlx_array best = NN_CALL(c, mlx_max_axis, *left, 1, true); /* [T, 1] */
+    *id = NN_CALL(c, mlx_argmax_axis, *left, 1, true);
+    mlx_array scale = NN_CALL(c, mlx_maximum, NN_CALL(c, mlx_abs, logits), best);
+    mlx_array behind = NN_CALL(c, mlx_divide, NN_CALL(c, mlx_subtract, best, logits), scale);
+    mlx_array far = NN_CALL(c, mlx_greater, behind, nn_number(c, r->band, MLX_FLOAT32));
+    mlx_array rivals = NN_CALL(c, mlx_where, far, never, *left);
+    *weight = NN_CALL(c, mlx_take_along_axis, NN_CALL(c, mlx_softmax_axis, rivals, -1, true), *id, 1);
+    *left = NN_CALL(c, mlx_put_along_axis, *left, *id, never, 1);
+}
+
+static void route_in_rounds(nn *c, const nn_router *r, mlx_array logits, mlx_array *ids,
+                            mlx_array *weights)
+{
+    mlx_array id[NN_ROUNDS_MOST], weight[NN_ROUNDS_MOST], left = logits;
+    int n = r->top < NN_ROUNDS_MOST ? r->top : NN_ROUNDS_MOST;
+    for (int i = 0; i < n; i++)
+        choose_in_band(c, r, logits, &left, &id[i], &weight[i]);
+    *ids = nn_concat(c, id, n, 1);
+    *weights = nn_concat(c, weight, n, 1);
+}
+
 void nn_route(nn *c, const nn_router *r, mlx_array logits, nn_weight *correction, mlx_array *ids,
               mlx_array *weights)
 {
+    if (r->band > 0) {
+        route_in_rounds(c, r, nn_astype(c, logits, MLX_FLOAT32), ids, weights);
+        return;
+    }
     mlx_array scores = logits;
     if (r->sigmoid)
         scores = NN_CALL(c, mlx_sigmoid, logits);

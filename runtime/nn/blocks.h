@@ -46,12 +46,14 @@ typedef struct {
 /* down(act(gate) * up); without a gate, down(act(up)). */
 mlx_array nn_mlp(nn *c, nn_act act, nn_mlp_weights *w, mlx_array x);
 
+enum { NN_ROUNDS_MOST = 8 };
 /* How a router chooses. */
 typedef struct {
     int top, groups, top_groups; /* experts a token; groups > 1: only those of the best groups */
     bool sigmoid;   /* scores are sigmoids, not a softmax over all experts */
     bool late;      /* softmax over the chosen ones only, of their logits */
     bool normalised; /* the chosen weights add up to 1 */
+    float band;     /* > 0: chosen in rounds, a softmax over those within this share of the best */
     bool group_by_two; /* a group is worth its two best experts, not its best */
     float scaling;
     bool clipped;   /* gpt_oss's activation */

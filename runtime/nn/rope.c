@@ -142,8 +142,8 @@ static bool configure_longrope(nn_rope *r, const json_t *s, int max_context)
               nn_rope_set_factors(r, factors, factors + n, n);
     free(factors);
     double factor = (double)max_context / r->original;
-    r->magnitude = (float)nx_json_get_real(s, "attention_factor",
-                                           longrope_magnitude(factor, r->original));
+    double told = nx_json_get_real(s, "long_mscale", longrope_magnitude(factor, r->original));
+    r->magnitude = (float)nx_json_get_real(s, "attention_factor", told);
     return ok;
 }
 
