@@ -44,15 +44,7 @@ void chat_complain(chat *c, const char *fmt, ...)
 
 size_t chat_count(const chat *c, const message_list *messages)
 {
-    char *prompt;
-    int32_t *ids;
-    size_t count = 0;
-    if (messages->n == 0 || nexus_render(c->model, messages->at, messages->n, &prompt))
-        return 0;
-    if (!nexus_tokenize(c->model, prompt, strlen(prompt), false, true, &ids, &count, NULL))
-        nexus_free(ids);
-    nexus_free(prompt);
-    return count;
+    return answerer_count(c->by, messages->at, messages->n);
 }
 
 static size_t count_shown(const chat *c)
@@ -159,10 +151,10 @@ static nexus_status generate(chat *c, incoming *a, nexus_stats *stats)
         g.seed += c->again;
     g.prefill = show_prefill;
     conversation_shown(&c->talk, &shown);
-    terminal_answer_begin(c->session);
+    terminal_answer_begin(c->by->session);
     cli_progress_start(&a->progress, "reading the prompt");
     nexus_status status =
-        nexus_chat(c->session, shown.at, shown.n, &g, take_piece, a, stats);
+        answerer_chat(c->by, shown.at, shown.n, &g, take_piece, a, stats);
     cli_progress_end(&a->progress);
     finish_line(c, &a->text);
     nx_vec_clear(&shown);
@@ -180,7 +172,7 @@ bool chat_answer(chat *c)
     if (!c->terminal && stopped)
         c->interrupted = c->leaving = true; /* Ctrl-C ends what a pipe drives */
     if (status)
-        chat_complain(c, "%s", nexus_error_message());
+        chat_complain(c, "%s", nx_error_message());
     else if (c->broken)
         chat_complain(c, "the answer could not be written: standard output is closed or full");
     else if (stopped && c->terminal && !terminal_ended())
@@ -321,14 +313,11 @@ static int converse(chat *c, line_input *in)
     return c->interrupted ? EXIT_INTERRUPTED : code;
 }
 
-static int chat_with(nexus_model *m, const char *name, const answer_options *o, int context)
+static int chat_with(answerer *by, const char *name, const answer_options *o)
 {
-    chat c = {.options = o, .model = m, .model_name = name, .context = context};
+    chat c = {.options = o, .by = by, .model_name = name, .context = by->context};
     c.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     c.color = c.terminal && terminal_has_color(STDOUT_FILENO) && terminal_has_color(STDERR_FILENO);
-    nexus_status status = cli_session_for(m, o, context, &c.session);
-    if (status)
-        return cli_fail(status);
     line_input *in = terminal_watch() ? line_new(c.terminal) : NULL;
     int code = EXIT_FAILED;
     if (in) {
@@ -347,7 +336,6 @@ static int chat_with(nexus_model *m, const char *name, const answer_options *o, 
     conversation_free(&c.talk);
     nx_str_clear(&c.attached);
     nx_str_clear(&c.file);
-    nexus_session_free(c.session);
     return code;
 }
 
@@ -363,11 +351,43 @@ static const char *stored_name(char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
+static int chat_here(const char *name, const answer_options *o)
+{
+    nexus_model_info info;
+    nexus_model *m;
+    nexus_session *s;
+    nexus_status status = nexus_inspect(name, o->ctx, &info);
+    if (!status)
+        status = cli_load_for(name, o, &m);
+    if (status)
+        return cli_interrupted() ? EXIT_INTERRUPTED : cli_fail(status);
+    int code = EXIT_FAILED;
+    status = cli_session_for(m, o, info.context, &s);
+    if (status) {
+        code = cli_fail(status);
+    } else {
+        answerer by = answerer_here(m, s);
+        code = chat_with(&by, stored_name(info.path), o);
+        nexus_session_free(s);
+    }
+    nexus_model_free(m);
+    return code;
+}
+
+static int chat_there(const char *name, const answer_options *o, const client_options *server)
+{
+    answerer by;
+    nexus_status status = answerer_open_server(&by, server, name, terminal_stop_asked);
+    return status ? cli_fail_here(status) : chat_with(&by, by.name, o);
+}
+
 int cli_chat(int argc, char **argv)
 {
     answer_options o = options_defaults();
     arg_option options[OPTIONS_MOST];
-    options_table(&o, NULL, options);
+    client_options server = {0};
+    const arg_option own[] = {SERVER_OPTIONS(&server), {0}};
+    options_table(&o, own, options);
     const arg_command command = {
         "nexus chat MODEL [options]",
         "A conversation. In it, /help says what can be done.\n"
@@ -384,14 +404,8 @@ int cli_chat(int argc, char **argv)
         return code;
     if (o.verbose)
         nx_log_set(NX_LOG_INFO);
-    nexus_model_info info;
-    nexus_model *m;
-    nexus_status status = nexus_inspect(name, o.ctx, &info);
-    if (!status)
-        status = cli_load_for(name, &o, &m);
-    if (status)
-        return cli_interrupted() ? EXIT_INTERRUPTED : cli_fail(status);
-    code = chat_with(m, stored_name(info.path), &o, info.context);
-    nexus_model_free(m);
-    return code;
+    if (!server.server)
+        return chat_here(name, &o);
+    answerer_tell_unused(argc, argv);
+    return chat_there(name, &o, &server);
 }

@@ -8,13 +8,13 @@
 #include <stddef.h>
 
 #include "base/str.h"
+#include "cli/answerer.h"
 #include "cli/conversation.h"
 #include "cli/options.h"
 
 typedef struct {
     const answer_options *options;
-    nexus_model *model;
-    nexus_session *session;
+    answerer *by;
     const char *model_name;
     int context; /* tokens in all */
     bool terminal, color;

@@ -132,15 +132,6 @@ static bool file_as_text(const char *path, nx_str *out, size_t *replaced)
     return ok;
 }
 
-static size_t tokens_of(const chat *c, const nx_str *text)
-{
-    int32_t *ids;
-    size_t n = 0;
-    if (!nexus_tokenize(c->model, nx_str_cstr(text), text->len, false, false, &ids, &n, NULL))
-        nexus_free(ids);
-    return n;
-}
-
 static void read_file(chat *c, const char *operand)
 {
     nx_str path = {0}, text = {0};
@@ -153,14 +144,14 @@ static void read_file(chat *c, const char *operand)
     } else {
         size_t before = c->attached.len;
         nx_str_puts(&c->attached, nx_str_cstr(&text));
-        size_t n = tokens_of(c, &c->attached);
+        size_t n = answerer_count_text(c->by, nx_str_cstr(&c->attached), c->attached.len);
         if (n >= (size_t)c->context) {
             nx_str_truncate(&c->attached, before);
             chat_complain(c, "[%s] with this file the message would take %zu tokens, which does not "
                           "fit the context of %d: it was not read", nx_str_cstr(&path), n, c->context);
         } else {
             chat_say(c, "%s: %zu tokens, which go before your next message", nx_str_cstr(&path),
-                     tokens_of(c, &text));
+                     answerer_count_text(c->by, nx_str_cstr(&text), text.len));
             if (replaced)
                 chat_say(c, "it is not valid UTF-8: %zu place%s replaced by U+FFFD", replaced,
                          replaced == 1 ? " was" : "s were");

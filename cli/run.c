@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "base/utf8.h"
 #include "cli/args.h"
+#include "cli/answerer.h"
 #include "cli/cli.h"
 #include "cli/input.h"
 #include "cli/options.h"
@@ -16,6 +17,7 @@
 typedef struct {
     answer_options common;
     bool raw, json;
+    client_options server; /* .server NULL: the model runs in this process */
 } run_options;
 
 /* What arrives while the answer is made. */
@@ -91,32 +93,29 @@ static bool read_prompt(const char *argument, nx_str *out)
     return out->len > 0;
 }
 
-static nexus_status generate(nexus_session *s, const run_options *o, const char *prompt, answer *a,
+static nexus_status generate(answerer *by, const run_options *o, const char *prompt, answer *a,
                              nexus_stats *stats)
 {
     nexus_generate_options g = options_generate(&o->common);
     g.logprobs = o->json;
     g.prefill = show_prefill;
     if (o->raw)
-        return nexus_complete(s, prompt, &g, take_piece, a, stats);
+        return answerer_complete(by, prompt, &g, take_piece, a, stats);
     nexus_message messages[2] = {{"system", o->common.system}, {"user", prompt}};
     size_t skip = o->common.system ? 0 : 1; /* without one the template may bring its own */
-    return nexus_chat(s, messages + skip, 2 - skip, &g, take_piece, a, stats);
+    return answerer_chat(by, messages + skip, 2 - skip, &g, take_piece, a, stats);
 }
 
-static int answer_prompt(nexus_model *m, const run_options *o, const char *prompt)
+static int answer_prompt(answerer *by, const run_options *o, const char *prompt)
 {
-    nexus_session *s;
-    nexus_status status = cli_session_for(m, &o->common, o->common.ctx, &s);
-    if (status)
-        return cli_fail(status);
+    nexus_status status;
     answer a = {.json = o->json, .ids = json_array(), .logprobs = json_array()};
     nexus_stats stats = {0};
-    cli_interrupt_watch(s);
-    if (cli_interrupted())
-        nexus_session_cancel(s);
+    cli_interrupt_watch(by->session);
+    if (cli_interrupted() && by->session)
+        nexus_session_cancel(by->session);
     cli_progress_start(&a.progress, "reading the prompt");
-    status = cli_interrupted() ? NEXUS_ERROR_CANCELLED : generate(s, o, prompt, &a, &stats);
+    status = cli_interrupted() ? NEXUS_ERROR_CANCELLED : generate(by, o, prompt, &a, &stats);
     cli_interrupt_watch(NULL);
     cli_progress_end(&a.progress);
     if (!status && o->json)
@@ -127,7 +126,7 @@ static int answer_prompt(nexus_model *m, const run_options *o, const char *promp
     if (cli_interrupted()) {
         code = EXIT_INTERRUPTED;
     } else if (status) {
-        code = cli_fail(status);
+        code = cli_fail_here(status);
     } else if (a.failed) {
         fputs("nexus: the answer could not be written: standard output is closed or full\n", stderr);
         code = EXIT_FAILED;
@@ -140,8 +139,35 @@ static int answer_prompt(nexus_model *m, const run_options *o, const char *promp
     nx_str_clear(&a.text);
     json_decref(a.ids);
     json_decref(a.logprobs);
-    nexus_session_free(s);
     return code;
+}
+
+static int answer_here(const char *name, const run_options *o, const char *prompt)
+{
+    nexus_model *m;
+    nexus_status status = cli_load_for(name, &o->common, &m);
+    if (status)
+        return cli_interrupted() ? EXIT_INTERRUPTED : cli_fail(status);
+    nexus_session *s;
+    status = cli_session_for(m, &o->common, o->common.ctx, &s);
+    int code = EXIT_FAILED;
+    if (status) {
+        code = cli_fail(status);
+    } else {
+        answerer by = answerer_here(m, s);
+        code = answer_prompt(&by, o, prompt);
+        nexus_session_free(s);
+    }
+    nexus_model_free(m);
+    return code;
+}
+
+static int answer_there(const char *name, const run_options *o, const char *prompt)
+{
+    answerer by;
+    cli_interrupt_watch(NULL);
+    nexus_status status = answerer_open_server(&by, &o->server, name, cli_interrupted);
+    return status ? cli_fail_here(status) : answer_prompt(&by, o, prompt);
 }
 
 int cli_run(int argc, char **argv)
@@ -149,6 +175,7 @@ int cli_run(int argc, char **argv)
     run_options o = {.common = options_defaults()};
     const arg_option own[] = {
         {"raw", 0, ARG_FLAG, &o.raw, false, NULL, "continue the prompt as it stands, no template"},
+        SERVER_OPTIONS(&o.server),
         {"json", 0, ARG_FLAG, &o.json, false, NULL, "one JSON object with text, ids and statistics"},
         {0},
     };
@@ -181,13 +208,11 @@ int cli_run(int argc, char **argv)
         nx_str_clear(&prompt);
         return args_usage_error(&command, "the prompt is empty");
     }
-    nexus_model *m;
-    nexus_status status = cli_load_for(operands[0], &o.common, &m);
-    if (status) {
-        code = cli_interrupted() ? EXIT_INTERRUPTED : cli_fail(status);
+    if (o.server.server) {
+        answerer_tell_unused(argc, argv);
+        code = answer_there(operands[0], &o, nx_str_cstr(&prompt));
     } else {
-        code = answer_prompt(m, &o, nx_str_cstr(&prompt));
-        nexus_model_free(m);
+        code = answer_here(operands[0], &o, nx_str_cstr(&prompt));
     }
     nx_str_clear(&prompt);
     return code;

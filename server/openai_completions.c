@@ -21,7 +21,7 @@ typedef struct {
     char name[256];
     int index;
     nx_str text;
-    json_t *tokens, *token_logprobs, *top, *offsets;
+    json_t *tokens, *ids, *token_logprobs, *top, *offsets;
 } completion;
 
 static void read_request(completion *c, fields *f)
@@ -61,9 +61,10 @@ static json_t *logprobs_take(completion *c)
 {
     if (c->logprobs < 0)
         return json_null();
-    json_t *o = json_pack("{s:o, s:o, s:o, s:o}", "tokens", c->tokens, "token_logprobs",
+    json_t *o = json_pack("{s:o, s:o, s:o, s:o, s:o}", "tokens", c->tokens, "token_ids", c->ids, "token_logprobs",
                           c->token_logprobs, "top_logprobs", c->top, "text_offset", c->offsets);
     c->tokens = json_array();
+    c->ids = json_array();
     c->token_logprobs = json_array();
     c->top = json_array();
     c->offsets = json_array();
@@ -86,6 +87,7 @@ static void on_token(void *user, const nexus_piece *p)
         nexus_free(other);
     }
     json_array_append_new(c->tokens, json_string(text));
+    json_array_append_new(c->ids, json_integer(p->id));
     json_array_append_new(c->token_logprobs, json_real(p->logprob));
     json_array_append_new(c->top, top);
     json_array_append_new(c->offsets, json_integer((json_int_t)c->text.len));
@@ -215,8 +217,8 @@ static bool prompts_ok(fields *f, const json_t *p)
 void openai_completions(app *a, app_call *call)
 {
     completion c = {.app = a, .r = call->r, .id = app_id(call->r, "cmpl-"), .created = app_now(),
-                    .choices = json_array(), .tokens = json_array(), .token_logprobs = json_array(),
-                    .top = json_array(), .offsets = json_array()};
+                    .choices = json_array(), .tokens = json_array(), .ids = json_array(),
+                    .token_logprobs = json_array(), .top = json_array(), .offsets = json_array()};
     fields f;
     gen_job_init(&c.job);
     fields_open(&f, call->body);
@@ -231,6 +233,7 @@ void openai_completions(app *a, app_call *call)
     json_decref(c.unknown);
     json_decref(c.choices);
     json_decref(c.tokens);
+    json_decref(c.ids);
     json_decref(c.token_logprobs);
     json_decref(c.top);
     json_decref(c.offsets);

@@ -167,7 +167,7 @@ def test_models_and_live(page):
     page.click(f"[aria-label='Load {MODEL}']")
     page.wait_for_selector(f"[aria-label='Unload {MODEL}']")
     page.click("nav >> text=Live")
-    page.wait_for_selector("#plot-tokens path")
+    page.wait_for_selector("#plot-tokens path", state="attached")  # flat, where nothing was asked yet
     assert "tokens a second" in page.locator("#figures").inner_text()
     shot(page, "live")
 

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -531,3 +532,48 @@ def test_verbs_of_a_running_server():
         assert s.process.wait(20) == 0
     r = nexus("ps", *at)
     assert r.returncode == 1 and "nexus serve" in r.stderr
+
+
+def test_run_by_a_server_is_run_here(server):
+    at = ("--server", server.url)
+    prompt = FRANCE[0]["content"]
+    for options in (["--temp", "0"], ["--temp", "1.3", "--seed", "11", "-n", "30"],
+                    ["--raw", "--temp", "0", "-n", "8"], ["-s", "Be short.", "--stop", "France", "--temp", "0"]):
+        here, there = nexus("run", MODEL, prompt, *options), nexus("run", MODEL, prompt, *options, *at)
+        assert there.returncode == 0 and there.stdout == here.stdout, (there, here)
+    here = json.loads(nexus("run", MODEL, prompt, "--temp", "0", "--json").stdout)
+    there = json.loads(nexus("run", MODEL, prompt, "--temp", "0", "--json", *at).stdout)
+    for key in ("text", "ids", "prompt_tokens", "generated_tokens", "stop_reason"):
+        assert here[key] == there[key], key
+    assert there["logprobs"] == pytest.approx(here["logprobs"], abs=1e-5)
+    r = nexus("run", MODEL, prompt, "-n", "2", "--ctx", "512", "--verbose", *at)
+    assert "--ctx is the server's" in r.stderr and r.returncode == 0
+    r = nexus("run", "nothing", prompt, *at)
+    assert r.returncode == 1 and "no model called 'nothing'" in r.stderr
+    r = nexus("run", MODEL, "word " * 5000, *at)
+    assert r.returncode == 1 and "4096" in r.stderr
+    r = nexus("run", MODEL, prompt, "--server", "http://127.0.0.1:9")
+    assert r.returncode == 1 and "nexus serve" in r.stderr
+
+
+def test_ctrl_c_ends_what_a_server_does(server):
+    p = subprocess.Popen([NEXUS, "run", MODEL, "Count to a thousand.", "-n", "3000", "--server", server.url],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert p.stdout.read(4)
+    p.send_signal(signal.SIGINT)
+    assert p.wait(10) == 130
+    assert wait_for(lambda: active(server) == 0, 5)
+
+
+def test_chat_by_a_server(server, tmp_path):
+    lines = FRANCE[0]["content"] + "\nAnd of Italy?\n"
+    f = tmp_path / "f.txt"
+    f.write_text("One two three.")
+
+    def talk(*at):
+        return subprocess.run([NEXUS, "chat", MODEL, "--temp", "0", "-n", "20", *at], input=lines + f"/read {f}\n",
+                              capture_output=True, text=True, timeout=60)
+    here, there = talk(), talk("--server", server.url)
+    assert there.returncode == here.returncode == 0, there.stderr
+    assert there.stdout == here.stdout and PARIS in there.stdout
+    assert there.stderr == here.stderr  # what the file takes of the context
