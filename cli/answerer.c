@@ -34,7 +34,7 @@ nexus_status answerer_open_server(answerer *a, const client_options *at, const c
 void answerer_tell_unused(int argc, char **argv)
 {
     static const char *const names[] = {"--ctx", "-c", "--cache-type", "--threads", "--force", "--draft",
-                                        "--lookup"};
+                                        "--lookup", "--draft-tokens"};
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
         for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
             size_t n = strlen(names[k]);
