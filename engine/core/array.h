@@ -77,9 +77,12 @@ static inline bool nx_node_keeps_inputs(const nx_node *n)
     return n->traced && nx_tracing;
 }
 
+/* An output that nobody holds any more may be asked for again while another of its node is held: it
+ * holds the node again. */
 static inline nx_array *nx_array_ref(nx_array *a)
 {
-    atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed) == 0)
+        atomic_fetch_add_explicit(&a->node->refs, 1, memory_order_relaxed);
     return a;
 }
 void nx_array_unref(nx_array **a); /* NULL inside is fine */

@@ -171,6 +171,34 @@ static void remember_inputs(trace *t, nx_array *const *in)
     }
 }
 
+/* Of what the outputs are made of, nothing may be an input as it was given: it would be a constant of
+ * the trace. MLX refuses that, too. */
+static bool none_is_captured(nx_array *const *in, size_t n, const nx_array_vec *made)
+{
+    nx_ptr_map given = {0}, seen = {0};
+    nx_array_vec left = {0};
+    bool ok = true;
+    for (size_t i = 0; i < n; i++)
+        nx_ptr_map_set(&given, in[i], 1);
+    for (size_t i = 0; n && i < made->n; i++)
+        nx_vec_push(&left, made->at[i]);
+    while (ok && left.n) {
+        const nx_array *a = nx_vec_pop(&left);
+        if (nx_ptr_map_find(&given, a))
+            ok = nx_fail("[compile] Attempting to compile a function with uncaptured inputs is not "
+                         "allowed.");
+        if (nx_ptr_map_find(&seen, a->node))
+            continue;
+        nx_ptr_map_set(&seen, a->node, 1);
+        for (int i = 0; i < a->node->n_in; i++)
+            nx_vec_push(&left, a->node->in[i]);
+    }
+    nx_vec_clear(&left);
+    nx_ptr_map_clear(&seen);
+    nx_ptr_map_clear(&given);
+    return ok;
+}
+
 /* A trace of f, with one reference; NULL after nx_fail. */
 static trace *trace_new(nx_function f, const trace *key, nx_array *const *in)
 {
@@ -182,7 +210,7 @@ static trace *trace_new(nx_function f, const trace *key, nx_array *const *in)
     bool any_size_before = nx_tracing_any_size;
     nx_tracing++;
     nx_tracing_any_size = key->shapeless;
-    bool ok = nx_function_call(f, sources, key->n_in, &made);
+    bool ok = nx_function_call(f, sources, key->n_in, &made) && none_is_captured(in, key->n_in, &made);
     nx_tracing_any_size = any_size_before;
     nx_tracing--;
     trace *t = NULL;

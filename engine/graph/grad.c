@@ -127,7 +127,7 @@ static bool stops(const nx_array *a)
     return a->node->prim && a->node->prim->id == NX_PRIM_StopGradient;
 }
 
-/* Deals the cotangents out to the outputs: NULL for those that stop. */
+/* Deals the cotangents out to the outputs, in the outputs' own types: NULL for those that stop. */
 static bool match(const nx_array_vec *values, size_t from, nx_array *const *cotangents, size_t n,
                   nx_array **each)
 {
@@ -143,6 +143,8 @@ static bool match(const nx_array_vec *values, size_t from, nx_array *const *cota
         if (c && !nx_shape_equal(c->shape, c->ndim, v->shape, v->ndim))
             return nx_fail("[vjp] Output shape %s does not match cotangent shape %s.",
                            nx_shape_text(v->shape, v->ndim), nx_shape_text(c->shape, c->ndim));
+        if (c && !(each[i - from] = nx_astype(c, (nx_dtype)v->dtype, stream_of(v))))
+            return false;
     }
     return true;
 }

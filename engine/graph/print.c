@@ -2,6 +2,9 @@
 
 #include "base/error.h"
 #include "engine/core/dtype.h"
+#include "engine/graph/file_form.h"
+#include "engine/ops/params.h"
+#include "engine/ops/prims.h"
 
 /* ---- names ---------------------------------------------------------------------------------- */
 
@@ -58,17 +61,48 @@ static const struct {
      {"SliceUpdate Max", "SliceUpdate Min", "SliceUpdate Sum", "SliceUpdate Prod", "SliceUpdate"}},
 };
 
-static const char *shown_name(const nx_node *n)
+static const char *name_of(const nx_prim *prim, int which)
 {
-    for (size_t i = 0; i < sizeof several / sizeof *several; i++) {
-        const nx_field *f = n->prim->fields;
-        if (several[i].prim != n->prim)
-            continue;
-        const char *at = (const char *)n->params + f->offset;
-        int which = f->type == NX_FIELD_BOOL ? *(const bool *)at : *(const int *)at;
-        return which >= 0 && which < 6 && several[i].names[which] ? several[i].names[which] : n->prim->name;
+    for (size_t i = 0; i < sizeof several / sizeof *several; i++)
+        if (several[i].prim == prim && which >= 0 && which < 6 && several[i].names[which])
+            return several[i].names[which];
+    return prim->name;
+}
+
+/* The first of its parameters, a number or a truth. */
+static int which_of(const nx_node *n)
+{
+    const nx_field *f = n->prim->fields;
+    if (!n->prim->n_fields || (f->type != NX_FIELD_BOOL && f->type != NX_FIELD_INT && f->type != NX_FIELD_ENUM))
+        return -1;
+    const char *at = (const char *)n->params + f->offset;
+    return f->type == NX_FIELD_BOOL ? *(const bool *)at : *(const int *)at;
+}
+
+/* All that it does in one word, as MLX has it, which counts what is repeated for it as its own. */
+static void show_compiled(FILE *f, const nx_node *n)
+{
+    const nx_compiled_params *p = n->params;
+    bool repeated[NX_FUSED_IN] = {0};
+    fputs(n->prim->name, f);
+    for (int i = 0; i < p->n_ops; i++) {
+        for (int k = 0; k < p->op[i].n_in; k++) {
+            int in = p->op[i].in[k];
+            if (in >= n->n_in || repeated[in] || n->in[in]->node->prim != &nx_prim_Broadcast)
+                continue;
+            repeated[in] = true;
+            fputs(nx_prim_Broadcast.name, f);
+        }
+        fputs(name_of(nx_prim_of(p->op[i].prim), p->op[i].variant), f);
     }
-    return n->prim->name;
+}
+
+static void show_name(FILE *f, const nx_node *n)
+{
+    if (n->prim == &nx_prim_Compiled)
+        show_compiled(f, n);
+    else
+        fputs(name_of(n->prim, which_of(n)), f);
 }
 
 /* ---- the walk: every source and every operation once, inputs first --------------------------- */
@@ -155,7 +189,9 @@ static void dot_visit(printer *p, nx_array *a)
         dot_source(p, a);
         return;
     }
-    fprintf(p->f, "{ %llu [label =\"%s\", shape=rectangle]; }\n", id, shown_name(n));
+    fprintf(p->f, "{ %llu [label =\"", id);
+    show_name(p->f, n);
+    fprintf(p->f, "\", shape=rectangle]; }\n");
     for (int i = 0; i < n->n_in; i++) {
         if (nx_array_is_none(n->in[i]))
             continue;
@@ -202,7 +238,8 @@ static void text_operation(printer *p, nx_array *a)
     nx_node *n = a->node;
     if (!n->prim)
         return;
-    fprintf(p->f, "%s ", shown_name(n));
+    show_name(p->f, n);
+    fputc(' ', p->f);
     bool first = true;
     for (int i = 0; i < n->n_in; i++) {
         if (nx_array_is_none(n->in[i]))

@@ -71,7 +71,7 @@ static bool view(nx_node *n)
     return true;
 }
 
-/* What one element was repeated to is added up. */
+/* What one element was repeated to is added up. Nothing here says a size: traces for other ones hold. */
 static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
 {
     const nx_array *in = n->in[0];
@@ -81,7 +81,7 @@ static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **o
             axes[n_axes++] = i;
     nx_array *sum = n_axes ? nx_sum(g[0], axes, n_axes, true, n->stream) : g[0];
     if (wanted[0])
-        out[0] = nx_reshape(sum, in->shape, in->ndim, n->stream);
+        out[0] = added ? nx_squeeze_axes(sum, axes, added, n->stream) : sum;
     for (int i = 1; i < n->n_in; i++)
         if (wanted[i])
             out[i] = nx_array_none();
@@ -308,6 +308,16 @@ bool nx_broadcast_leading(nx_array **arrays, int n, int ignore, nx_stream *s)
             return false;
     }
     return true;
+}
+
+nx_array *nx_broadcast_like(nx_array *a, nx_array *like, nx_stream *s)
+{
+    if (!a || !like)
+        return NULL;
+    if (!nx_tracing_any_size || !(a->node->traced || like->node->traced))
+        return nx_broadcast_to(a, like->shape, like->ndim, s);
+    nx_array *in[2] = {a, like};
+    return nx_broadcast_arrays(in, 2, s) ? in[0] : NULL;
 }
 
 bool nx_broadcast_arrays(nx_array **arrays, int n, nx_stream *s)

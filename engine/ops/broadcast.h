@@ -13,6 +13,9 @@ bool nx_broadcast_dims(const int *a, int a_ndim, const int *b, int b_ndim, nx_di
 /* A view of `a` with this shape: its repeated dimensions have stride 0. `a` itself if it has it. */
 nx_array *nx_broadcast_to(nx_array *a, const int *shape, int ndim, nx_stream *s);
 
+/* To the shape of `like`, in a trace for other sizes whatever that will be: a must broadcast to it. */
+nx_array *nx_broadcast_like(nx_array *a, nx_array *like, nx_stream *s);
+
 /* Replaces each array by itself in the shape all of them broadcast to; false after nx_fail, or
  * where one of them is NULL. */
 bool nx_broadcast_arrays(nx_array **arrays, int n, nx_stream *s);

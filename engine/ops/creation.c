@@ -70,9 +70,14 @@ nx_array *nx_zeros(const int *shape, int ndim, nx_dtype dtype, nx_stream *s)
     return nx_full(shape, ndim, nx_scalar(0, dtype), dtype, s);
 }
 
+nx_array *nx_zeros_of(nx_array *a, nx_dtype dtype, nx_stream *s)
+{
+    return nx_full_like(a, nx_scalar(0, dtype), dtype, s);
+}
+
 nx_array *nx_zeros_like(nx_array *a, nx_stream *s)
 {
-    return a ? nx_full_like(a, nx_scalar(0, (nx_dtype)a->dtype), (nx_dtype)a->dtype, s) : NULL;
+    return a ? nx_zeros_of(a, (nx_dtype)a->dtype, s) : NULL;
 }
 
 nx_array *nx_ones(const int *shape, int ndim, nx_dtype dtype, nx_stream *s)

@@ -11,6 +11,7 @@
 nx_array *nx_full(const int *shape, int ndim, nx_array *value, nx_dtype dtype, nx_stream *s);
 nx_array *nx_full_like(nx_array *a, nx_array *value, nx_dtype dtype, nx_stream *s);
 nx_array *nx_zeros(const int *shape, int ndim, nx_dtype dtype, nx_stream *s);
+nx_array *nx_zeros_of(nx_array *a, nx_dtype dtype, nx_stream *s); /* a's shape */
 nx_array *nx_zeros_like(nx_array *a, nx_stream *s);
 nx_array *nx_ones(const int *shape, int ndim, nx_dtype dtype, nx_stream *s);
 nx_array *nx_ones_like(nx_array *a, nx_stream *s);

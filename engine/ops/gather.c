@@ -50,7 +50,7 @@ static bool vjp_gather(nx_node *n, nx_array *const *g, const bool *wanted, nx_ar
             out[i] = nx_array_none();
     if (!wanted[0])
         return true;
-    nx_array *zeros = nx_zeros(a->shape, a->ndim, (nx_dtype)g[0]->dtype, n->stream);
+    nx_array *zeros = nx_zeros_of(a, (nx_dtype)g[0]->dtype, n->stream);
     out[0] = nx_scatter(NX_UPDATE_ADD, zeros, n->in + 1, n->n_in - 1, g[0], p->axes.v, p->axes.n,
                         n->stream);
     return true;
@@ -186,7 +186,7 @@ static bool vjp_gather_axis(nx_node *n, nx_array *const *g, const bool *wanted, 
 {
     int axis = ((const nx_axis_params *)n->params)->axis;
     nx_array *a = n->in[0];
-    nx_array *zeros = nx_zeros(a->shape, a->ndim, (nx_dtype)g[0]->dtype, n->stream);
+    nx_array *zeros = nx_zeros_of(a, (nx_dtype)g[0]->dtype, n->stream);
     if (wanted[0])
         out[0] = nx_scatter_add_axis(zeros, n->in[1], g[0], axis, n->stream);
     if (wanted[1])

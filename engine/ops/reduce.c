@@ -84,7 +84,7 @@ static bool vjp_reduce(nx_node *n, nx_array *const *g, const bool *wanted, nx_ar
         out[0] = nx_array_none();
     } else if (p->kind == NX_REDUCE_SUM) {
         nx_array *back = nx_astype(g[0], (nx_dtype)a->dtype, s);
-        out[0] = back ? nx_broadcast_to(back, a->shape, a->ndim, s) : NULL;
+        out[0] = nx_broadcast_like(back, a, s);
     } else if (p->kind == NX_REDUCE_PROD) {
         out[0] = nx_multiply(g[0], nx_conjugate(product_of_others(a, &p->axes, s), s), s);
     } else { /* the largest, or smallest, ones share it */

@@ -233,6 +233,14 @@ static const nx_field unflatten_fields[] = {
     {"shape", NX_FIELD_DIMS, offsetof(nx_unflatten_params, shape)},
 };
 
+static bool vjp_unflatten(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_unflatten_params *p = n->params;
+    out[0] = p->shape.n ? nx_flatten(g[0], p->axis, p->axis + p->shape.n - 1, n->stream)
+                        : nx_reshape(g[0], n->in[0]->shape, n->in[0]->ndim, n->stream);
+    return true;
+}
+
 static bool rebuild_unflatten(const nx_rebuild *r, nx_array **out)
 {
     const nx_unflatten_params *p = r->params;
@@ -249,7 +257,7 @@ const nx_prim nx_prim_Unflatten = {
     .n_fields = 2,
     .infer = infer_unflatten,
     .view = view_reshaped,
-    .vjp = vjp_reshaped,
+    .vjp = vjp_unflatten,
     .vmap = vmap_reshaped,
     .rebuild = rebuild_unflatten,
     .least_in = 1,
@@ -308,6 +316,21 @@ static const nx_field axes_fields[] = {
     {"axes", NX_FIELD_DIMS, offsetof(nx_axes_params, axes)},
 };
 
+/* Each the other's way back, which says no size: traces for other ones hold. */
+static bool vjp_squeeze(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_dims *axes = &((const nx_axes_params *)n->params)->axes;
+    out[0] = nx_expand_dims_axes(g[0], axes->v, axes->n, n->stream);
+    return true;
+}
+
+static bool vjp_expand_dims(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
+{
+    const nx_dims *axes = &((const nx_axes_params *)n->params)->axes;
+    out[0] = nx_squeeze_axes(g[0], axes->v, axes->n, n->stream);
+    return true;
+}
+
 static bool rebuild_squeeze(const nx_rebuild *r, nx_array **out)
 {
     const nx_axes_params *p = r->params;
@@ -324,7 +347,7 @@ const nx_prim nx_prim_Squeeze = {
     .n_fields = 1,
     .infer = infer_squeeze,
     .view = view_reshaped,
-    .vjp = vjp_reshaped,
+    .vjp = vjp_squeeze,
     .vmap = vmap_reshaped,
     .rebuild = rebuild_squeeze,
     .least_in = 1,
@@ -347,7 +370,7 @@ const nx_prim nx_prim_ExpandDims = {
     .n_fields = 1,
     .infer = infer_expand,
     .view = view_reshaped,
-    .vjp = vjp_reshaped,
+    .vjp = vjp_expand_dims,
     .vmap = vmap_reshaped,
     .rebuild = rebuild_expand_dims,
     .least_in = 1,

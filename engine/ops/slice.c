@@ -132,7 +132,7 @@ static nx_slice_params batched(const nx_slice_params *p, int size)
 
 static bool vjp_slice(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
 {
-    nx_array *zeros = nx_zeros(n->in[0]->shape, n->in[0]->ndim, (nx_dtype)g[0]->dtype, n->stream);
+    nx_array *zeros = nx_zeros_of(n->in[0], (nx_dtype)g[0]->dtype, n->stream);
     out[0] = put(NX_UPDATE_NONE, zeros, g[0], n->params, n->stream);
     return true;
 }
@@ -241,10 +241,10 @@ static bool vjp_slice_update(nx_node *n, nx_array *const *g, const bool *wanted,
         out[1] = wanted[1] ? nx_multiply(inside, part(src, slice, s), s) : NULL;
         break;
     case NX_UPDATE_MAX:
-    case NX_UPDATE_MIN: /* to whichever the result came from */
+    case NX_UPDATE_MIN: /* to each that the result equals: to both where they tie */
         out[0] = wanted[0] ? nx_multiply(g[0], nx_astype(nx_equal(src, r, s), t, s), s) : NULL;
-        out[1] = wanted[1] ? nx_multiply(inside, nx_astype(nx_not_equal(part(src, slice, s),
-                                                                        part(r, slice, s), s), t, s), s)
+        out[1] = wanted[1] ? nx_multiply(inside, nx_astype(nx_equal(update, part(r, slice, s), s),
+                                                           t, s), s)
                            : NULL;
         break;
     default:
@@ -353,7 +353,7 @@ static bool vjp_dynamic(nx_node *n, nx_array *const *g, const bool *wanted, nx_a
 {
     const nx_slice_dynamic_params *p = n->params;
     nx_array *a = n->in[0];
-    nx_array *zeros = nx_zeros(a->shape, a->ndim, (nx_dtype)g[0]->dtype, n->stream);
+    nx_array *zeros = nx_zeros_of(a, (nx_dtype)g[0]->dtype, n->stream);
     if (wanted[0])
         out[0] = nx_slice_update_dynamic(zeros, g[0], n->in[1], p->axes.v, p->axes.n, n->stream);
     if (wanted[1])

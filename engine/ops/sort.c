@@ -37,8 +37,7 @@ static const nx_field partition_fields[] = {
 /* Cotangents go back to where the values were. */
 static nx_array *unsorted(nx_array *g, nx_array *places, int axis, const nx_node *n)
 {
-    const nx_array *a = n->in[0];
-    nx_array *zeros = nx_zeros(a->shape, a->ndim, (nx_dtype)g->dtype, n->stream);
+    nx_array *zeros = nx_zeros_of(n->in[0], (nx_dtype)g->dtype, n->stream);
     return nx_scatter_add_axis(zeros, places, g, axis, n->stream);
 }
 

@@ -373,6 +373,85 @@ def test_stop_gradient_has_no_cotangent():
     close(grads[0], np.full(3, np.e))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_cotangents_take_the_outputs_type(dtype):
+    x = mlxc.array(np.asarray(1.5).astype(mlxc.numpy_dtype(dtype)))
+    c = mlxc.array(np.asarray(1.1, np.float32))
+    for f in (lambda a: a, lambda a: O.add(a, a), lambda a: O.sin(a)):
+        assert vjp(f, [x], [c])[1][0].dtype == dtype
+    for f in (lambda a: a, lambda a: O.sum(O.reshape(a, [1, 1]), False)):
+        k = closure(f)
+        both = mlxc.op("value_and_grad", k.handle, [0])
+        _, grads = mlxc.op("closure_value_and_grad_apply", both, [x])
+        assert grads[0].dtype == dtype
+        mlxc.function("mlx_closure_value_and_grad_free")(both)
+        k.free()
+
+
+@pytest.mark.parametrize("kind", ["max", "min"])
+def test_slice_update_gives_to_both_where_they_tie(kind):
+    src, update = np.array([1, 2, 3, np.nan, 5], np.float32), np.array([2, 1, 9, 4], np.float32)
+    g = np.array([4, 5, 6, 7, 8], np.float32)
+    f = lambda a, b: getattr(O, "slice_update_" + kind)(a, b, [0], [4], [1])
+
+    def real(a, b):
+        return getattr(a.at[0:4], kind + "imum")(b)
+
+    ours = vjp(f, [mlxc.array(src), mlxc.array(update)], [mlxc.array(g)])[1]
+    theirs = mx.vjp(real, [mx.array(src), mx.array(update)], [mx.array(g)])[1]
+    for a, b in zip(ours, theirs):
+        np.testing.assert_array_equal(a.numpy(), np.array(b))
+
+
+def test_an_output_nobody_holds_may_be_asked_for_again():
+    """Of an operation of several outputs one is dropped; its derivative is asked for zeros like it."""
+    for n in range(20):
+        k = closure(lambda a: O.sum(mlxc.op("split", a, 2, 0)[0], False))
+        both = mlxc.op("value_and_grad", k.handle, [0])
+        outer = closure(lambda a: mlxc.op("closure_value_and_grad_apply", both, [a])[1][0])
+        compiled = mlxc.op("compile", outer.handle, True)
+        got = apply(compiled, [mlxc.array(np.ones((4, 3), np.float32))])[0].numpy()
+        np.testing.assert_array_equal(got, np.repeat(np.array([1, 1, 0, 0], np.float32)[:, None], 3, 1))
+        mlxc.function("mlx_closure_free")(compiled)
+        outer.free()
+        mlxc.function("mlx_closure_value_and_grad_free")(both)
+        k.free()
+
+
+SHAPELESS = {
+    "softmax": lambda o, x: o.softmax_axis(x, -1, True),
+    "max": lambda o, x: o.max_axis(x, -1, False),
+    "mean": lambda o, x: o.mean_axis(x, -1, True),
+    "var": lambda o, x: o.var_axis(x, -1, False, 0),
+    "logsumexp": lambda o, x: o.logsumexp_axis(x, -1, False),
+    "prod": lambda o, x: o.prod_axis(x, -1, False),
+    "sort": lambda o, x: o.sort_axis(x, -1),
+    "layer_norm": lambda o, x: mlxc.op("fast_layer_norm", x, None, None, 1e-5),
+    "rms_norm": lambda o, x: mlxc.op("fast_rms_norm", x, None, 1e-5),
+    "gram": lambda o, x: o.matmul(o.transpose(x), x),
+    "outer": lambda o, x: o.multiply(o.expand_dims(x, 0), o.expand_dims(x, 1)),
+}
+
+
+@pytest.mark.parametrize("name", SHAPELESS)
+def test_gradients_of_shapeless_traces(name):
+    k = closure(lambda a: O.sum(O.square(SHAPELESS[name](O, a)), False))
+    both = mlxc.op("value_and_grad", k.handle, [0])
+    outer = closure(lambda a: mlxc.op("closure_value_and_grad_apply", both, [a])[1][0])
+    compiled = mlxc.op("compile", outer.handle, True)
+    for shape in ((2, 3), (4, 5), (1, 7)):
+        x = mlxc.array(np.random.default_rng(3).uniform(0.5, 1.5, shape).astype(np.float32))
+        want = mlxc.op("closure_value_and_grad_apply", both, [x])[1][0]
+        got = apply(compiled, [x])[0]
+        assert got.shape == shape
+        close(got, want.numpy())
+    assert outer.calls == 1
+    mlxc.function("mlx_closure_free")(compiled)
+    outer.free()
+    mlxc.function("mlx_closure_value_and_grad_free")(both)
+    k.free()
+
+
 def test_refusals():
     x = mlxc.array(np.ones(3, np.float32))
     one = mlxc.array(np.ones((), np.float32))
