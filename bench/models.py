@@ -23,7 +23,7 @@ def llama(args):
     mp = L.llama_model_default_params()
     model = L.llama_model_load_from_file(args.model.encode(), mp)
     cp = L.llama_context_default_params()
-    cp.n_ctx, cp.n_batch, cp.n_ubatch = args.d + args.p + args.n + 16, 512, 512
+    cp.n_ctx, cp.n_batch, cp.n_ubatch = args.d + max(args.p, args.first) + args.n + 16, 512, 512
     cp.n_threads = cp.n_threads_batch = args.threads
     ctx = L.llama_init_from_model(model, cp)
     mem = L.llama_get_memory(ctx)
@@ -33,7 +33,7 @@ def llama(args):
         assert L.llama_decode(ctx, L.llama_batch_get_one(ids, len(tokens))) == 0
         L.llama_synchronize(ctx)
 
-    decode([100 + i * 31 % 1000 for i in range(30)])
+    decode([100 + i * 31 % 1000 for i in range(args.first)])
     first = time.perf_counter() - start
 
     def fill(n):
@@ -61,12 +61,14 @@ def nexus(args):
     out = subprocess.run([binary, "bench", args.model, "-p", str(args.p), "-n", str(args.n), "-d", str(args.d),
                           "-r", "1", "--threads", str(args.threads), "--json"], capture_output=True, check=True)
     got = json.loads(out.stdout)
-    prompt = "The quick brown fox jumps over the lazy dog and runs away from all of the hunters in the deep"
+    prompt = "The quick brown fox jumps over the lazy dog"
     start = time.perf_counter()
-    subprocess.run([binary, "run", args.model, prompt * 2, "--raw", "--temp", "0", "--max-tokens", "1",
-                    "--threads", str(args.threads)], capture_output=True, check=True)
+    out = subprocess.run([binary, "run", args.model, prompt, "--raw", "--temp", "0", "--max-tokens", "1",
+                          "--threads", str(args.threads), "--json"], capture_output=True, check=True)
+    first = time.perf_counter() - start
     return {"prefill": got["prefill_tokens_per_second"], "decode": got["decode_tokens_per_second"],
-            "first": time.perf_counter() - start, "memory": got["peak_memory_bytes"]}
+            "first": first, "memory": got["peak_memory_bytes"],
+            "first_tokens": json.loads(out.stdout)["prompt_tokens"]}
 
 
 def main(args):
@@ -75,15 +77,16 @@ def main(args):
     ours, theirs = [], []
     for _ in range(args.r):
         ours.append(nexus(args))
-        out = subprocess.run([sys.executable, *sys.argv, "--llama"], capture_output=True,
-                             check=True)
+        tokens = str(ours[-1]["first_tokens"])  # so many as the same words are for this vocabulary
+        out = subprocess.run([sys.executable, *sys.argv, "--llama", "--first", tokens],
+                             capture_output=True, check=True)
         theirs.append(json.loads(out.stdout))
     print(f"{os.path.basename(args.model)}, {args.threads} threads, {args.d} tokens before, "
           f"medians of {args.r}, alternating")
     print(f"{'':28}{'nexus':>12}{'llama.cpp':>12}{'ratio':>8}")
     for key, label, unit, better in (("prefill", f"prefill {args.p}", "tokens/s", 1),
                                      ("decode", f"decode {args.n}", "tokens/s", 1),
-                                     ("first", "open to first token", "s", -1),
+                                     ("first", f"to first token of {ours[-1]['first_tokens']}", "s", -1),
                                      ("memory", "peak memory", "MB", -1)):
         a, b = (statistics.median(x[key] for x in side) for side in (ours, theirs))
         scale = 1e-6 if key == "memory" else 1

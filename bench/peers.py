@@ -31,6 +31,7 @@ def parser():
     models.add_argument("-d", type=int, default=0, help="tokens in the cache before either")
     models.add_argument("-r", type=int, default=5)
     models.add_argument("--llama", action="store_true", help=argparse.SUPPRESS)
+    models.add_argument("--first", type=int, default=30, help=argparse.SUPPRESS)
     server = sub.add_parser("server", parents=[common])
     server.add_argument("model")
     server.add_argument("--clients", nargs="*", type=int, default=[1, 8, 32, 64])
