@@ -22,7 +22,7 @@ enum { MOST_BATCH = 64 };
 
 typedef struct {
     int prompt, generate, depth, batch, threads, repetitions, bits;
-    const char *shape, *format, *out, *draft;
+    const char *shape, *format, *out, *draft, *cache_type;
     bool json, lookup;
     nexus_model *draft_model; /* of `draft` */
 } bench_options;
@@ -84,7 +84,8 @@ static nexus_status sequence_start(nexus_model *m, const bench_options *o, seque
                                    int answer)
 {
     int depth = o->depth;
-    nexus_session_options so = {.context = depth + prompt + answer + 1, .draft = o->draft_model};
+    nexus_session_options so = {.context = depth + prompt + answer + 1, .draft = o->draft_model,
+                                .cache_type = o->cache_type};
     *s = (sequence){.count = (size_t)(depth + prompt), .generate = answer, .lookup = o->lookup};
     s->ids = malloc(s->count * sizeof *s->ids);
     for (size_t i = 0; s->ids && i < s->count; i++)
@@ -306,12 +307,13 @@ static int check(const arg_command *command, const bench_options *o, const char 
 int cli_bench(int argc, char **argv)
 {
     bench_options o = {.prompt = 512, .generate = 128, .batch = 1, .repetitions = 5, .bits = 4,
-                       .format = "gguf"};
+                       .format = "gguf", .cache_type = "f16"};
     const arg_option options[] = {
         {"prompt", 'p', ARG_INT, &o.prompt, false, "N", "tokens to prefill (512)"},
         {"generate", 'n', ARG_INT, &o.generate, false, "N", "tokens to decode (128)"},
         {"depth", 'd', ARG_INT, &o.depth, false, "N", "tokens in the cache before either (0)"},
         {"batch", 'b', ARG_INT, &o.batch, false, "N", "sequences at once (1)"},
+        {"cache-type", 0, ARG_TEXT, &o.cache_type, true, "TYPE", "f16 (default), bf16, f32, q8 or q4"},
         {"threads", 't', ARG_INT, &o.threads, true, "N", "threads (0: all processors)"},
         {"repetitions", 'r', ARG_INT, &o.repetitions, false, "N", "repetitions (5)"},
         {"shape", 0, ARG_TEXT, &o.shape, false, "NAME",

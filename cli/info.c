@@ -45,9 +45,11 @@ static void print_table(const nexus_model_info *i)
 int cli_info(int argc, char **argv)
 {
     int ctx = 4096;
+    const char *cache_type = "f16";
     bool json = false;
     const arg_option options[] = {
         {"ctx", 'c', ARG_INT, &ctx, true, "N", "context the memory is told for (4096)"},
+        {"cache-type", 0, ARG_TEXT, &cache_type, true, "TYPE", "and its cache: f16, bf16, f32, q8 or q4 (f16)"},
         {"json", 0, ARG_FLAG, &json, false, NULL, "the same as JSON"},
         {0},
     };
@@ -64,7 +66,7 @@ int cli_info(int argc, char **argv)
     if (ctx < 1)
         return args_usage_error(&command, "a context of %d tokens makes no sense", ctx);
     nexus_model_info info;
-    nexus_status status = nexus_inspect(name, ctx, &info);
+    nexus_status status = nexus_inspect_cache(name, ctx, cache_type, &info);
     if (status)
         return cli_fail(status);
     if (json)

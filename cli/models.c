@@ -362,7 +362,7 @@ int cli_models(int argc, char **argv)
         {"mlx", 0, ARG_FLAG, &o.mlx, false, NULL, "MLX models only"},
         {"gguf", 0, ARG_FLAG, &o.gguf, false, NULL, "GGUF models only"},
         {"context", 'c', ARG_INT, &o.context, false, "N", "context the memory is told for (4096)"},
-        {"cache-type", 0, ARG_TEXT, &o.cache_type, true, "TYPE", "f16 (default), bf16 or f32"},
+        {"cache-type", 0, ARG_TEXT, &o.cache_type, true, "TYPE", "f16 (default), bf16, f32, q8 or q4"},
         {"stores", 0, ARG_FLAG, &o.stores, false, NULL, "the stores too where folders are named"},
         {"fresh", 0, ARG_FLAG, &o.fresh, false, NULL, "look into every file again"},
         {"json", 0, ARG_FLAG, &o.json, false, NULL, "the same as JSON"},

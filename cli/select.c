@@ -126,7 +126,7 @@ int cli_select(int argc, char **argv)
          "chat (default), code, reason, embed, vision, transcribe, small"},
         {"memory", 'm', ARG_REAL, &o.memory, false, "GB", "memory that may be used (what is free now)"},
         {"context", 'c', ARG_INT, &o.context, false, "N", "the context it is to have (4096)"},
-        {"cache-type", 0, ARG_TEXT, &o.cache_type, true, "TYPE", "f16 (default), bf16 or f32"},
+        {"cache-type", 0, ARG_TEXT, &o.cache_type, true, "TYPE", "f16 (default), bf16, f32, q8 or q4"},
         {"dir", 'd', ARG_TEXTS, &o.folders, false, "DIR", "only models of this folder (may be repeated)"},
         {"policy", 0, ARG_FLAG, &o.policy, false, NULL, "print the policy the choice is made by"},
         {"json", 0, ARG_FLAG, &o.json, false, NULL, "the same as JSON"},

@@ -39,6 +39,7 @@ int cli_serve(int argc, char **argv)
         {"models", 0, ARG_TEXTS, &folders, false, "DIR", "also look here (may be repeated)"},
         {"model", 'm', ARG_TEXT, &o.model, true, "NAME", "load it now; for requests that name none"},
         {"ctx", 'c', ARG_INT, &o.context, true, "N", "context in tokens (4096, or the model's most)"},
+        {"cache-type", 0, ARG_TEXT, &o.cache_type, true, "TYPE", "f16 (default), bf16, f32, q8 or q4"},
         {"parallel", 0, ARG_INT, &o.lanes, true, "N", "answers of one model at a time (8)"},
         {"draft", 0, ARG_TEXT, &o.draft, true, "NAME", "a small model proposes tokens to larger ones"},
         {"lookup", 0, ARG_FLAG, &o.lookup, false, NULL, "propose what stood in the text before"},

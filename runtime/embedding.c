@@ -123,7 +123,7 @@ static bool run_pass(void *arg)
     tok_ids all = {0};
     for (int i = 0; i < e->n; i++) {
         int count = (int)e->texts[i].n;
-        nn_cache_init(&caches[i], m->caches, m->n_layers, MLX_FLOAT32, count);
+        nn_cache_init(&caches[i], m->caches, m->n_layers, NN_CACHE_F32, count);
         nn_cache_expect(&caches[i], count);
         segments[i] = (nn_segment){(int)all.n, count, m->arch->encoder ? NULL : &caches[i], true, 0};
         append(&all, e->texts[i].at, e->texts[i].n);

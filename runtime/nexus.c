@@ -244,13 +244,21 @@ void nexus_model_free(nexus_model *m)
 
 nexus_status nexus_inspect(const char *name, int ctx, nexus_model_info *out)
 {
+    return nexus_inspect_cache(name, ctx, NULL, out);
+}
+
+nexus_status nexus_inspect_cache(const char *name, int ctx, const char *cache_type, nexus_model_info *out)
+{
+    nn_cache_form form;
+    if (!nn_cache_type(cache_type, &form))
+        return NEXUS_ERROR_ARGUMENT;
     package p;
     nexus_status status = package_open(&p, name);
     if (status)
         return status;
     model *m = model_configure(&p.config);
     if (m)
-        status = package_describe(&p, m, ctx, out);
+        status = package_describe(&p, m, ctx, form, out);
     else
         status = model_arch_find(p.arch) ? NEXUS_ERROR_FORMAT : NEXUS_ERROR_UNSUPPORTED;
     if (status)
@@ -270,7 +278,7 @@ nexus_status nexus_model_describe(nexus_model *m, int ctx, nexus_model_info *out
 {
     if (!is_whole(m))
         return NEXUS_ERROR_ARGUMENT;
-    return package_describe(&m->package, m->model, ctx, out);
+    return package_describe(&m->package, m->model, ctx, NN_CACHE_F16, out);
 }
 
 bool nexus_model_has_template(const nexus_model *m)
@@ -345,7 +353,7 @@ nexus_status nexus_model_can_draft(nexus_model *draft, nexus_model *m)
 nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *options,
                                nexus_session **out)
 {
-    mlx_dtype type;
+    nn_cache_form type;
     if (!is_whole(m))
         return NEXUS_ERROR_ARGUMENT;
     if (!nn_cache_type(options ? options->cache_type : NULL, &type))

@@ -67,7 +67,7 @@ static host_catalog *catalog_make(host *h)
     host_catalog *c = nx_calloc(1, sizeof *c);
     atomic_init(&c->refs, 1);
     nexus_models_options o = {.folders = h->o.folders, .folder_count = h->o.n_folders, .stores = true,
-                              .context = h->o.context};
+                              .context = h->o.context, .cache_type = h->o.cache_type};
     if (nexus_models_scan(&o, &c->models))
         nx_warn("the models cannot be listed: %s", nexus_error_message());
     c->made = nx_os_seconds();
@@ -286,7 +286,7 @@ static void load(host *h, host_model *m, const nexus_models *all, const nexus_mo
     double start = nx_os_seconds();
     nexus_status status = check_fit(h, all, e);
     nexus_model *handle = NULL;
-    nexus_load_options o = {.threads = h->o.threads};
+    nexus_load_options o = {.threads = h->o.threads, .cache_type = h->o.cache_type};
     if (!status)
         status = lib(nexus_model_load(m->path, &o, &handle));
     if (!status)
@@ -523,7 +523,7 @@ host_lane *host_lane_take(host_model *m, const int32_t *prompt, size_t n, bool (
     pthread_mutex_unlock(&h->lock);
     if (!l || l->session)
         return l;
-    nexus_session_options o = {.context = m->context, .draft = m->draft};
+    nexus_session_options o = {.context = m->context, .draft = m->draft, .cache_type = m->host->o.cache_type};
     if (lib(nexus_session_new(m->handle, &o, &l->session))) {
         host_lane_give(l);
         return NULL;

@@ -25,6 +25,7 @@ typedef struct {
     const char *const *folders; /* to look in, beside the stores */
     size_t n_folders;
     const char *model; /* where a request names none; NULL: the only one there is */
+    const char *cache_type; /* of their caches; NULL: f16 */
     int context;       /* of each lane; 0: the default */
     int lanes;         /* requests of one model at a time */
     int threads;

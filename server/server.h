@@ -13,6 +13,7 @@ typedef struct {
     const char *const *folders; /* to look for models in, beside the stores */
     size_t n_folders;
     const char *model; /* the one for requests that name none; loaded at the start */
+    const char *cache_type; /* of answers' caches, as for sessions; NULL: f16 */
     int context, lanes, threads;
     const char *draft; /* proposes tokens to the models of its vocabulary; NULL: none */
     bool lookup;       /* tokens are proposed from the text too */

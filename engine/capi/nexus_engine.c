@@ -2,6 +2,7 @@
 #include "engine/capi/capi.h"
 #include "engine/core/stream.h"
 #include "engine/ops/attention.h"
+#include "engine/ops/cache.h"
 #include "engine/ops/gguf.h"
 
 #pragma GCC visibility push(default)
@@ -60,6 +61,20 @@ static int attention(mlx_array *res, const mlx_array q, const mlx_array k, const
                                NX_STREAM(s)));
 }
 
+static int cache_pack(mlx_array *res, const mlx_array x, int bits, const mlx_stream s)
+{
+    NX_GIVE(nx_cache_pack(NX_ARRAY(x), bits, NX_STREAM(s)));
+}
+
+static int packed_attention(mlx_array *res, const mlx_array q, const mlx_array k, const mlx_array v, int bits,
+                            int v_dim, float scale, const mlx_array lengths, bool causal, int window,
+                            const mlx_array sinks, const mlx_stream s)
+{
+    NX_GIVE(nx_packed_attention(NX_ARRAY(q), NX_ARRAY(k), NX_ARRAY(v), bits, v_dim, scale,
+                                NX_ARRAY_OR_NULL(lengths), causal, window, NX_ARRAY_OR_NULL(sinks),
+                                NX_STREAM(s)));
+}
+
 static int affine_type(int bits, int group_size, mlx_dtype scales)
 {
     return nx_affine_type(bits, group_size, NX_DTYPE(scales));
@@ -73,7 +88,7 @@ static int affine_repack(mlx_array *res, const mlx_array w, const mlx_array scal
 }
 
 static const nexus_engine engine = {
-    .version = 3,
+    .version = 4,
     .isa = isa,
     .threads = threads,
     .set_threads = set_threads,
@@ -87,6 +102,8 @@ static const nexus_engine engine = {
     .set_hard_memory_limit = nx_memory_set_hard_limit,
     .affine_type = affine_type,
     .affine_repack = affine_repack,
+    .cache_pack = cache_pack,
+    .packed_attention = packed_attention,
 };
 
 const nexus_engine *nexus_engine_get(void)

@@ -6,12 +6,14 @@
  * threads changes a bit of it. Where there are few queries, each 256 keys are a piece of work of their
  * own, and the totals are made afterwards, in the same order.
  *
- * Everything is float32 inside; q, k, v are read in their own types and strides.
+ * Everything is float32 inside; q, k, v are read in their own types and strides, packed keys and values
+ * (cache_blocks.h) where they lie.
  */
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
+#include "engine/cpu/cache_blocks.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/kmath_float.h"
 #include "engine/cpu/pool.h"
@@ -41,6 +43,7 @@ typedef struct {
     float scale;
     bool causal;
     int window;
+    int packed; /* bits of k and v, whose strides are bytes then; 0: floats */
     int batch, heads, kv_heads, share; /* share: query heads a key head */
     int64_t l, s, d, dv;
     int rows; /* a tile */
@@ -67,10 +70,35 @@ typedef struct {
     state part, total;
 } tile;
 
-/* c[mr][NV vectors] += a[mr][kc] b[kc][..]; one chain a result, over kc ascending. b is float, or
- * float16 where `half`. */
-NX_INLINE void micro(int mr, bool half, int64_t kc, const float *a, int64_t a_row, const void *b,
-                     int64_t b_row, float *c, int64_t c_row)
+/* NV vectors of numbers at column n0 of 64 of a row: floats, float16 (form 16) or packed (form 8, 4), whose
+ * rows begin at a block. */
+NX_INLINE void vectors_of(int form, const void *b, int n0, vf *y)
+{
+#if NX_CACHE_VECTORS
+    if (form < 16) {
+        vf scale = vf_set(0), min = vf_set(0);
+#pragma GCC unroll 4
+        for (int n = 0; n < NV; n++) {
+            int at = n0 + n * VF_N;
+            const uint8_t *block = (const uint8_t *)b + at / NX_CACHE_GROUP * nx_cache_block_bytes(form);
+            if (n == 0 || at % NX_CACHE_GROUP == 0) {
+                scale = vf_set(cache_number(block));
+                min = vf_set(form == 4 ? cache_number(block + 2) : 0);
+            }
+            y[n] = cache_vector(form, block, at % NX_CACHE_GROUP, scale, min);
+        }
+        return;
+    }
+#endif
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; n++)
+        y[n] = form == 16 ? vf_load_f16((const uint16_t *)b + n0 + n * VF_N)
+                          : vf_load((const float *)b + n0 + n * VF_N);
+}
+
+/* c[mr][NV vectors] += a[mr][kc] b[kc][n0 ..]; one chain a result, over kc ascending. b_row is in bytes. */
+NX_INLINE void micro(int mr, int form, int64_t kc, const float *a, int64_t a_row, const void *b,
+                     int64_t b_row, int n0, float *c, int64_t c_row)
 {
     vf x[MR][NV];
 #pragma GCC unroll 6
@@ -80,10 +108,7 @@ NX_INLINE void micro(int mr, bool half, int64_t kc, const float *a, int64_t a_ro
             x[i][n] = vf_load(c + i * c_row + n * VF_N);
     for (int64_t k = 0; k < kc; k++) {
         vf y[NV];
-#pragma GCC unroll 4
-        for (int n = 0; n < NV; n++)
-            y[n] = half ? vf_load_f16((const uint16_t *)b + k * b_row + n * VF_N)
-                        : vf_load((const float *)b + k * b_row + n * VF_N);
+        vectors_of(form, (const char *)b + k * b_row, n0, y);
 #pragma GCC unroll 6
         for (int i = 0; i < mr; i++) {
             vf t = vf_set(a[i * a_row + k]);
@@ -100,21 +125,20 @@ NX_INLINE void micro(int mr, bool half, int64_t kc, const float *a, int64_t a_ro
 }
 
 /* c[m][64] += a[m][kc] b[kc][64] */
-NX_INLINE void rows_by_64(int m, bool half, int64_t kc, const float *a, int64_t a_row, const void *b,
+NX_INLINE void rows_by_64(int m, int form, int64_t kc, const float *a, int64_t a_row, const void *b,
                           int64_t b_row, float *c, int64_t c_row)
 {
     for (int n = 0; n < 64; n += NV * VF_N)
         for (int i = 0; i < m; i += MR) {
             const float *x = a + i * a_row;
-            const void *from = (const char *)b + n * (half ? 2 : 4);
             float *y = c + i * c_row + n;
             switch (m - i) {
-            case 1: micro(1, half, kc, x, a_row, from, b_row, y, c_row); break;
-            case 2: micro(2, half, kc, x, a_row, from, b_row, y, c_row); break;
-            case 3: micro(3, half, kc, x, a_row, from, b_row, y, c_row); break;
-            case 4: micro(4, half, kc, x, a_row, from, b_row, y, c_row); break;
-            case 5: micro(5, half, kc, x, a_row, from, b_row, y, c_row); break;
-            default: micro(6, half, kc, x, a_row, from, b_row, y, c_row);
+            case 1: micro(1, form, kc, x, a_row, b, b_row, n, y, c_row); break;
+            case 2: micro(2, form, kc, x, a_row, b, b_row, n, y, c_row); break;
+            case 3: micro(3, form, kc, x, a_row, b, b_row, n, y, c_row); break;
+            case 4: micro(4, form, kc, x, a_row, b, b_row, n, y, c_row); break;
+            case 5: micro(5, form, kc, x, a_row, b, b_row, n, y, c_row); break;
+            default: micro(6, form, kc, x, a_row, b, b_row, n, y, c_row);
             }
         }
 }
@@ -122,14 +146,25 @@ NX_INLINE void rows_by_64(int m, bool half, int64_t kc, const float *a, int64_t 
 static void rows_by_panel(int m, int64_t kc, const float *a, int64_t a_row, const float *b, float *c,
                           int64_t c_row)
 {
-    rows_by_64(m, false, kc, a, a_row, b, 64, c, c_row);
+    rows_by_64(m, 32, kc, a, a_row, b, 64 * sizeof *b, c, c_row);
 }
 
 /* The same with b as it lies in the cache: for few rows, which would not repay a panel. */
-static void rows_by_f16(int m, int64_t kc, const float *a, int64_t a_row, const uint16_t *b,
-                        int64_t b_row, float *c, int64_t c_row)
+static void rows_by_f16(int m, int64_t kc, const float *a, int64_t a_row, const void *b, int64_t b_row, float *c,
+                        int64_t c_row)
 {
-    rows_by_64(m, true, kc, a, a_row, b, b_row, c, c_row);
+    rows_by_64(m, 16, kc, a, a_row, b, b_row, c, c_row);
+}
+
+static void rows_by_packed(int bits, int m, int64_t kc, const float *a, int64_t a_row, const void *b,
+                           int64_t b_row, float *c, int64_t c_row)
+{
+#if NX_CACHE_VECTORS
+    if (bits == 8)
+        rows_by_64(m, 8, kc, a, a_row, b, b_row, c, c_row);
+    else
+        rows_by_64(m, 4, kc, a, a_row, b, b_row, c, c_row);
+#endif
 }
 
 /* n elements of a row of a view, from element offset `at`, as floats. */
@@ -238,9 +273,23 @@ static void put_columns(const float (*row)[DEPTH], int64_t nd, float *to)
 }
 
 #if defined(NX_ISA_avx512) || defined(NX_ISA_avx2)
-/* VF_N keys, 16-bit numbers key_step apart, by VF_N * 2 dimensions, as columns: to[d][64]. Rows of
- * numbers are merged in squares of eight, each in its 128 bits, then the halves of VF_N keys are joined. */
-NX_INLINE void turn_f16(const uint16_t *k, int64_t key_step, float *to)
+/* Half of a vector of 16-bit numbers as floats: float16, or codes with their keys' scales and minima. */
+#if defined(NX_ISA_avx512)
+#define TO_FLOATS(v) (form == 16 ? _mm512_cvtph_ps(v) : numbers_of(form, _mm512_cvtepi16_epi32(v), scale, min))
+#else
+#define TO_FLOATS(v) (form == 16 ? _mm256_cvtph_ps(v) : numbers_of(form, _mm256_cvtepi16_epi32(v), scale, min))
+#endif
+NX_INLINE vf numbers_of(int form, vi codes, const float *scale, const float *min)
+{
+    vf v = vf_from_i32(codes);
+    return form == 8 ? vf_mul(vf_load(scale), v) : vf_fma(vf_load(scale), v, vf_load(min));
+}
+
+/* VF_N keys, key_bytes apart, by VF_N * 2 dimensions, as columns: to[d][64]. Rows of 16-bit numbers (or of
+ * codes from place `at` of a block, with the keys' scales and minima) are merged in squares of eight, each
+ * in its 128 bits, then the halves of VF_N keys are joined. */
+NX_INLINE void turn_keys(int form, const uint8_t *k, int64_t key_bytes, int at, const float *scale,
+                         const float *min, float *to)
 {
 #if defined(NX_ISA_avx512)
 #define UP(w, hilo, a, b) _mm512_unpack##hilo##_epi##w(a, b)
@@ -255,7 +304,8 @@ NX_INLINE void turn_f16(const uint16_t *k, int64_t key_step, float *to)
         vi a[8], b[8];
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++)
-            a[i] = vi_load(k + (8 * s + i) * key_step);
+            a[i] = form == 16 ? vi_load(k + (8 * s + i) * key_bytes)
+                              : cache_codes(form, k + (8 * s + i) * key_bytes, at);
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) { /* keys i and i + 4 */
             b[2 * i] = UP(16, lo, a[i], a[i + 4]);
@@ -280,47 +330,87 @@ NX_INLINE void turn_f16(const uint16_t *k, int64_t key_step, float *to)
 #if defined(NX_ISA_avx512)
         __m512i even = _mm512_permutex2var_epi64(c[0][j], _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), c[1][j]);
         __m512i odd = _mm512_permutex2var_epi64(c[0][j], _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), c[1][j]);
-        vf_store(to + j * KEYS, _mm512_cvtph_ps(_mm512_castsi512_si256(even)));
-        vf_store(to + (8 + j) * KEYS, _mm512_cvtph_ps(_mm512_castsi512_si256(odd)));
-        vf_store(to + (16 + j) * KEYS, _mm512_cvtph_ps(_mm512_extracti64x4_epi64(even, 1)));
-        vf_store(to + (24 + j) * KEYS, _mm512_cvtph_ps(_mm512_extracti64x4_epi64(odd, 1)));
+        vf_store(to + j * KEYS, TO_FLOATS(_mm512_castsi512_si256(even)));
+        vf_store(to + (8 + j) * KEYS, TO_FLOATS(_mm512_castsi512_si256(odd)));
+        vf_store(to + (16 + j) * KEYS, TO_FLOATS(_mm512_extracti64x4_epi64(even, 1)));
+        vf_store(to + (24 + j) * KEYS, TO_FLOATS(_mm512_extracti64x4_epi64(odd, 1)));
 #else
-        vf_store(to + j * KEYS, _mm256_cvtph_ps(_mm256_castsi256_si128(c[0][j])));
-        vf_store(to + (8 + j) * KEYS, _mm256_cvtph_ps(_mm256_extracti128_si256(c[0][j], 1)));
+        vf_store(to + j * KEYS, TO_FLOATS(_mm256_castsi256_si128(c[0][j])));
+        vf_store(to + (8 + j) * KEYS, TO_FLOATS(_mm256_extracti128_si256(c[0][j], 1)));
 #endif
     }
 }
 
-/* A whole block of keys, if its numbers lie so that they can be turned in vectors. */
-static bool turn_block(const nx_view *k, int64_t at, int n, int64_t nd, float *to)
+/* A whole block of packed keys, dimensions of nd / 32 blocks from `k` on. */
+NX_INLINE void turn_packed(int bits, const uint8_t *k, int64_t key_bytes, int64_t nd, float *to)
 {
-    if (n < KEYS || k->dtype != NX_FLOAT16 || k->strides[3] != 1 || nd % (2 * VF_N))
+    for (int64_t d = 0; d < nd; d += NX_CACHE_GROUP, k += nx_cache_block_bytes(bits)) {
+        float scale[KEYS], min[KEYS];
+        for (int i = 0; i < KEYS; i++) {
+            scale[i] = cache_number(k + i * key_bytes);
+            min[i] = bits == 4 ? cache_number(k + i * key_bytes + 2) : 0;
+        }
+        for (int i = 0; i < KEYS; i += VF_N)
+            for (int at = 0; at < NX_CACHE_GROUP; at += 2 * VF_N)
+                turn_keys(bits, k + i * key_bytes, key_bytes, at, scale + i, min + i, to + (d + at) * KEYS + i);
+    }
+}
+
+/* A whole block of keys, if its numbers lie so that they can be turned in vectors. */
+static bool turn_block(const job *j, int64_t at, int n, int64_t nd, float *to)
+{
+    const nx_view *k = j->k;
+    int64_t size = j->packed ? 1 : 2, key_bytes = k->strides[2] * size;
+    if (n < KEYS || (!j->packed && k->dtype != NX_FLOAT16) || k->strides[3] != 1 ||
+        nd % (j->packed ? NX_CACHE_GROUP : 2 * VF_N))
         return false;
-    const uint16_t *from = (const uint16_t *)k->data + at;
-    for (int i = 0; i < KEYS; i += VF_N)
+    const uint8_t *from = (const uint8_t *)k->data + at * size;
+    if (j->packed == 8)
+        turn_packed(8, from, key_bytes, nd, to);
+    else if (j->packed == 4)
+        turn_packed(4, from, key_bytes, nd, to);
+    for (int i = 0; !j->packed && i < KEYS; i += VF_N)
         for (int64_t d = 0; d < nd; d += 2 * VF_N)
-            turn_f16(from + i * k->strides[2] + d, k->strides[2], to + d * KEYS + i);
+            turn_keys(16, from + i * key_bytes + d * 2, key_bytes, 0, NULL, NULL, to + d * KEYS + i);
     return true;
 }
 #else
-static bool turn_block(const nx_view *k, int64_t at, int n, int64_t nd, float *to)
+static bool turn_block(const job *j, int64_t at, int n, int64_t nd, float *to)
 {
     return false;
 }
 #endif
 
+/* Where dimension d0 of the first row of a batch and key head lies in k or v: a multiple of DEPTH. */
+static int64_t place_of(const tile *t, const nx_view *kv, int64_t d0)
+{
+    int64_t at = t->b * kv->strides[0] + t->kv * kv->strides[1];
+    return at + (t->j->packed ? d0 / NX_CACHE_GROUP * nx_cache_block_bytes(t->j->packed) : d0 * kv->strides[3]);
+}
+
+/* nd numbers of a row of k or v that begins at `at`. */
+static void numbers_at(const job *j, const nx_view *kv, int64_t at, int64_t nd, float *to)
+{
+    if (j->packed == 8)
+        cache_row_numbers(8, (const uint8_t *)kv->data + at, nd, to);
+    else if (j->packed == 4)
+        cache_row_numbers(4, (const uint8_t *)kv->data + at, nd, to);
+    else
+        floats_at(kv, at, kv->strides[3], nd, to);
+}
+
 /* Keys key.. (n of them), dimensions d0.. (nd), as panel[d][64]; zeros after the last key. */
 static void load_k(tile *t, int64_t key, int n, int64_t d0, int64_t nd)
 {
     const nx_view *k = t->j->k;
-    int64_t at = t->b * k->strides[0] + t->kv * k->strides[1] + d0 * k->strides[3];
-    if (turn_block(k, at + key * k->strides[2], n, nd, t->panel))
+    int64_t at = place_of(t, k, d0);
+    if (turn_block(t->j, at + key * k->strides[2], n, nd, t->panel))
         return;
     float row[4][DEPTH];
     for (int i = 0; i < KEYS; i += 4) {
         for (int r = 0; r < 4; r++)
             if (i + r < n)
-                floats_at(k, at + (key + i + r) * k->strides[2], k->strides[3], nd, row[r]);
+                numbers_at(t->j, k, at + (key + i + r) * k->strides[2], nd, row[r]);
             else
                 memset(row[r], 0, sizeof row[r]);
         put_columns(row, nd, t->panel + i);
@@ -331,9 +421,9 @@ static void load_k(tile *t, int64_t key, int n, int64_t d0, int64_t nd)
 static void load_v(tile *t, int64_t key, int n, int64_t d0, int64_t nd)
 {
     const nx_view *v = t->j->v;
-    int64_t at = t->b * v->strides[0] + t->kv * v->strides[1] + d0 * v->strides[3];
+    int64_t at = place_of(t, v, d0);
     for (int i = 0; i < n; i++) {
-        floats_at(v, at + (key + i) * v->strides[2], v->strides[3], nd, t->panel + i * DEPTH);
+        numbers_at(t->j, v, at + (key + i) * v->strides[2], nd, t->panel + i * DEPTH);
         for (int64_t d = nd; d < DEPTH; d++)
             t->panel[i * DEPTH + d] = 0;
     }
@@ -421,19 +511,31 @@ static float soften(tile *t, int i, int64_t key, int n)
     return factor;
 }
 
+/* Few rows, whole panels of values: read where they lie. */
+static bool weigh_in_place(tile *t, int64_t key, int n, int64_t d0, int64_t nd, float *acc, int64_t stride)
+{
+    const job *j = t->j;
+    const nx_view *v = j->v;
+    int64_t at = place_of(t, v, d0) + key * v->strides[2];
+    if (nd != DEPTH || v->strides[3] != 1)
+        return false;
+    if (j->packed && NX_CACHE_VECTORS)
+        rows_by_packed(j->packed, t->m, n, t->s, KEYS, (const uint8_t *)v->data + at, v->strides[2], acc, stride);
+    else if (!j->packed && v->dtype == NX_FLOAT16)
+        rows_by_f16(t->m, n, t->s, KEYS, (const uint16_t *)v->data + at, v->strides[2] * 2, acc, stride);
+    else
+        return false;
+    return true;
+}
+
 /* acc[m][..] += weights by v, dimensions d0.. */
 static void weigh(tile *t, int64_t key, int n, int64_t dv0, int64_t dv)
 {
     int64_t stride = wide(dv);
     for (int64_t d0 = 0; d0 < dv; d0 += DEPTH) {
         int64_t nd = dv - d0 < DEPTH ? dv - d0 : DEPTH;
-        const nx_view *v = t->j->v;
-        if (t->m <= 2 * MR && nd == DEPTH && v->dtype == NX_FLOAT16 && v->strides[3] == 1) {
-            int64_t at = t->b * v->strides[0] + t->kv * v->strides[1] + key * v->strides[2] + dv0 + d0;
-            rows_by_f16(t->m, n, t->s, KEYS, (const uint16_t *)v->data + at, v->strides[2],
-                        t->part.acc + d0, stride);
+        if (t->m <= 2 * MR && weigh_in_place(t, key, n, dv0 + d0, nd, t->part.acc + d0, stride))
             continue;
-        }
         load_v(t, key, n, dv0 + d0, nd);
         rows_by_panel(t->m, n, t->s, KEYS, t->panel, t->part.acc + d0, stride);
     }
@@ -651,9 +753,9 @@ static int64_t partial_size(int64_t groups, int64_t rows, int64_t s, int64_t dv)
 
 size_t NX_FN(attention_workspace)(const nx_call *c)
 {
-    const nx_view *q = &c->in[0], *k = &c->in[1], *v = &c->in[2];
+    const nx_view *q = &c->in[0], *k = &c->in[1];
     int64_t kv_heads = k->shape[1], rows = kv_heads ? (int64_t)q->shape[2] * (q->shape[1] / kv_heads) : 0;
-    return (size_t)partial_size(q->shape[0] * kv_heads, rows, k->shape[2], v->shape[3]) * sizeof(float);
+    return (size_t)partial_size(q->shape[0] * kv_heads, rows, k->shape[2], c->out[0].shape[3]) * sizeof(float);
 }
 
 void NX_FN(attention)(const nx_call *c)
@@ -662,9 +764,9 @@ void NX_FN(attention)(const nx_call *c)
     const nx_view *q = &c->in[0], *k = &c->in[1], *v = &c->in[2];
     int next = 3;
     job j = {.q = q, .k = k, .v = v, .out = &c->out[0], .scale = p->scale, .causal = p->causal,
-             .window = p->window, .batch = q->shape[0], .heads = q->shape[1],
+             .window = p->window, .packed = p->packed, .batch = q->shape[0], .heads = q->shape[1],
              .kv_heads = k->shape[1], .l = q->shape[2], .s = k->shape[2], .d = q->shape[3],
-             .dv = v->shape[3]};
+             .dv = c->out[0].shape[3]};
     j.mask = p->has_mask ? &c->in[next++] : NULL;
     j.lengths = p->has_lengths ? &c->in[next++] : NULL;
     j.sinks = p->has_sinks ? &c->in[next++] : NULL;

@@ -79,6 +79,8 @@ void NX_FN(affine_repack)(const nx_call *c); /* packed words, scales, biases: ro
 /* attention_tmpl.c: in: q, k, v, then mask, lengths, sinks where they are */
 void NX_FN(attention)(const nx_call *c);
 size_t NX_FN(attention_workspace)(const nx_call *c);
+/* cache_tmpl.c: x [..., D], row-major */
+void NX_FN(cache_pack)(const nx_call *c);
 
 /* reduce_tmpl.c: any axes and layout; out has 1 where in is reduced */
 void NX_FN(reduce)(const nx_call *c);

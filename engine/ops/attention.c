@@ -22,8 +22,9 @@
 
 static bool infer(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
 {
+    const nx_attention_params *p = params;
     nx_spec_like(&out[0], in[0], (nx_dtype)in[0]->dtype);
-    out[0].shape[3] = in[2]->shape[3];
+    out[0].shape[3] = p->packed ? p->v_dim : in[2]->shape[3];
     return true;
 }
 
@@ -34,6 +35,8 @@ static const nx_field fields[] = {
     {"has_mask", NX_FIELD_BOOL, offsetof(nx_attention_params, has_mask)},
     {"has_lengths", NX_FIELD_BOOL, offsetof(nx_attention_params, has_lengths)},
     {"window", NX_FIELD_INT, offsetof(nx_attention_params, window)},
+    {"packed", NX_FIELD_INT, offsetof(nx_attention_params, packed)},
+    {"v_dim", NX_FIELD_INT, offsetof(nx_attention_params, v_dim)},
 };
 
 /* One head of keys serves several of queries: [B, H, L, D] as [B, Hk, H / Hk, L, D]. */
@@ -100,7 +103,7 @@ static bool vjp(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **o
 {
     const nx_attention_params *p = n->params;
     nx_stream *s = n->stream;
-    if (p->has_lengths || p->window)
+    if (p->has_lengths || p->window || p->packed)
         return nx_fail("[vjp] ScaledDotProductAttention over a cache has no derivative");
     int heads = n->in[1]->shape[1];
     nx_array *q = by_key_head(n->in[0], heads, s), *k = by_key_head(n->in[1], heads, s);
@@ -157,7 +160,7 @@ static bool compose(nx_node *n, nx_array **out)
 {
     const nx_attention_params *p = n->params;
     nx_stream *s = n->stream;
-    if (p->has_lengths || p->window)
+    if (p->has_lengths || p->window || p->packed)
         return nx_fail("[export_function] attention over a cache cannot be written as MLX's");
     int heads = n->in[1]->shape[1];
     nx_array *q = by_key_head(n->in[0], heads, s), *k = by_key_head(n->in[1], heads, s);
@@ -180,7 +183,7 @@ static bool rebuild(const nx_rebuild *r, nx_array **out)
     int extra = 3 + p->has_sinks;
     if (r->n_in < extra)
         return nx_fail("[scaled_dot_product_attention] %d inputs, %d are missing", r->n_in, extra - r->n_in);
-    if (!r->told && (p->has_lengths || p->window))
+    if (!r->told && (p->has_lengths || p->window || p->packed))
         return nx_op_n(r->prim, r->params, r->in, r->n_in, r->s, out, r->n_out);
     nx_array *mask = r->n_in > extra ? r->in[3] : NULL;
     out[0] = nx_scaled_dot_product_attention(r->in[0], r->in[1], r->in[2], p->scale,
@@ -203,7 +206,7 @@ const nx_prim nx_prim_ScaledDotProductAttention = {
     .flags = NX_PRIM_ANY_SHAPE,
     .params_size = sizeof(nx_attention_params),
     .fields = fields,
-    .n_fields = 6,
+    .n_fields = 8,
     .infer = infer,
     .vjp = vjp,
     .vmap = vmap,
@@ -319,19 +322,13 @@ nx_array *nx_scaled_dot_product_attention(nx_array *q, nx_array *k, nx_array *v,
     return build(&p, nx_astype(q, dtype, s), k, v, mask, NULL, sinks, s);
 }
 
-nx_array *nx_cache_attention(nx_array *q, nx_array *k, nx_array *v, float scale, nx_array *lengths,
-                             bool causal, int window, nx_array *sinks, nx_stream *s)
+/* What the attentions over a cache have in common, once q, k and v are known to be right. */
+static nx_array *over_cache(nx_attention_params *p, nx_array *q, nx_array *k, nx_array *v, nx_array *lengths,
+                            nx_array *sinks, nx_stream *s)
 {
     const char *op = "attention";
-    if (!q || !k || !v || !check_shapes(q, k, v))
-        return NULL;
-    const nx_array *all[3] = {q, k, v};
-    for (int i = 0; i < 3; i++)
-        if (!nx_dtype_in((nx_dtype)all[i]->dtype, NX_FLOATS))
-            return nx_fail_null("[%s] Received unsupported type %s.", op,
-                                nx_dtype_name((nx_dtype)all[i]->dtype));
-    if (window < 0)
-        return nx_fail_null("[%s] a window of %d keys is not possible", op, window);
+    if (p->window < 0)
+        return nx_fail_null("[%s] a window of %d keys is not possible", op, p->window);
     if (lengths && (lengths->ndim != 1 || lengths->shape[0] != q->shape[0] ||
                     !nx_dtype_in((nx_dtype)lengths->dtype, NX_INTEGERS)))
         return nx_fail_null("[%s] lengths must be integers of shape (%d), not %s %s", op, q->shape[0],
@@ -342,6 +339,48 @@ nx_array *nx_cache_attention(nx_array *q, nx_array *k, nx_array *v, float scale,
         lengths = nx_astype(lengths, NX_INT32, s);
     if (sinks)
         sinks = nx_astype(sinks, NX_FLOAT32, s);
+    return build(p, q, k, v, NULL, lengths, sinks, s);
+}
+
+nx_array *nx_cache_attention(nx_array *q, nx_array *k, nx_array *v, float scale, nx_array *lengths,
+                             bool causal, int window, nx_array *sinks, nx_stream *s)
+{
+    if (!q || !k || !v || !check_shapes(q, k, v))
+        return NULL;
+    const nx_array *all[3] = {q, k, v};
+    for (int i = 0; i < 3; i++)
+        if (!nx_dtype_in((nx_dtype)all[i]->dtype, NX_FLOATS))
+            return nx_fail_null("[attention] Received unsupported type %s.",
+                                nx_dtype_name((nx_dtype)all[i]->dtype));
     nx_attention_params p = {.scale = scale, .causal = causal, .window = window};
-    return build(&p, q, k, v, NULL, lengths, sinks, s);
+    return over_cache(&p, q, k, v, lengths, sinks, s);
+}
+
+/* Packed keys or values [B, Hkv, S, bytes]: do their rows hold n numbers each? */
+static bool check_packed(const nx_array *a, const nx_array *like, int bits, int n)
+{
+    if (a->dtype != NX_UINT8 || a->ndim != 4 || a->shape[0] != like->shape[0] || a->shape[2] != like->shape[2] ||
+        a->shape[1] != like->shape[1] || n < 1 || a->shape[3] != nx_cache_row_bytes(bits, n))
+        return nx_fail("[packed_attention] %s %s are no keys or values of %d numbers in %d bits",
+                       nx_dtype_name((nx_dtype)a->dtype), SHAPE(a), n, bits);
+    return true;
+}
+
+nx_array *nx_packed_attention(nx_array *q, nx_array *k, nx_array *v, int bits, int v_dim, float scale,
+                              nx_array *lengths, bool causal, int window, nx_array *sinks, nx_stream *s)
+{
+    const char *op = "packed_attention";
+    if (!q || !k || !v)
+        return NULL;
+    if (bits != 8 && bits != 4)
+        return nx_fail_null("[%s] %d bits are not possible: 8 or 4 are", op, bits);
+    if (q->ndim != 4 || !nx_dtype_in((nx_dtype)q->dtype, NX_FLOATS) || k->ndim != 4)
+        return nx_fail_null("[%s] queries %s %s over keys %s", op, nx_dtype_name((nx_dtype)q->dtype), SHAPE(q),
+                            SHAPE(k));
+    if (k->shape[0] != q->shape[0] || k->shape[1] == 0 || q->shape[1] % k->shape[1])
+        return nx_fail_null("[%s] keys %s do not serve queries %s", op, SHAPE(k), SHAPE(q));
+    if (!check_packed(k, k, bits, q->shape[3]) || !check_packed(v, k, bits, v_dim))
+        return NULL;
+    nx_attention_params p = {.scale = scale, .causal = causal, .window = window, .packed = bits, .v_dim = v_dim};
+    return over_cache(&p, q, k, v, lengths, sinks, s);
 }

@@ -18,4 +18,8 @@ nx_array *nx_scaled_dot_product_attention(nx_array *q, nx_array *k, nx_array *v,
 nx_array *nx_cache_attention(nx_array *q, nx_array *k, nx_array *v, float scale, nx_array *lengths,
                              bool causal, int window, nx_array *sinks, nx_stream *s);
 
+/* The same over keys and values of nx_cache_pack: uint8 [B, Hkv, S, row bytes], values of v_dim numbers. */
+nx_array *nx_packed_attention(nx_array *q, nx_array *k, nx_array *v, int bits, int v_dim, float scale,
+                              nx_array *lengths, bool causal, int window, nx_array *sinks, nx_stream *s);
+
 #endif

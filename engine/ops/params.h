@@ -233,7 +233,23 @@ typedef struct {
     bool causal;
     int window;      /* 0: none */
     bool has_mask, has_lengths, has_sinks; /* which optional inputs are there */
+    int packed, v_dim; /* bits of packed keys and values, and the numbers of a value; 0: as they are */
 } nx_attention_params;
+
+/* cache.c */
+typedef struct {
+    int bits; /* 8 or 4 */
+} nx_cache_pack_params;
+enum { NX_CACHE_GROUP = 32 };
+static inline int nx_cache_block_bytes(int bits)
+{
+    return bits == 8 ? 34 : 20;
+}
+/* Of a row of n numbers. */
+static inline int64_t nx_cache_row_bytes(int bits, int64_t n)
+{
+    return (n + NX_CACHE_GROUP - 1) / NX_CACHE_GROUP * nx_cache_block_bytes(bits);
+}
 
 /* reinterpret.c */
 typedef struct {

@@ -108,6 +108,19 @@ typedef struct nexus_engine {
     int (*affine_type)(int bits, int group_size, mlx_dtype scales);
     int (*affine_repack)(mlx_array *res, const mlx_array w, const mlx_array scales,
                          const mlx_array biases, int group_size, int bits, const mlx_stream s);
+
+    /*
+     * From version 4 on. Keys and values in 8 or 4 bits. cache_pack: x [..., D] (float32, float16,
+     * bfloat16) as uint8 [..., bytes]: blocks of 32 numbers as GGUF's Q8_0 (34 bytes) or Q4_1 (20
+     * bytes), the last of a row filled up with zeros; gguf_dequantize reads them. packed_attention: as
+     * attention, with k and v uint8 [B, Hkv, S, bytes] that cache_pack made of rows of D and of v_dim
+     * numbers; it reads them where they lie, and the numbers they stand for enter in float32.
+     * Without the table: a cache of 16 bits.
+     */
+    int (*cache_pack)(mlx_array *res, const mlx_array x, int bits, const mlx_stream s);
+    int (*packed_attention)(mlx_array *res, const mlx_array q, const mlx_array k, const mlx_array v, int bits,
+                            int v_dim, float scale, const mlx_array lengths, bool causal, int window,
+                            const mlx_array sinks, const mlx_stream s);
 } nexus_engine;
 
 /* The table: one constant for the life of the process. */

@@ -107,6 +107,8 @@ bool nexus_model_reads(const nexus_model *m, const char *variable); /* "enable_t
 
 /* What a file or folder holds, without loading it; ctx 0: 4096 or the model's most, if less. */
 nexus_status nexus_inspect(const char *name, int ctx, nexus_model_info *out);
+/* The same with memory_bytes for a cache of this type (as for sessions). */
+nexus_status nexus_inspect_cache(const char *name, int ctx, const char *cache_type, nexus_model_info *out);
 
 /* Writes a model of the shape of a known one ("tinyllama-1.1b", "llama-3.2-1b", "qwen3-0.6b",
  * "moe-1b") with random weights, to measure speed with: a GGUF file at `path`, or a folder in MLX's
@@ -131,7 +133,7 @@ typedef struct {
     size_t folder_count;
     bool stores;            /* the stores too where folders are given */
     int context;            /* the context memory_bytes is for; 0: 4096 */
-    const char *cache_type; /* "f16" (default), "bf16", "f32" */
+    const char *cache_type; /* "f16" (default), "bf16", "f32", "q8", "q4" */
     bool fresh;             /* look into every file, whatever earlier scans found */
 } nexus_models_options;
 
@@ -188,7 +190,7 @@ typedef struct {
                                "small", or one of the policy's own */
     uint64_t memory;        /* bytes that may be used; 0: what is available now */
     int context;            /* 0: 4096 */
-    const char *cache_type; /* "f16" (default), "bf16", "f32" */
+    const char *cache_type; /* "f16" (default), "bf16", "f32", "q8", "q4" */
 } nexus_select_options;
 
 typedef struct {
@@ -389,7 +391,7 @@ typedef struct nexus_session nexus_session;
 
 typedef struct {
     int context;            /* most tokens in all; 0: 4096, or the model's most if less */
-    const char *cache_type; /* "f16" (default), "bf16", "f32" */
+    const char *cache_type; /* "f16" (default), "bf16", "f32", "q8", "q4" */
     nexus_model *draft;     /* a smaller model that proposes tokens; NULL: none */
 } nexus_session_options;
 

@@ -38,7 +38,7 @@ static const struct {
     FACT(max_context, COLUMN_INT), FACT(chat, COLUMN_BOOL), SHAPE(n_layers), SHAPE(n_kv_heads),
     SHAPE(head_dim), SHAPE(hidden_size), SHAPE(intermediate_size), SHAPE(n_heads), SHAPE(vocab_size),
     SHAPE(window), SHAPE_BIG(file_bytes), SHAPE_BIG(turned_bytes), SHAPE_BIG(cache_row), SHAPE_BIG(window_row),
-    SHAPE_BIG(state_bytes),
+    SHAPE_BIG(state_bytes), SHAPE_BIG(cache_blocks), SHAPE_BIG(window_blocks),
 };
 enum { N_COLUMNS = sizeof columns / sizeof *columns };
 

@@ -17,7 +17,9 @@ memory_shape memory_shape_of(const model *m)
     for (int i = 0; i < m->n_layers; i++) {
         const nn_cache_shape *k = &m->caches[i];
         uint64_t row = (uint64_t)k->heads * (uint64_t)(k->k_dim + k->v_dim);
+        uint64_t blocks = (uint64_t)k->heads * (uint64_t)((k->k_dim + 31) / 32 + (k->v_dim + 31) / 32);
         *(k->window ? &s.window_row : &s.cache_row) += row;
+        *(k->window ? &s.window_blocks : &s.cache_blocks) += blocks;
         s.window = k->window > s.window ? k->window : s.window;
         s.state_bytes += nn_cache_state_bytes(k);
     }
@@ -25,13 +27,18 @@ memory_shape memory_shape_of(const model *m)
 }
 
 /* Of a family that this version does not know: keys and values of all layers. */
-static uint64_t cache_bytes(const memory_shape *s, int ctx, mlx_dtype type)
+static uint64_t cache_bytes(const memory_shape *s, int ctx, nn_cache_form form)
 {
-    uint64_t row = s->cache_row, size = mlx_dtype_size(type);
-    if (!s->cache_row && !s->window_row && !s->state_bytes)
+    bool packed = nn_cache_bits(form) != 0;
+    uint64_t row = s->cache_row, blocks = s->cache_blocks;
+    uint64_t each = (uint64_t)nn_cache_row_bytes(form, packed ? 32 : 1); /* bytes of a block, of a number */
+    if (!s->cache_row && !s->window_row && !s->state_bytes) {
         row = 2 * (uint64_t)s->n_layers * (uint64_t)s->n_kv_heads * (uint64_t)s->head_dim;
-    return row * size * (uint64_t)nn_cache_room(0, ctx) +
-           s->window_row * size * (uint64_t)nn_cache_room(s->window, ctx) + s->state_bytes;
+        blocks = (row + 31) / 32;
+    }
+    return (packed ? blocks : row) * each * (uint64_t)nn_cache_room(0, ctx) +
+           (packed ? s->window_blocks : s->window_row) * each * (uint64_t)nn_cache_room(s->window, ctx) +
+           s->state_bytes;
 }
 
 void memory_shape_complete(memory_shape *s)
@@ -105,7 +112,7 @@ static uint64_t lost_in_pages(const memory_shape *s)
     return lost > 0 ? (uint64_t)lost : 0;
 }
 
-uint64_t estimate_memory(const memory_shape *s, int ctx, mlx_dtype cache_type)
+uint64_t estimate_memory(const memory_shape *s, int ctx, nn_cache_form cache_type)
 {
     uint64_t rows = (uint64_t)(ctx < SCHEDULER_CHUNK ? ctx : SCHEDULER_CHUNK);
     uint64_t heads = ((uint64_t)s->n_heads + 2 * (uint64_t)s->n_kv_heads) * (uint64_t)s->head_dim;
@@ -120,7 +127,7 @@ uint64_t estimate_memory(const memory_shape *s, int ctx, mlx_dtype cache_type)
            vocabulary * BYTES_A_TOKEN + PROGRAM_BYTES + (ctx > SCHEDULER_CHUNK ? KEPT_BYTES : 0);
 }
 
-int estimate_context(const memory_shape *s, uint64_t room, mlx_dtype cache_type, int most)
+int estimate_context(const memory_shape *s, uint64_t room, nn_cache_form cache_type, int most)
 {
     int least = 0, blocks = most / NN_CACHE_BLOCK; /* the answer's blocks lie in [least, blocks] */
     while (least < blocks) {

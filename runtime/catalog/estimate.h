@@ -16,6 +16,7 @@ typedef struct {
     /* The cache: numbers a position, of layers that keep all positions and of those that keep a
      * window's; and the states of recurrent layers. All zero: not known, and taken from the above. */
     uint64_t cache_row, window_row, state_bytes;
+    uint64_t cache_blocks, window_blocks; /* the same in blocks of 32 numbers, as packed caches have them */
     int window;
 } memory_shape;
 
@@ -27,10 +28,10 @@ void memory_shape_complete(memory_shape *s);
 
 /* Bytes: the files as stored, the cache, the activations of one prefill step, logits, and what the
  * program and its tokenizer need whatever the model. */
-uint64_t estimate_memory(const memory_shape *s, int ctx, mlx_dtype cache_type);
+uint64_t estimate_memory(const memory_shape *s, int ctx, nn_cache_form cache_type);
 /* The largest context (a multiple of 256, at most `most`) with which the model fits into `room`
  * bytes; 0: none does. */
-int estimate_context(const memory_shape *s, uint64_t room, mlx_dtype cache_type, int most);
+int estimate_context(const memory_shape *s, uint64_t room, nn_cache_form cache_type, int most);
 /* The bytes a model of these parameters has after quantizing its matrices to `bits` bits in groups
  * of 64 (scale and bias of 16 bits each). */
 uint64_t estimate_quantized(uint64_t parameters, uint64_t matrix_parameters, int bits);

@@ -120,7 +120,7 @@ static const char *fit_of(const nexus_memory *m, uint64_t bytes)
     return bytes <= m->available ? "now" : bytes <= m->total - m->reserve ? "when-free" : "too-big";
 }
 
-static uint64_t memory_of(const catalog_facts *f, int context, mlx_dtype type)
+static uint64_t memory_of(const catalog_facts *f, int context, nn_cache_form type)
 {
     return f->shape.n_layers > 0 && f->shape.hidden_size > 0 && f->shape.file_bytes &&
                    f->shape.head_dim > 0
@@ -136,7 +136,7 @@ static bool can_run(const catalog_facts *f)
 
 /* What a model of another format would be as MLX with four bits. */
 static void convert(nexus_models_entry *e, const catalog_facts *f, const nexus_memory *memory,
-                    mlx_dtype type)
+                    nn_cache_form type)
 {
     e->converted_fit = "";
     if (strcmp(f->format, "mlx") == 0 || !can_run(f))
@@ -153,7 +153,7 @@ static void convert(nexus_models_entry *e, const catalog_facts *f, const nexus_m
 }
 
 static nexus_models_entry entry_of(const catalog_unit *u, const nexus_memory *memory, int context,
-                                   mlx_dtype type)
+                                   nn_cache_form type)
 {
     const catalog_facts *f = &u->facts;
     nexus_models_entry e = {
@@ -279,7 +279,7 @@ static void walk_places(catalog_scan *s)
 nexus_status nexus_models_scan(const nexus_models_options *options, nexus_models **out)
 {
     nexus_models_options o = options ? *options : (nexus_models_options){0};
-    mlx_dtype type;
+    nn_cache_form type;
     if (!nn_cache_type(o.cache_type, &type))
         return NEXUS_ERROR_ARGUMENT;
     if (o.context < 0) {
@@ -372,7 +372,7 @@ const nexus_models_entry *nexus_models_find(const nexus_models *m, const char *n
 uint64_t nexus_models_memory(const nexus_models *m, const nexus_models_entry *e, int context,
                              const char *cache_type)
 {
-    mlx_dtype type;
+    nn_cache_form type;
     size_t i = (size_t)(e - m->entries.at);
     if (context < 1 || i >= m->entries.n || !nn_cache_type(cache_type, &type))
         return 0;

@@ -279,7 +279,7 @@ memory_shape package_shape(const package *p, const model *m)
     return s;
 }
 
-nexus_status package_describe(package *p, const model *m, int ctx, nexus_model_info *out)
+nexus_status package_describe(package *p, const model *m, int ctx, nn_cache_form form, nexus_model_info *out)
 {
     model_facts facts;
     if (!model_inspect_weights(m, &p->source, p->quant, p->is_gguf, &facts))
@@ -296,7 +296,7 @@ nexus_status package_describe(package *p, const model *m, int ctx, nexus_model_i
     out->max_context = m->max_context;
     out->context = package_context(m, ctx);
     memory_shape shape = package_shape(p, m);
-    out->memory_bytes = estimate_memory(&shape, out->context, MLX_FLOAT16);
+    out->memory_bytes = estimate_memory(&shape, out->context, form);
     double used = config_item(&p->config, "num_experts_per_tok|moe_topk", "expert_used_count", 0, 0);
     out->token_bytes = facts.bytes - facts.lookup_bytes;
     if (m->n_experts > 0 && used > 0 && used < m->n_experts)

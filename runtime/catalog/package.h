@@ -35,7 +35,7 @@ const char *package_format(const package *p);
 memory_shape package_shape(const package *p, const model *m);
 
 /* Everything `info` prints. m: configured from this package. ctx 0: the default. */
-nexus_status package_describe(package *p, const model *m, int ctx, nexus_model_info *out);
+nexus_status package_describe(package *p, const model *m, int ctx, nn_cache_form form, nexus_model_info *out);
 
 /* The context used where nobody chooses: 4096, or the model's most if that is less. */
 int package_context(const model *m, int wanted);

@@ -35,7 +35,7 @@ static void name_another(nx_str *text, const package *p, uint64_t room)
 }
 
 static void advise_bits(nx_str *text, package *p, const model *m, const memory_shape *s,
-                        uint64_t room, int ctx, mlx_dtype type)
+                        uint64_t room, int ctx, nn_cache_form type)
 {
     model_facts facts;
     memory_shape four = *s;
@@ -50,11 +50,15 @@ static void advise_bits(nx_str *text, package *p, const model *m, const memory_s
 }
 
 static void advise(nx_str *text, package *p, const model *m, const memory_shape *s, uint64_t room,
-                   int ctx, mlx_dtype type)
+                   int ctx, nn_cache_form type)
 {
     int smaller = estimate_context(s, room, type, ctx);
-    if (type == MLX_FLOAT32 && estimate_memory(s, ctx, MLX_FLOAT16) <= room)
+    if (type == NN_CACHE_F32 && estimate_memory(s, ctx, NN_CACHE_F16) <= room)
         nx_str_puts(text, "; it fits with --cache-type f16");
+    else if (type != NN_CACHE_Q8 && type != NN_CACHE_Q4 && estimate_memory(s, ctx, NN_CACHE_Q8) <= room)
+        nx_str_puts(text, "; it fits with --cache-type q8");
+    else if (type != NN_CACHE_Q4 && estimate_memory(s, ctx, NN_CACHE_Q4) <= room)
+        nx_str_puts(text, "; it fits with --cache-type q4");
     if (smaller)
         nx_str_printf(text, "; it fits with --ctx %d", smaller);
     else
@@ -64,7 +68,7 @@ static void advise(nx_str *text, package *p, const model *m, const memory_shape 
 
 nexus_status refuse_unless_fits(package *p, const model *m, int ctx, const char *cache_type)
 {
-    mlx_dtype type;
+    nn_cache_form type;
     nexus_memory memory;
     char need[16], have[16];
     if (!nn_cache_type(cache_type, &type))

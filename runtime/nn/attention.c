@@ -61,13 +61,23 @@ static mlx_array attend_capped(nn *c, const nn_attention *a, mlx_array q, mlx_ar
 typedef struct {
     int position, start; /* of the first query and key */
     mlx_array sinks;
+    nn_cache_form form; /* of keys and values: the cache's, or as they came */
+    int v_dim;
 } place;
 
-/* Softmax(q k' scale + mask) v, in q's type over the cache's 16-bit keys and values. */
+/* Softmax(q k' scale + mask) v, in q's type over the cache's keys and values. */
 static mlx_array attend(nn *c, const nn_attention *a, const place *p, mlx_array q, mlx_array k,
                         mlx_array v)
 {
     const nexus_engine *ext = engine_extensions();
+    if (c->failed)
+        return q;
+    int bits = nn_cache_bits(p->form);
+    if (bits && a->softcap == 0)
+        return NN_CALL(c, ext->packed_attention, q, k, v, bits, p->v_dim, a->scale, (mlx_array){0}, !a->both_ways,
+                       a->window, p->sinks);
+    k = nn_cache_numbers(c, p->form, k, a->head_dim);
+    v = nn_cache_numbers(c, p->form, v, p->v_dim);
     if (c->failed)
         return q;
     if (ext && a->softcap == 0) /* reads the cache as it is */
@@ -91,6 +101,20 @@ typedef struct {
     mlx_array q, k, v, sinks;
 } attend_args;
 
+/* The values that are a part of the keys. Packed ones must lie in whole blocks; else all become numbers. */
+static mlx_array values_in(nn *c, const nn_attention *a, place *p, mlx_array *k)
+{
+    bool whole = a->v_begin % 32 == 0 && p->v_dim % 32 == 0;
+    if (nn_cache_bits(p->form) && !whole) {
+        *k = nn_cache_numbers(c, p->form, *k, a->head_dim);
+        p->form = NN_CACHE_F32;
+    }
+    bool packed = nn_cache_bits(p->form) != 0;
+    int begin = packed ? nn_cache_row_bytes(p->form, a->v_begin) : a->v_begin;
+    int count = packed ? nn_cache_row_bytes(p->form, p->v_dim) : p->v_dim;
+    return nn_slice(c, *k, 3, begin, begin + count);
+}
+
 static mlx_array attend_segment(nn *c, const nn_segment *g, const attend_args *s)
 {
     const nn_attention *a = s->a;
@@ -102,7 +126,8 @@ static mlx_array attend_segment(nn *c, const nn_segment *g, const attend_args *s
     mlx_array v = {0};
     if (s->v.ctx)
         v = to_heads(c, nn_rows(c, s->v, begin, end), a->n_kv_heads, g->count, v_dim);
-    place p = {.position = position, .sinks = s->sinks};
+    place p = {.position = position, .sinks = s->sinks, .v_dim = v_dim,
+               .form = g->cache ? g->cache->form : NN_CACHE_F32};
     k = nn_rotate(c, &a->rope, k, position, limit);
     q = nn_rotate(c, &a->rope, q, position, limit);
     if (a->turned_q_norm.ctx)
@@ -112,7 +137,7 @@ static mlx_array attend_segment(nn *c, const nn_segment *g, const attend_args *s
     if (g->cache)
         nn_cache_update(c, g->cache, s->layer, k, v, &k, &v, &p.start);
     if (!v.ctx)
-        v = nn_slice(c, k, 3, a->v_begin, a->v_begin + v_dim);
+        v = values_in(c, a, &p, &k);
     return from_heads(c, attend(c, a, &p, q, k, v), a->n_heads, g->count, v_dim);
 }
 

@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/ggml_types.h"
+#include "runtime/nn/engine.h"
 
-void nn_cache_init(nn_cache *k, const nn_cache_shape *shapes, int n_layers, mlx_dtype dtype,
+void nn_cache_init(nn_cache *k, const nn_cache_shape *shapes, int n_layers, nn_cache_form form,
                    int limit)
 {
-    *k = (nn_cache){.n_layers = n_layers, .shapes = shapes, .limit = limit, .dtype = dtype};
+    *k = (nn_cache){.n_layers = n_layers, .shapes = shapes, .limit = limit, .form = form};
     k->layers = nx_calloc((size_t)n_layers, sizeof *k->layers);
 }
 
@@ -22,6 +24,61 @@ void nn_cache_clear(nn_cache *k)
     }
     free(k->layers);
     *k = (nn_cache){0};
+}
+
+/* ---- forms ------------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *name;
+    mlx_dtype dtype; /* of the arrays */
+    int bits, block; /* of a packed form: of a code; bytes of 32 of them */
+} forms[] = {
+    [NN_CACHE_F16] = {"f16", MLX_FLOAT16, 0, 0},   [NN_CACHE_BF16] = {"bf16", MLX_BFLOAT16, 0, 0},
+    [NN_CACHE_F32] = {"f32", MLX_FLOAT32, 0, 0},   [NN_CACHE_Q8] = {"q8", MLX_UINT8, 8, 34},
+    [NN_CACHE_Q4] = {"q4", MLX_UINT8, 4, 20},
+};
+enum { FORMS = sizeof forms / sizeof *forms };
+
+bool nn_cache_type(const char *name, nn_cache_form *out)
+{
+    for (int i = 0; i < FORMS; i++)
+        if (strcmp(name ? name : "f16", forms[i].name) == 0) {
+            const nexus_engine *ext = engine_extensions();
+            *out = (nn_cache_form)i;
+            return !forms[i].bits || (ext && ext->version >= 4) ||
+                   nx_fail("[cache] a cache of type %s needs the engine's own extensions: use f16", name);
+        }
+    return nx_fail("[cache] there is no cache type '%s': use f16, bf16, f32, q8 or q4", name);
+}
+
+int nn_cache_bits(nn_cache_form form)
+{
+    return forms[form].bits;
+}
+
+int nn_cache_row_bytes(nn_cache_form form, int dim)
+{
+    if (!forms[form].bits)
+        return dim * (int)mlx_dtype_size(forms[form].dtype);
+    return (dim + 31) / 32 * forms[form].block;
+}
+
+/* The last dimension of the arrays of a layer. */
+static int width_of(nn_cache_form form, int dim)
+{
+    return forms[form].bits ? nn_cache_row_bytes(form, dim) : dim;
+}
+
+mlx_array nn_cache_numbers(nn *c, nn_cache_form form, mlx_array rows, int dim)
+{
+    if (!forms[form].bits || c->failed)
+        return rows;
+    int heads = mlx_array_dim(rows, 1), n = mlx_array_dim(rows, 2), bytes = mlx_array_dim(rows, 3);
+    int type = forms[form].bits == 8 ? NX_GGML_Q8_0 : NX_GGML_Q4_1; /* the same blocks */
+    mlx_array flat = nn_reshape(c, rows, (int[]){heads * n, bytes}, 2);
+    flat = NN_CALL(c, engine_extensions()->gguf_dequantize, flat, type, MLX_FLOAT32);
+    flat = nn_reshape(c, flat, (int[]){1, heads, n, bytes / forms[form].block * 32}, 4);
+    return nn_slice(c, flat, 3, 0, dim);
 }
 
 /* ---- forgetting ------------------------------------------------------------------------------- */
@@ -105,8 +162,8 @@ static mlx_array rows_of(nn *c, mlx_array store, int from, int to)
 static mlx_array moved(nn *c, const nn_cache *k, mlx_array old, int heads, int dim, int from, int to,
                        int room)
 {
-    int kept = to - from;
-    mlx_array more = NN_CALL(c, mlx_zeros, ((int[]){1, heads, room - kept, dim}), 4, k->dtype);
+    int kept = to - from, width = width_of(k->form, dim);
+    mlx_array more = NN_CALL(c, mlx_zeros, ((int[]){1, heads, room - kept, width}), 4, forms[k->form].dtype);
     if (!old.ctx || kept == 0 || c->failed)
         return more;
     mlx_array part = rows_of(c, old, from, to);
@@ -189,7 +246,11 @@ bool nn_cache_copy(nn *c, nn_cache *k, const nn_cache *from, int length)
 /* *store[:, :, at : at + n] = part. The only owner of the array is the cache, so this is in place. */
 static void write(nn *c, const nn_cache *k, mlx_array *store, mlx_array part, int at, int n)
 {
-    mlx_array cast = nn_astype(c, part, k->dtype);
+    int bits = forms[k->form].bits;
+    if (c->failed)
+        return;
+    mlx_array cast = bits ? NN_CALL(c, engine_extensions()->cache_pack, part, bits)
+                          : nn_astype(c, part, forms[k->form].dtype);
     if (c->failed)
         return;
     int start[4] = {0, 0, at, 0}, step[4] = {1, 1, 1, 1};
@@ -254,19 +315,6 @@ void nn_cache_arrays(const nn_cache *k, mlx_vector_array out)
 }
 
 /* ---- facts ------------------------------------------------------------------------------------ */
-
-bool nn_cache_type(const char *name, mlx_dtype *out)
-{
-    if (!name || strcmp(name, "f16") == 0)
-        *out = MLX_FLOAT16;
-    else if (strcmp(name, "bf16") == 0)
-        *out = MLX_BFLOAT16;
-    else if (strcmp(name, "f32") == 0)
-        *out = MLX_FLOAT32;
-    else
-        return nx_fail("[cache] there is no cache type '%s': use f16, bf16 or f32", name);
-    return true;
-}
 
 int nn_cache_room(int window, int length)
 {

@@ -20,6 +20,9 @@ FIELDS = [
     ("set_hard_memory_limit", C.CFUNCTYPE(C.c_size_t, C.c_size_t)),
     ("affine_type", C.CFUNCTYPE(C.c_int, C.c_int, C.c_int, C.c_int)),
     ("affine_repack", C.CFUNCTYPE(C.c_int, R, H, H, H, C.c_int, C.c_int, S)),
+    ("cache_pack", C.CFUNCTYPE(C.c_int, R, H, C.c_int, S)),
+    ("packed_attention", C.CFUNCTYPE(C.c_int, R, H, H, H, C.c_int, C.c_int, C.c_float, H, C.c_bool, C.c_int,
+                                     H, S)),
 ]
 REPACKED = 0x10000
 

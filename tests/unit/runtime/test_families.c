@@ -43,7 +43,7 @@ typedef struct {
     nn_cache cache;
 } text;
 
-static text text_of(const family *f, const char *which, mlx_dtype type)
+static text text_of(const family *f, const char *which, nn_cache_form type)
 {
     text t = {0};
     char name[32];
@@ -102,7 +102,7 @@ static float step(family *f, text *const *texts, const int *counts, int n_texts)
 }
 
 /* A text in pieces of the sizes given, the last of them again and again. */
-static float in_pieces(family *f, const char *which, mlx_dtype type, const int *sizes, int n_sizes)
+static float in_pieces(family *f, const char *which, nn_cache_form type, const int *sizes, int n_sizes)
 {
     text t = text_of(f, which, type);
     float worst = 0;
@@ -118,7 +118,7 @@ static float in_pieces(family *f, const char *which, mlx_dtype type, const int *
 
 static float together(family *f)
 {
-    text a = text_of(f, "a", MLX_FLOAT32), b = text_of(f, "b", MLX_FLOAT32);
+    text a = text_of(f, "a", NN_CACHE_F32), b = text_of(f, "b", NN_CACHE_F32);
     float first = step(f, (text *[]){&b, &a}, (int[]){b.n / 2, a.n / 2}, 2);
     float second = step(f, (text *[]){&b, &a}, (int[]){1, a.n - a.n / 2}, 2);
     nn_cache_clear(&a.cache);
@@ -129,7 +129,7 @@ static float together(family *f)
 /* Forgetting the end of a text and reading it again changes nothing. */
 static float after_truncation(family *f)
 {
-    text t = text_of(f, "a", MLX_FLOAT32);
+    text t = text_of(f, "a", NN_CACHE_F32);
     float worst = step(f, (text *[]){&t}, &t.n, 1);
     int kept = nn_cache_truncate(&t.cache, t.n - 5), rest = t.n - kept;
     if (kept != t.n - 5 && kept != 0)
@@ -149,7 +149,7 @@ static bool check(family *f, const char *what, float worst, float most)
 
 static float encode_together(family *f)
 {
-    text a = text_of(f, "a", MLX_FLOAT32), b = text_of(f, "b", MLX_FLOAT32);
+    text a = text_of(f, "a", NN_CACHE_F32), b = text_of(f, "b", NN_CACHE_F32);
     float d = step(f, (text *[]){&a, &b}, (int[]){a.n, b.n}, 2);
     nn_cache_clear(&a.cache);
     nn_cache_clear(&b.cache);
@@ -165,16 +165,18 @@ static bool compare(void *arg)
         return false;
     const float tolerance = quant.block || quant.foreign ? tolerance_quantized : tolerance_plain;
     nn_init(&f->nn);
-    bool ok = check(f, "in one piece", in_pieces(f, "a", MLX_FLOAT32, (int[]){MOST}, 1), tolerance);
+    bool ok = check(f, "in one piece", in_pieces(f, "a", NN_CACHE_F32, (int[]){MOST}, 1), tolerance);
     if (f->model->arch->encoder) {
         ok = check(f, "both texts", encode_together(f), tolerance) && ok;
     } else {
-        ok = check(f, "token by token", in_pieces(f, "a", MLX_FLOAT32, (int[]){1}, 1), tolerance) && ok;
-        ok = check(f, "in pieces", in_pieces(f, "a", MLX_FLOAT32, (int[]){7, 1, 13, 3}, 4), tolerance) && ok;
-        ok = check(f, "the other text", in_pieces(f, "b", MLX_FLOAT32, (int[]){5, 1}, 2), tolerance) && ok;
+        ok = check(f, "token by token", in_pieces(f, "a", NN_CACHE_F32, (int[]){1}, 1), tolerance) && ok;
+        ok = check(f, "in pieces", in_pieces(f, "a", NN_CACHE_F32, (int[]){7, 1, 13, 3}, 4), tolerance) && ok;
+        ok = check(f, "the other text", in_pieces(f, "b", NN_CACHE_F32, (int[]){5, 1}, 2), tolerance) && ok;
         ok = check(f, "both texts", together(f), tolerance) && ok;
         ok = check(f, "after truncation", after_truncation(f), tolerance) && ok;
-        ok = check(f, "16-bit cache", in_pieces(f, "a", MLX_FLOAT16, (int[]){20, 1}, 2), 3e-2f) && ok;
+        ok = check(f, "16-bit cache", in_pieces(f, "a", NN_CACHE_F16, (int[]){20, 1}, 2), 3e-2f) && ok;
+        ok = check(f, "8-bit cache", in_pieces(f, "a", NN_CACHE_Q8, (int[]){20, 1}, 2), 3e-2f) && ok;
+        ok = check(f, "4-bit cache", in_pieces(f, "a", NN_CACHE_Q4, (int[]){20, 1}, 2), 0.6f) && ok;
     }
     nn_clear(&f->nn);
     return ok || nx_fail("the logits differ from the reference's");
