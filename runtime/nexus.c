@@ -540,7 +540,7 @@ static nexus_session *better_holder(nexus_session *s, const generation *g, size_
     nexus_session *best = NULL;
     for (size_t i = 0; i < s->model->sessions.n; i++) {
         nexus_session *o = s->model->sessions.at[i];
-        if (o == s || o->cache.dtype != s->cache.dtype)
+        if (o == s || o->cache.form != s->cache.form)
             continue;
         pthread_mutex_lock(&o->kept);
         size_t n = shared_prefix(o, g->prompt, g->count);

@@ -224,7 +224,7 @@ static void copy_layer(nn *c, nn_cache *k, const nn_cache *from, int layer, int 
 
 bool nn_cache_copy(nn *c, nn_cache *k, const nn_cache *from, int length)
 {
-    NX_BUG_IF(!nn_cache_holds(from, length) || k->dtype != from->dtype || k->n_layers != from->n_layers);
+    NX_BUG_IF(!nn_cache_holds(from, length) || k->form != from->form || k->n_layers != from->n_layers);
     forget_all(k);
     for (int i = 0; i < k->n_layers; i++)
         copy_layer(c, k, from, i, length);
