@@ -14,6 +14,9 @@ NEXUS_PRETEND_GPU=1 suite pretended-gpu build -R '^oracle' -E 'jinja|tokenizer'
 # Every case of the table of operations, of which the suite above took a sample.
 NEXUS_ORACLE=full suite table build -R '^oracle_table$'
 
+# Arrays of more than 2^31 elements: skipped where less than 12 GB of memory is free.
+suite huge build -C huge -R '^huge$'
+
 # Address and undefined-behaviour sanitizers over everything that is compiled.
 preset asan
 suite asan build-asan -LE oracle
