@@ -1,6 +1,7 @@
 /*
  * bench_ceilings.c: what the machine itself can do, as JSON: read and copy bandwidth of memory, peak
- * of fused multiply-adds in float32, and what a parallel region of the pool costs. NEXUS_THREADS
+ * of fused multiply-adds in float32, of AVX-512's bfloat16 dot products (0: it has none), and what a
+ * parallel region of the pool costs. NEXUS_THREADS
  * applies. Runs take milliseconds, so that some are not interrupted by other programs; the third
  * best counts. One thread is measured in its processor time.
  */
@@ -60,6 +61,18 @@ static void copy_piece(void *ctx, int64_t begin, int64_t end)
 FMA(base, 16, )
 FMA(avx2, 32, __attribute__((target("avx2,fma"))))
 FMA(avx512, 64, __attribute__((target("avx512f,fma"))))
+
+/* The same with vdpbf16ps: 16 sums of two products an instruction. */
+#define DOT(n) "vdpbf16ps %%zmm30, %%zmm31, %%zmm" #n "\n\t"
+__attribute__((target("avx512f"))) static void dot_bf16(void *ctx, int64_t begin, int64_t end)
+{
+    (void)ctx;
+    for (int64_t i = begin * (FMA_ROUNDS / 12); i < end * (FMA_ROUNDS / 12); i++)
+        __asm__ volatile(DOT(16) DOT(17) DOT(18) DOT(19) DOT(20) DOT(21) DOT(22) DOT(23) DOT(24) DOT(25)
+                             DOT(26) DOT(27)::
+                             : "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23",
+                               "xmm24", "xmm25", "xmm26", "xmm27");
+}
 #endif
 
 static uint64_t now(void)
@@ -107,6 +120,17 @@ static double fma_peak(void)
     return 2.0 * lanes * (FMA_ROUNDS / 12 * 12) * threads / best_of(fn, threads, 1) * 1e-9;
 }
 
+static double bf16_peak(void)
+{
+#if defined(__x86_64__)
+    if (strcmp(nx_cpu_isa_name(), "avx512") == 0 && __builtin_cpu_supports("avx512bf16")) {
+        int threads = nx_pool_threads();
+        return 2.0 * 32 * (FMA_ROUNDS / 12 * 12) * threads / best_of(dot_bf16, threads, 1) * 1e-9;
+    }
+#endif
+    return 0;
+}
+
 enum { WORK_NS = 5000 };
 
 static void some_work(void *ctx, int64_t begin, int64_t end)
@@ -141,9 +165,10 @@ int main(void)
     memset(copy, 1, (size_t)MEGABYTES << 20);
     double bytes = (double)PART * 0x1p20 * 1e-9;
     printf("{\"threads\": %d, \"read_gbps\": %.2f, \"copy_gbps\": %.2f, \"fma_gflops\": %.1f, "
-           "\"fma_level\": \"%s\", \"region_us\": %.3f}\n",
+           "\"fma_level\": \"%s\", \"bf16_dot_gflops\": %.1f, \"region_us\": %.3f}\n",
            nx_pool_threads(), bytes / best_of(read_piece, PART, 1),
-           2 * bytes / best_of(copy_piece, PART, 1), fma_peak(), nx_cpu_isa_name(), region_us());
+           2 * bytes / best_of(copy_piece, PART, 1), fma_peak(), nx_cpu_isa_name(), bf16_peak(),
+           region_us());
     free(memory);
     free(copy);
     return 0;

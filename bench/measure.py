@@ -66,7 +66,8 @@ def machine(build, threads):
     c = ceilings(build, threads)
     if c:
         print(f"read {c['read_gbps']:.1f} GB/s, copy {c['copy_gbps']:.1f} GB/s, multiply-add "
-              f"{c['fma_gflops']:.0f} GFLOP/s ({c['fma_level']}), a parallel region "
+              f"{c['fma_gflops']:.0f} GFLOP/s ({c['fma_level']}), bfloat16 dot products "
+              f"{c['bf16_dot_gflops']:.0f} GFLOP/s, a parallel region "
               f"{c['region_us']:.2f} us")
     else:
         print("build bench_ceilings for the machine's own limits", file=sys.stderr)

@@ -3,6 +3,7 @@
 
     python bench/peers.py models MODEL.gguf [-p 512] [-n 128] [-d 0] [-r 5]   llama.cpp
     python bench/peers.py ops [--only NAME...] [--sides 1024 4096]         PyTorch and MLX on the CPU
+    python bench/peers.py gemm [--rows NAME...] [--types bfloat16 float16]  OpenBLAS and PyTorch
     python bench/peers.py train                                            PyTorch and MLX on the CPU
     python bench/peers.py server MODEL.gguf [--clients 1 8 32 64] [-n 48]  llama-cpp-python's server
 
@@ -44,9 +45,13 @@ def parser():
     ops = sub.add_parser("ops", parents=[common])
     ops.add_argument("--only", nargs="*", help="operations whose names have one of these in them")
     ops.add_argument("--sides", nargs="*", type=int, default=[1024, 4096], help="of squares")
+    gemm = sub.add_parser("gemm", parents=[common])
+    gemm.add_argument("--rows", nargs="*", help="of the table of bench/gemm.py")
+    gemm.add_argument("--types", nargs="*", default=["bfloat16", "float16"])
     train = sub.add_parser("train", parents=[common])
     for s in (ops, train):
         s.add_argument("--peers", nargs="*", default=["torch", "mlx"])
+    for s in (ops, gemm, train):
         s.add_argument("--rounds", type=int, default=7)
         s.add_argument("--budget", type=float, default=1.5, help="seconds a peer and measurement")
     return p
@@ -54,4 +59,5 @@ def parser():
 
 if __name__ == "__main__":
     arguments = parser().parse_args()
+    os.environ["OPENBLAS_NUM_THREADS"] = str(arguments.threads)  # read when numpy is loaded
     importlib.import_module(arguments.what).main(arguments)

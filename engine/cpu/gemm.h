@@ -6,6 +6,8 @@
 #ifndef NX_CPU_GEMM_H
 #define NX_CPU_GEMM_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "engine/core/view.h"
@@ -26,16 +28,25 @@ struct nx_gemm {
     /* Fills panel[kc][NB] with b[k0.., n0..]; columns from nb on are set to zero. */
     void (*load_b)(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, int64_t n0, int nb,
                    void *panel);
+    /* to[i * to_row + k] = a[m0 + i, k0 + k], for products whose a is packed. May be NULL: then it
+     * never is. */
+    void (*load_a)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t rows, int64_t k0, int64_t kc,
+                   void *to, int64_t to_row);
     /* Where b itself is as good as a panel: its address and row stride; NULL: load it. May be NULL. */
     const void *(*direct_b)(const nx_gemm *g, int64_t batch, int64_t k0, int64_t n0, int64_t *row);
     /* Takes acc[m][NB], m rows by nb columns at (m0, n0). */
     void (*store)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int64_t n0, int nb,
                   const void *acc);
+    /* Where the result may be written without store: address and row stride of (m0, n0). May be NULL. */
+    void *(*direct_out)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t n0, int64_t *row);
+    void *workspace; /* of nx_gemm_workspace bytes, or NULL: large products then pack block by block */
     void *user; /* of the loader and the store function */
 };
 
 void NX_FN(nx_gemm_f32)(const nx_gemm *g);
 void NX_FN(nx_gemm_f64)(const nx_gemm *g);
+/* What one product's packed operands take; 0: it is too small to pack. Grows with m, n and k. */
+size_t NX_FN(nx_gemm_workspace)(bool doubles, int64_t m, int64_t n, int64_t k);
 
 /* matmul_tmpl.c: out = a b of the last two dimensions, leading ones broadcast already. a of 16-bit type
  * needs a workspace of its size in floats; b may be of any floating type when out is not float64. */

@@ -4,85 +4,175 @@
  *
  * The one order of sums: each output is a single chain acc = fma(a[k], b[k], acc) over k ascending.
  * Rows, panels and chunks of k only decide which chains run side by side, so neither the number of
- * rows nor of threads changes a bit.
+ * rows nor of threads changes a bit. For the same reason the two ways below give the same bits:
+ * small products, whose blocks pack what they need of b themselves, and large ones, which pack a
+ * and b once for all blocks.
  */
 
-/* acc[mr][NV vectors] += a[mr, kc] panel[kc, NV vectors]; mr is a constant where this is inlined. */
-NX_INLINE void G(micro)(int mr, int64_t kc, const T *a, int64_t a_row, int64_t a_col, const T *panel,
-                        int64_t panel_row, T *acc)
+/* What is read after these rows: the next rows of a, and a share of the next panel. */
+typedef struct {
+    const char *a, *panel;
+} G(soon);
+enum { G(A_STEP) = GEMM_MR * sizeof(T), G(PANEL_STEP) = NB * sizeof(T) * GEMM_MR / GEMM_MB };
+
+/* to[mr][nv vectors] = from + a[mr, kc] panel[kc, nv vectors]; from NULL: zeros. mr and nv are
+ * constants where this is inlined. */
+NX_INLINE void G(micro)(int mr, int nv, int64_t kc, const T *a, int64_t a_row, int64_t a_col,
+                        const T *panel, int64_t panel_row, const T *from, T *to, int64_t to_row,
+                        G(soon) soon)
 {
     V c[GEMM_MR][GEMM_NV];
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < GEMM_NV; j++)
-            c[i][j] = V_OP(load)(acc + i * NB + j * V_N);
+        for (int j = 0; j < nv; j++)
+            c[i][j] = from ? V_OP(load)(from + i * NB + j * V_N) : V_OP(set)(0);
     for (int64_t k = 0; k < kc; k++) {
         V b[GEMM_NV];
+        if (mr == GEMM_MR) {
+            __builtin_prefetch(soon.a + k * G(A_STEP), 0, 3);
+            __builtin_prefetch(soon.panel + k * G(PANEL_STEP), 0, 2);
+        }
 #pragma GCC unroll 4
-        for (int j = 0; j < GEMM_NV; j++)
+        for (int j = 0; j < nv; j++)
             b[j] = V_OP(load)(panel + k * panel_row + j * V_N);
 #pragma GCC unroll 8
         for (int i = 0; i < mr; i++) {
             V x = V_OP(set)(a[i * a_row + k * a_col]);
 #pragma GCC unroll 4
-            for (int j = 0; j < GEMM_NV; j++)
+            for (int j = 0; j < nv; j++)
                 c[i][j] = V_OP(fma)(x, b[j], c[i][j]);
         }
     }
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < GEMM_NV; j++)
-            V_OP(store)(acc + i * NB + j * V_N, c[i][j]);
+        for (int j = 0; j < nv; j++)
+            V_OP(store)(to + i * to_row + j * V_N, c[i][j]);
 }
 
-/* Any number of rows by one panel of kc x nb; acc is [m][NB]. */
+#define MICRO_ARGS                                                                                 \
+    int64_t kc, const T *a, int64_t a_row, int64_t a_col, const T *panel, int64_t panel_row,       \
+        const T *from, T *to, int64_t to_row, G(soon) soon
+#if GEMM_MR > 6
+#define MORE_ROWS(nv) CASE(6, nv) CASE(7, nv)
+#else
+#define MORE_ROWS(nv)
+#endif
+#define CASE(mr, nv)                                                                               \
+    case mr: G(micro)(mr, nv, kc, a, a_row, a_col, panel, panel_row, from, to, to_row, soon); break;
+#define WIDTH(nv)                                                                                  \
+    static void G(rows_##nv)(int64_t m, MICRO_ARGS)                                                \
+    {                                                                                              \
+        switch (m) {                                                                               \
+            CASE(1, nv) CASE(2, nv) CASE(3, nv) CASE(4, nv) CASE(5, nv) MORE_ROWS(nv)              \
+        default: G(micro)(GEMM_MR, nv, kc, a, a_row, a_col, panel, panel_row, from, to, to_row,    \
+                          soon);                                                                   \
+        }                                                                                          \
+    }
+WIDTH(1)
+WIDTH(2)
+#if GEMM_NV > 2
+WIDTH(3)
+#endif
+#undef WIDTH
+#undef CASE
+#undef MORE_ROWS
+#undef MICRO_ARGS
+
+/* Any number of rows by one panel of kc x nb. Whole vectors of `to` are written, nb or more. */
 static void G(rows_by_panel)(int64_t m, int64_t kc, int nb, const T *a, int64_t a_row, int64_t a_col,
-                             const T *panel, int64_t panel_row, T *acc)
+                             const T *panel, int64_t panel_row, const T *from, T *to, int64_t to_row)
 {
     for (int64_t i = 0; i < m; i += GEMM_MR) {
+        const T *x = a + i * a_row;
+        G(soon) soon = {(const char *)(x + GEMM_MR * a_row),
+                        (const char *)(panel + GEMM_KC * NB) + i / GEMM_MR * kc * G(PANEL_STEP)};
         for (int j = 0; j < nb; j += GEMM_NV * V_N) {
-            const T *x = a + i * a_row;
-            T *c = acc + i * NB + j;
-            switch (m - i) {
-#define CASE(mr) case mr: G(micro)(mr, kc, x, a_row, a_col, panel + j, panel_row, c); break;
-            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5)
-#if GEMM_MR > 6
-            CASE(6) CASE(7)
+            const T *f = from ? from + i * NB + j : NULL, *b = panel + j;
+            T *t = to + i * to_row + j;
+            if (nb - j <= V_N)
+                G(rows_1)(m - i, kc, x, a_row, a_col, b, panel_row, f, t, to_row, soon);
+            else if (GEMM_NV == 2 || nb - j <= 2 * V_N)
+                G(rows_2)(m - i, kc, x, a_row, a_col, b, panel_row, f, t, to_row, soon);
+#if GEMM_NV > 2
+            else
+                G(rows_3)(m - i, kc, x, a_row, a_col, b, panel_row, f, t, to_row, soon);
 #endif
-#undef CASE
-            default: G(micro)(GEMM_MR, kc, x, a_row, a_col, panel + j, panel_row, c);
-            }
         }
     }
 }
 
+/* What a block of outputs needs while it goes over the chunks of k. */
+typedef struct {
+    T acc[GEMM_MB * NB];
+    T *out; /* where the last chunk's sums go at once, or NULL: they go through g->store */
+    int64_t out_row;
+} G(outputs);
+
+static void G(outputs_begin)(G(outputs) *o, const nx_gemm *g, int64_t batch, int64_t m0, int64_t n0, int nb)
+{
+    o->out = g->direct_out && nb % V_N == 0 ? g->direct_out(g, batch, m0, n0, &o->out_row) : NULL;
+}
+
+/* Chunk k0..k0+kc of m rows by nb columns. */
+static void G(outputs_add)(G(outputs) *o, const nx_gemm *g, int64_t k0, int64_t kc, int64_t m, int nb,
+                           const T *a, int64_t a_row, int64_t a_col, const T *b, int64_t b_row)
+{
+    bool direct = o->out && k0 + kc == g->k;
+    G(rows_by_panel)(m, kc, nb, a, a_row, a_col, b, b_row, k0 ? o->acc : NULL,
+                     direct ? o->out : o->acc, direct ? o->out_row : NB);
+}
+
+static void G(outputs_end)(G(outputs) *o, const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int64_t n0,
+                           int nb)
+{
+    if (g->k == 0)
+        memset(o->acc, 0, sizeof *o->acc * (size_t)(m * NB));
+    if (!o->out || g->k == 0)
+        g->store(g, batch, m0, m, n0, nb, o->acc);
+}
+
 typedef struct {
     const nx_gemm *g;
-    int64_t m_blocks, n_blocks;
+    int64_t m_step, m_blocks, n_blocks;
+    /* Of large products: the part in hand, and it packed. */
+    int64_t batch, m0, m, n0, n, kc, chunks;
+    T *a; /* [chunks][m][GEMM_KC] */
+    T *b; /* [n_blocks][chunks][GEMM_KC][NB] */
 } G(job);
 
-/* One block of at most GEMM_MB x NB outputs. */
-static void G(block)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t n0)
+/* Cuts rows into blocks of nearly the same size. */
+static void G(cut)(G(job) *j, int64_t m, int64_t n)
 {
-    T panel[GEMM_KC * NB], acc[GEMM_MB * NB];
-    int64_t m = g->m - m0 < GEMM_MB ? g->m - m0 : GEMM_MB;
+    int64_t blocks = (m + GEMM_MB - 1) / GEMM_MB;
+    int64_t step = blocks ? (m + blocks - 1) / blocks : 1;
+    j->m_step = (step + GEMM_MR - 1) / GEMM_MR * GEMM_MR;
+    j->m_blocks = (m + j->m_step - 1) / j->m_step;
+    j->n_blocks = (n + NB - 1) / NB;
+}
+
+/* ---- small: a block loads the panels it needs ----------------------------------------------- */
+
+static void G(block)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int64_t n0)
+{
+    T panel[GEMM_KC * NB];
+    G(outputs) o;
     int nb = (int)(g->n - n0 < NB ? g->n - n0 : NB);
     const T *a = (const T *)g->a + g->a_offset(g, batch) + m0 * g->a_row;
-    memset(acc, 0, sizeof *acc * (size_t)(m * NB));
+    G(outputs_begin)(&o, g, batch, m0, n0, nb);
     for (int64_t k0 = 0; k0 < g->k; k0 += GEMM_KC) {
         int64_t kc = g->k - k0 < GEMM_KC ? g->k - k0 : GEMM_KC;
         int64_t row = NB;
-        const T *b = g->direct_b && nb == NB ? g->direct_b(g, batch, k0, n0, &row) : NULL;
+        const T *b = g->direct_b && nb % V_N == 0 ? g->direct_b(g, batch, k0, n0, &row) : NULL;
         if (!b) {
             g->load_b(g, batch, k0, kc, n0, nb, panel);
             b = panel;
             row = NB;
         }
-        G(rows_by_panel)(m, kc, nb, a + k0 * g->a_col, g->a_row, g->a_col, b, row, acc);
+        G(outputs_add)(&o, g, k0, kc, m, nb, a + k0 * g->a_col, g->a_row, g->a_col, b, row);
     }
-    g->store(g, batch, m0, m, n0, nb, acc);
+    G(outputs_end)(&o, g, batch, m0, m, n0, nb);
 }
 
 static void G(piece)(void *ctx, int64_t begin, int64_t end)
@@ -90,14 +180,109 @@ static void G(piece)(void *ctx, int64_t begin, int64_t end)
     const G(job) *j = ctx;
     for (int64_t i = begin; i < end; i++) {
         int64_t n_block = i % j->n_blocks, rest = i / j->n_blocks;
-        G(block)(j->g, rest / j->m_blocks, rest % j->m_blocks * GEMM_MB, n_block * NB);
+        int64_t m0 = rest % j->m_blocks * j->m_step, m = j->g->m - m0 < j->m_step ? j->g->m - m0 : j->m_step;
+        G(block)(j->g, rest / j->m_blocks, m0, m, n_block * NB);
     }
+}
+
+/* ---- large: a and b are packed once --------------------------------------------------------- */
+
+/* Rows and columns packed at a time: all, or as many as fit the bytes of gemm_tmpl.c. */
+static int64_t G(rows_at_once)(int64_t m, int64_t k)
+{
+    int64_t depth = (k + GEMM_KC - 1) / GEMM_KC * GEMM_KC * (int64_t)sizeof(T);
+    int64_t rows = GEMM_A_BYTES / depth / GEMM_MB * GEMM_MB;
+    rows = rows < GEMM_MB ? GEMM_MB : rows;
+    return rows < m ? rows : m;
+}
+static int64_t G(panels_at_once)(int64_t n, int64_t k)
+{
+    int64_t depth = (k + GEMM_KC - 1) / GEMM_KC * GEMM_KC * (int64_t)sizeof(T);
+    int64_t all = (n + NB - 1) / NB, panels = GEMM_B_BYTES / (depth * NB);
+    panels = panels < 1 ? 1 : panels;
+    return panels < all ? panels : all;
+}
+
+static size_t G(workspace)(int64_t m, int64_t n, int64_t k)
+{
+    if (m < GEMM_LARGE_M || n < GEMM_LARGE_N || k < GEMM_LARGE_K)
+        return 0;
+    int64_t depth = (k + GEMM_KC - 1) / GEMM_KC * GEMM_KC;
+    return (size_t)((G(rows_at_once)(m, k) + G(panels_at_once)(n, k) * NB) * depth) * sizeof(T);
+}
+
+enum { G(PACK_ROWS) = 48 }; /* rows of a packed in one go */
+
+static void G(pack_a)(void *ctx, int64_t begin, int64_t end)
+{
+    const G(job) *j = ctx;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t c = i % j->chunks, row = i / j->chunks * G(PACK_ROWS), k0 = c * j->kc;
+        int64_t rows = j->m - row < G(PACK_ROWS) ? j->m - row : G(PACK_ROWS);
+        int64_t kc = j->g->k - k0 < j->kc ? j->g->k - k0 : j->kc;
+        j->g->load_a(j->g, j->batch, j->m0 + row, rows, k0, kc, j->a + (c * j->m + row) * GEMM_KC, GEMM_KC);
+    }
+}
+
+static void G(pack_b)(void *ctx, int64_t begin, int64_t end)
+{
+    const G(job) *j = ctx;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t c = i % j->chunks, n0 = i / j->chunks * NB, k0 = c * j->kc;
+        int nb = (int)(j->n - n0 < NB ? j->n - n0 : NB);
+        int64_t kc = j->g->k - k0 < j->kc ? j->g->k - k0 : j->kc;
+        j->g->load_b(j->g, j->batch, k0, kc, j->n0 + n0, nb, j->b + i * GEMM_KC * NB);
+    }
+}
+
+static void G(multiply)(void *ctx, int64_t begin, int64_t end)
+{
+    const G(job) *j = ctx;
+    const nx_gemm *g = j->g;
+    G(outputs) o;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t n_block = i % j->n_blocks, n0 = n_block * NB, row = i / j->n_blocks * j->m_step;
+        int64_t m = j->m - row < j->m_step ? j->m - row : j->m_step;
+        int nb = (int)(j->n - n0 < NB ? j->n - n0 : NB);
+        G(outputs_begin)(&o, g, j->batch, j->m0 + row, j->n0 + n0, nb);
+        for (int64_t c = 0; c < j->chunks; c++) {
+            int64_t k0 = c * j->kc, kc = g->k - k0 < j->kc ? g->k - k0 : j->kc;
+            G(outputs_add)(&o, g, k0, kc, m, nb, j->a + (c * j->m + row) * GEMM_KC, GEMM_KC, 1,
+                           j->b + (n_block * j->chunks + c) * GEMM_KC * NB, NB);
+        }
+        G(outputs_end)(&o, g, j->batch, j->m0 + row, m, j->n0 + n0, nb);
+    }
+}
+
+static void G(run_large)(const nx_gemm *g)
+{
+    int64_t rows = G(rows_at_once)(g->m, g->k), columns = G(panels_at_once)(g->n, g->k) * NB;
+    int64_t chunks = (g->k + GEMM_KC - 1) / GEMM_KC, kc = ((g->k + chunks - 1) / chunks + 3) / 4 * 4;
+    G(job) j = {.g = g, .kc = kc, .chunks = chunks, .a = g->workspace};
+    j.b = j.a + rows * chunks * GEMM_KC;
+    int64_t pack = nx_grain(kc * NB * 4, GEMM_PIECE);
+    for (j.batch = 0; j.batch < g->batches; j.batch++)
+        for (j.m0 = 0; j.m0 < g->m; j.m0 += rows) {
+            j.m = g->m - j.m0 < rows ? g->m - j.m0 : rows;
+            nx_parallel((j.m + G(PACK_ROWS) - 1) / G(PACK_ROWS) * chunks, pack, G(pack_a), &j);
+            for (j.n0 = 0; j.n0 < g->n; j.n0 += columns) {
+                j.n = g->n - j.n0 < columns ? g->n - j.n0 : columns;
+                G(cut)(&j, j.m, j.n);
+                nx_parallel(j.n_blocks * chunks, pack, G(pack_b), &j);
+                nx_parallel(j.m_blocks * j.n_blocks, nx_grain(j.m_step * g->k * NB, GEMM_PIECE),
+                            G(multiply), &j);
+            }
+        }
 }
 
 static void G(run)(const nx_gemm *g)
 {
-    G(job) j = {g, (g->m + GEMM_MB - 1) / GEMM_MB, (g->n + NB - 1) / NB};
-    int64_t m = g->m < GEMM_MB ? g->m : GEMM_MB;
-    int64_t work = (m + 4) * g->k * NB; /* multiplications a block, and what loading b is like */
+    if (g->workspace && g->load_a && G(workspace)(g->m, g->n, g->k)) {
+        G(run_large)(g);
+        return;
+    }
+    G(job) j = {.g = g};
+    G(cut)(&j, g->m, g->n);
+    int64_t work = (j.m_step + 4) * g->k * NB; /* multiplications a block, and what loading b is like */
     nx_parallel(g->batches * j.m_blocks * j.n_blocks, nx_grain(work, GEMM_PIECE), G(piece), &j);
 }

@@ -17,6 +17,11 @@
 enum {
     GEMM_MB = 96,            /* rows a block: its accumulators stay in the first-level cache */
     GEMM_KC = 192,           /* depth of a panel: panel and accumulators are 55 KB of stack */
+    GEMM_LARGE_M = 144,      /* from here on a and b are packed once, if there is workspace */
+    GEMM_LARGE_N = 96,
+    GEMM_LARGE_K = 32,
+    GEMM_A_BYTES = 32 << 20, /* of a and of b packed at a time, unless a block alone is more */
+    GEMM_B_BYTES = 8 << 20,
     GEMM_PIECE = 256 * 1024, /* multiplications worth a hand-over to another thread */
 };
 
@@ -50,4 +55,9 @@ void NX_FN(nx_gemm_f32)(const nx_gemm *g)
 void NX_FN(nx_gemm_f64)(const nx_gemm *g)
 {
     run_f64(g);
+}
+
+size_t NX_FN(nx_gemm_workspace)(bool doubles, int64_t m, int64_t n, int64_t k)
+{
+    return doubles ? workspace_f64(m, n, k) : workspace_f32(m, n, k);
 }

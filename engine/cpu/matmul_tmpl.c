@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/cpu/gemm.h"
+#include "engine/cpu/half_tile.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/pool.h"
 #include "engine/cpu/simd.h"
@@ -94,37 +95,69 @@ static void bf16_row(const void *p, int64_t at, float *to, int n)
     nx_floats_of_bf16((const uint16_t *)p + at, to, n);
 }
 
-/* kc numbers of each of NX_GEMM_NB columns, `step` apart, as rows of a panel, in squares of four. False:
- * not here. */
-static bool f32_turn(const void *p, int64_t at, int64_t step, int64_t kc, float *to)
+/* to[x * to_row + l] = lines[l][x] for four lines of n numbers. */
+static void f32_turn(const float *const *line, int64_t n, float *to, int64_t to_row)
 {
+    int64_t x = 0;
 #if defined(__x86_64__)
-    const float *b = (const float *)p + at;
-    enum { NB = NX_GEMM_NB };
-    for (int j = 0; j < NB; j += 4) {
-        const float *c = b + j * step;
-        int64_t k = 0;
-        for (; k + 4 <= kc; k += 4) {
-            __m128 w = _mm_loadu_ps(c + k), x = _mm_loadu_ps(c + step + k);
-            __m128 y = _mm_loadu_ps(c + 2 * step + k), z = _mm_loadu_ps(c + 3 * step + k);
-            _MM_TRANSPOSE4_PS(w, x, y, z);
-            _mm_storeu_ps(to + k * NB + j, w);
-            _mm_storeu_ps(to + (k + 1) * NB + j, x);
-            _mm_storeu_ps(to + (k + 2) * NB + j, y);
-            _mm_storeu_ps(to + (k + 3) * NB + j, z);
-        }
-        for (; k < kc; k++)
-            for (int i = 0; i < 4; i++)
-                to[k * NB + j + i] = c[i * step + k];
+    for (; x + 4 <= n; x += 4) {
+        __m128 a = _mm_loadu_ps(line[0] + x), b = _mm_loadu_ps(line[1] + x);
+        __m128 c = _mm_loadu_ps(line[2] + x), d = _mm_loadu_ps(line[3] + x);
+        _MM_TRANSPOSE4_PS(a, b, c, d);
+        _mm_storeu_ps(to + x * to_row, a);
+        _mm_storeu_ps(to + (x + 1) * to_row, b);
+        _mm_storeu_ps(to + (x + 2) * to_row, c);
+        _mm_storeu_ps(to + (x + 3) * to_row, d);
     }
-    return true;
-#else
-    return false;
 #endif
+    for (; x < n; x++)
+        for (int l = 0; l < 4; l++)
+            to[x * to_row + l] = line[l][x];
 }
-#define f16_turn(p, at, step, kc, to)  false
-#define bf16_turn(p, at, step, kc, to) false
-#define f64_turn(p, at, step, kc, to)  false
+
+/* The same for `lines` lines of n numbers each that begin `step` apart. */
+#define TURNED(t)                                                                                  \
+    static void t##_turned(const void *p, int64_t at, int64_t step, int64_t lines, int64_t n,      \
+                           float *to, int64_t to_row)                                              \
+    {                                                                                              \
+        enum { RUN = 48 };                                                                         \
+        float wide[4][RUN];                                                                        \
+        int64_t l = 0;                                                                             \
+        for (; l + 4 <= lines; l += 4)                                                             \
+            for (int64_t x = 0; x < n; x += RUN) {                                                 \
+                int run = (int)(n - x < RUN ? n - x : RUN);                                        \
+                for (int i = 0; i < 4; i++)                                                        \
+                    t##_row(p, at + (l + i) * step + x, wide[i], run);                             \
+                f32_turn((const float *[4]){wide[0], wide[1], wide[2], wide[3]}, run,              \
+                         to + x * to_row + l, to_row);                                             \
+            }                                                                                      \
+        for (; l < lines; l++)                                                                     \
+            for (int64_t x = 0; x < n; x++)                                                        \
+                to[x * to_row + l] = t##_value(p, at + l * step + x);                              \
+    }
+TURNED(f16)
+TURNED(bf16)
+
+static void f32_turned(const void *p, int64_t at, int64_t step, int64_t lines, int64_t n, float *to,
+                       int64_t to_row)
+{
+    const float *x = (const float *)p + at;
+    int64_t l = 0;
+    for (; l + 4 <= lines; l += 4)
+        f32_turn((const float *[4]){x + l * step, x + (l + 1) * step, x + (l + 2) * step, x + (l + 3) * step},
+                 n, to + l, to_row);
+    for (; l < lines; l++)
+        for (int64_t i = 0; i < n; i++)
+            to[i * to_row + l] = x[l * step + i];
+}
+static void f64_turned(const void *p, int64_t at, int64_t step, int64_t lines, int64_t n, double *to,
+                       int64_t to_row)
+{
+    const double *x = (const double *)p + at;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t l = 0; l < lines; l++)
+            to[i * to_row + l] = x[l * step + i];
+}
 
 #define LOADER(t, T, NB)                                                                           \
     static void load_##t(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, int64_t n0,      \
@@ -141,15 +174,33 @@ static bool f32_turn(const void *p, int64_t at, int64_t step, int64_t kc, float 
             }                                                                                      \
             return;                                                                                \
         }                                                                                          \
-        if (nb == NB && p->b_row == 1 &&                                                           \
-            t##_turn(b, k0 + n0 * p->b_col, p->b_col, kc, to))                                     \
-            return;                                                                                \
         if (nb < NB)                                                                               \
             memset(to, 0, (size_t)(kc * NB) * sizeof *to);                                         \
+        if (p->b_row == 1) {                                                                       \
+            t##_turned(b, k0 + n0 * p->b_col, p->b_col, nb, kc, to, NB);                           \
+            return;                                                                                \
+        }                                                                                          \
         for (int j = 0; j < nb; j++) {                                                             \
             int64_t at = k0 * p->b_row + (n0 + j) * p->b_col;                                      \
             for (int64_t k = 0; k < kc; k++)                                                       \
                 to[k * NB + j] = t##_value(b, at + k * p->b_row);                                  \
+        }                                                                                          \
+    }                                                                                              \
+    static void pack_##t(const nx_gemm *g, int64_t batch, int64_t m0, int64_t rows, int64_t k0,    \
+                         int64_t kc, void *panel, int64_t to_row)                                  \
+    {                                                                                              \
+        int64_t at = a_offset(g, batch) + m0 * g->a_row + k0 * g->a_col;                           \
+        T *to = panel;                                                                             \
+        if (g->a_col != 1 && g->a_row == 1) {                                                      \
+            t##_turned(g->a, at, g->a_col, kc, rows, to, to_row);                                  \
+            return;                                                                                \
+        }                                                                                          \
+        for (int64_t i = 0; i < rows; i++, at += g->a_row, to += to_row) {                         \
+            if (g->a_col == 1)                                                                     \
+                t##_row(g->a, at, to, (int)kc);                                                    \
+            else                                                                                   \
+                for (int64_t k = 0; k < kc; k++)                                                   \
+                    to[k] = t##_value(g->a, at + k * g->a_col);                                    \
         }                                                                                          \
     }
 LOADER(f32, float, NX_GEMM_NB)
@@ -171,6 +222,31 @@ static const void *direct_f64(const nx_gemm *g, int64_t batch, int64_t k0, int64
     return (const double *)b_start(p, batch) + k0 * p->b_row + n0;
 }
 
+/* A result of the product's own type needs no store. */
+static void *direct_out_f32(const nx_gemm *g, int64_t batch, int64_t m0, int64_t n0, int64_t *row)
+{
+    const product *p = g->user;
+    *row = g->n;
+    return (float *)p->out->data + (batch * g->m + m0) * g->n + n0;
+}
+static void *direct_out_f64(const nx_gemm *g, int64_t batch, int64_t m0, int64_t n0, int64_t *row)
+{
+    const product *p = g->user;
+    *row = g->n;
+    return (double *)p->out->data + (batch * g->m + m0) * g->n + n0;
+}
+
+static void put_row_f32(int64_t n, const float *x, float *out)
+{
+    memcpy(out, x, (size_t)n * sizeof *x);
+}
+static void put_row_f64(int64_t n, const double *x, double *out)
+{
+    memcpy(out, x, (size_t)n * sizeof *x);
+}
+#define put_row_f16  nx_tile_to_f16
+#define put_row_bf16 nx_tile_to_bf16
+
 #define PUT_f32(x)  (x)
 #define PUT_f64(x)  (x)
 #define PUT_f16(x)  ((nx_f16){nx_half_from_float(x)})
@@ -184,8 +260,7 @@ static const void *direct_f64(const nx_gemm *g, int64_t batch, int64_t k0, int64
         const A *x = acc;                                                                          \
         if (!p->c) {                                                                               \
             for (int64_t i = 0; i < m; i++)                                                        \
-                for (int j = 0; j < nb; j++)                                                       \
-                    out[i * g->n + j] = PUT_##t(x[i * NB + j]);                                    \
+                put_row_##t(nb, x + i * NB, out + i * g->n);                                       \
             return;                                                                                \
         }                                                                                          \
         const T *c = (const T *)p->c->data + matrix_offset(p->c, batch) + m0 * p->c_row +          \
@@ -310,11 +385,39 @@ static void copy_a(product *p, void *workspace)
     p->a_copied = true;
 }
 
-/* Fills in what follows from the views, and runs. */
-static void product_run(product *p, void *workspace)
+/* The loaders and stores for the types of the product. */
+static void set_functions(product *p)
+{
+    nx_gemm *g = &p->g;
+    /* A small b is read where it lies; so is any b that few rows would share a copy of. */
+    bool direct = p->b_col == 1 && (g->m <= 16 || g->k * g->n <= 8192);
+    switch (p->b->dtype) {
+    case NX_FLOAT16: g->load_b = load_f16; break;
+    case NX_BFLOAT16: g->load_b = load_bf16; break;
+    case NX_FLOAT64: g->load_b = load_f64, g->direct_b = direct ? direct_f64 : NULL; break;
+    default: g->load_b = load_f32, g->direct_b = direct ? direct_f32 : NULL;
+    }
+    switch (p->out->dtype) {
+    case NX_FLOAT16: g->store = store_f16; break;
+    case NX_BFLOAT16: g->store = store_bf16; break;
+    case NX_FLOAT64: g->store = store_f64, g->direct_out = p->c ? NULL : direct_out_f64; break;
+    default: g->store = store_f32, g->direct_out = p->c ? NULL : direct_out_f32;
+    }
+    switch (p->a_copied ? NX_FLOAT32 : p->a->dtype) {
+    case NX_FLOAT16: g->load_a = pack_f16; break;
+    case NX_BFLOAT16: g->load_a = pack_bf16; break;
+    case NX_FLOAT64: g->load_a = pack_f64; break;
+    default: g->load_a = pack_f32;
+    }
+}
+
+/* Fills in what follows from the views, and runs. roomy: the workspace is matmul_workspace's, else
+ * it has room for a 16-bit a in floats alone. */
+static void product_run(product *p, void *workspace, bool roomy)
 {
     const nx_view *a = p->a, *b = p->b, *out = p->out;
     nx_gemm *g = &p->g;
+    bool doubles = out->dtype == NX_FLOAT64;
     g->user = p;
     g->a_offset = a_offset;
     g->a = a->data;
@@ -331,25 +434,18 @@ static void product_run(product *p, void *workspace)
         p->c_row = p->c->strides[p->c->ndim - 2];
         p->c_col = p->c->strides[p->c->ndim - 1];
     }
-    if (is_half(a->dtype))
-        copy_a(p, workspace);
     fold(p);
-    bool direct = p->b_col == 1 && g->m <= 16;
-    switch (b->dtype) {
-    case NX_FLOAT16: g->load_b = load_f16; break;
-    case NX_BFLOAT16: g->load_b = load_bf16; break;
-    case NX_FLOAT64: g->load_b = load_f64, g->direct_b = direct ? direct_f64 : NULL; break;
-    default: g->load_b = load_f32, g->direct_b = direct ? direct_f32 : NULL;
+    if (roomy && NX_FN(nx_gemm_workspace)(doubles, g->m, g->n, g->k)) {
+        g->workspace = workspace;
+    } else if (is_half(a->dtype)) {
+        copy_a(p, workspace);
+        if (!p->folded)
+            fold(p);
     }
-    switch (out->dtype) {
-    case NX_FLOAT16: g->store = store_f16; break;
-    case NX_BFLOAT16: g->store = store_bf16; break;
-    case NX_FLOAT64: g->store = store_f64; break;
-    default: g->store = store_f32;
-    }
+    set_functions(p);
     if (out->dtype == NX_COMPLEX64)
         c64_run(p);
-    else if (out->dtype == NX_FLOAT64)
+    else if (doubles)
         NX_FN(nx_gemm_f64)(g);
     else
         NX_FN(nx_gemm_f32)(g);
@@ -359,17 +455,33 @@ void NX_FN(nx_product)(const nx_view *a, const nx_view *b, const nx_view *out, v
 {
     product p = {.a = a, .b = b, .out = out};
     p.g.k = a->shape[a->ndim - 1];
-    product_run(&p, workspace);
+    product_run(&p, workspace, false);
 }
 
+/* Enough for the product however its batches lie: as one of all rows, or one by one. */
 size_t NX_FN(matmul_workspace)(const nx_call *c)
+{
+    const nx_view *a = &c->in[0], *out = &c->out[0];
+    size_t copy = is_half(a->dtype) ? (size_t)nx_view_size(a) * sizeof(float) : 0;
+    int64_t n = out->shape[out->ndim - 1], k = a->shape[a->ndim - 1];
+    int64_t rows = n ? nx_view_size(out) / n : 0;
+    size_t packed = out->dtype == NX_COMPLEX64
+                        ? 0
+                        : NX_FN(nx_gemm_workspace)(out->dtype == NX_FLOAT64, rows, n, k);
+    bool copies = out->ndim > 2 || !packed; /* one matrix that is packed is not copied */
+    return packed > copy || !copies ? packed : copy;
+}
+
+size_t NX_FN(segmented_mm_workspace)(const nx_call *c)
 {
     return is_half(c->in[0].dtype) ? (size_t)nx_view_size(&c->in[0]) * sizeof(float) : 0;
 }
 
 void NX_FN(matmul)(const nx_call *c)
 {
-    NX_FN(nx_product)(&c->in[0], &c->in[1], &c->out[0], c->workspace);
+    product p = {.a = &c->in[0], .b = &c->in[1], .out = &c->out[0]};
+    p.g.k = p.a->shape[p.a->ndim - 1];
+    product_run(&p, c->workspace, true);
 }
 
 void NX_FN(addmm)(const nx_call *c)
@@ -378,7 +490,7 @@ void NX_FN(addmm)(const nx_call *c)
     product p = {.a = &c->in[0], .b = &c->in[1], .c = &c->in[2], .out = &c->out[0],
                  .alpha = q->alpha, .beta = q->beta};
     p.g.k = p.a->shape[p.a->ndim - 1];
-    product_run(&p, c->workspace);
+    product_run(&p, c->workspace, true);
 }
 
 void NX_FN(gather_mm)(const nx_call *c)
@@ -386,7 +498,7 @@ void NX_FN(gather_mm)(const nx_call *c)
     product p = {.a = &c->in[0], .b = &c->in[1], .out = &c->out[0],
                  .a_index = c->in[2].data, .b_index = c->in[3].data};
     p.g.k = p.a->shape[p.a->ndim - 1];
-    product_run(&p, c->workspace);
+    product_run(&p, c->workspace, true);
 }
 
 /* Each segment is a product over its own part of the inner dimension. */

@@ -110,6 +110,56 @@ def test_a_row_has_the_bits_it_has_alone(dtype, turned):
     assert (again == whole).all()
 
 
+# Large products pack both operands once; a few rows of them alone do not. Both must make the same bits,
+# and the right ones: sizes around the edges of blocks, panels and vectors, and of what is packed at a time.
+LARGE = [((150, 70), (70, 101)), ((144, 32), (32, 96)), ((193, 385), (385, 145)), ((209, 97), (97, 113)),
+         ((2, 150, 70), (2, 70, 101)), ((3, 50, 70), (70, 101)), ((2, 1, 150, 33), (3, 33, 97))]
+CHUNKED = [((150, 4100), (4100, 600)), ((2100, 4100), (4100, 97))]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("a_shape,b_shape", LARGE)
+def test_large_products(a_shape, b_shape, dtype):
+    a, b = numbers(a_shape, dtype), numbers(b_shape, dtype, seed=1)
+    want = a.astype(np.float64) @ b.astype(np.float64)
+    error = {"float32": 2e-6, "float64": 1e-13, "float16": 1e-3, "bfloat16": 8e-3}[dtype]
+    limit = error * (np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64) + 1)
+    turned_a = mlxc.op("swapaxes", np.ascontiguousarray(np.swapaxes(a, -1, -2)), -1, -2)
+    turned_b = mlxc.op("swapaxes", np.ascontiguousarray(np.swapaxes(b, -1, -2)), -1, -2)
+    plain = mlxc.op("matmul", a, b).numpy()
+    assert (np.abs(plain.astype(np.float64) - want) <= limit).all()
+    for x, y in ((a, turned_b), (turned_a, b), (turned_a, turned_b)):
+        assert (mlxc.op("matmul", x, y).numpy() == plain).all()
+    few = [mlxc.op("matmul", np.ascontiguousarray(a[..., i:i + 7, :]), b).numpy()
+           for i in range(0, a.shape[-2], 7)]
+    assert (np.concatenate(few, -2) == plain).all()
+    c = numbers(plain.shape, dtype, seed=2)
+    added = mlxc.op("addmm", c, a, b, 1.0, 0.0).numpy()
+    assert (added == plain).all()
+    half = mlxc.op("addmm", c, turned_a, b, 1.0, 0.5).numpy().astype(np.float64)
+    assert (np.abs(half - want - 0.5 * c.astype(np.float64)) <= limit + error * (np.abs(want) + 4)).all()
+
+
+@pytest.mark.parametrize("a_shape,b_shape", CHUNKED)
+def test_products_packed_in_parts(a_shape, b_shape):
+    a, b = numbers(a_shape, "float32"), numbers(b_shape, "float32", seed=1)
+    whole = mlxc.op("matmul", a, b).numpy()
+    for rows in (slice(0, 5), slice(140, 150), slice(a_shape[0] - 60, a_shape[0])):
+        assert (mlxc.op("matmul", a[rows], b).numpy() == whole[rows]).all()
+    ext.table.set_threads(1)
+    again = mlxc.op("matmul", a, b).numpy()
+    ext.table.set_threads(0)
+    assert (again == whole).all()
+
+
+def test_large_gather_mm():
+    a, b = numbers((3, 150, 70), "float32"), numbers((4, 70, 101), "float32", seed=1)
+    left, right = uint(2, 0, 2), uint(1, 1, 3)
+    got = mlxc.op("gather_mm", a, b, left, right, False).numpy()
+    for i in range(3):
+        assert (got[i] == mlxc.op("matmul", a[left[i]], b[right[i]]).numpy()).all()
+
+
 def test_error_against_float64():
     for k in (64, 1000, 4096):
         a, b = numbers((5, k), "float32"), numbers((k, 70), "float32")
