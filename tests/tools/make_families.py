@@ -63,8 +63,6 @@ FAMILIES = {
     "phi3": ("phi3", dict(sliding_window=None)),
     "phi3_longrope": ("phi3", dict(rope=LONG, original_max_position_embeddings=16,
                                    max_position_embeddings=64)),
-    "phimoe": ("phimoe", dict(num_local_experts=4, num_experts_per_tok=2, attention_bias=True,
-                              lm_head_bias=True, router_jitter_noise=0.2)),
     "gpt_oss": ("gpt_oss", dict(num_local_experts=4, num_experts_per_tok=2, head_dim=8,
                                 sliding_window=12, intermediate_size=32, hidden_size=32,
                                 rope=dict(rope_type="yarn", factor=4.0, beta_fast=32.0,
