@@ -194,18 +194,21 @@ static nexus_status load_parts(nexus_model *m, const char *name, const nexus_loa
 /* Tokenizer and template of `name`: of a vocabulary without a model too. */
 static nexus_status load_text_only(nexus_model *m, const char *name)
 {
-    nx_str path = {0}, json = {0};
+    nx_str path = {0}, json = {0}, pieces = {0};
     nx_str_printf(&json, "%s/tokenizer.json", name);
+    nx_str_printf(&pieces, "%s/tokenizer.model", name);
+    bool is_file = nx_ends_with(name, ".json") || nx_ends_with(name, ".model");
     nexus_status status = NEXUS_OK;
-    if (nx_os_is_file(nx_str_cstr(&json)) || nx_ends_with(name, ".json"))
+    if (is_file || nx_os_is_file(nx_str_cstr(&json)) || nx_os_is_file(nx_str_cstr(&pieces)))
         nx_str_puts(&path, name);
     else
         status = package_resolve(name, &path);
     nx_str_clear(&json);
+    nx_str_clear(&pieces);
     if (!status) {
         m->package.path = nx_str_take(&path);
         m->package.name = nx_strdup(name);
-        m->package.is_gguf = nx_os_is_file(m->package.path) && !nx_ends_with(m->package.path, ".json");
+        m->package.is_gguf = nx_os_is_file(m->package.path) && !is_file;
         nx_gguf *g = m->package.is_gguf ? nx_gguf_open(m->package.path) : NULL;
         if ((m->package.is_gguf && !g) || !load_text(m, g)) {
             nx_fail_in("[%s]", m->package.path);

@@ -298,15 +298,19 @@ static void symbols_of_bytes(const bpe *b, bpe_work *w, const char *s, size_t n)
 
 static void emit(const bpe *b, const symbol *sym, size_t n, const char *s, tok_ids *out)
 {
+    bool unknown = false; /* the last one out */
     for (size_t i = 0; i < n; i++) {
         if (sym[i].id >= 0) {
             nx_vec_push(out, sym[i].id);
+            unknown = false;
             continue;
         }
         for (size_t k = 0; k < sym[i].len; k++) { /* score_rank: what is in no token */
             int32_t id = b->byte_fallback ? b->byte_ids[(unsigned char)s[sym[i].begin + k]] : -1;
             if (id < 0 && b->unk >= 0) {
-                nx_vec_push(out, b->unk);
+                if (!unknown || !b->fuse_unk)
+                    nx_vec_push(out, b->unk);
+                unknown = true;
                 break;
             }
             if (id >= 0)

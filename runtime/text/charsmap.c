@@ -83,23 +83,34 @@ void charsmap_clear(charsmap *m)
     *m = (charsmap){0};
 }
 
-/* What the shortest known beginning of s is replaced by, NULL if none is known. */
-static const char *lookup(const charsmap *m, const char *s, size_t n)
+/* What a known beginning of s is replaced by, the shortest or the longest one; NULL if none is known. */
+static const char *lookup(const charsmap *m, const char *s, size_t n, bool longest, size_t *taken)
 {
+    const char *found = NULL;
     size_t at = offset(m->units[0]);
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
         at ^= c;
         if (c == 0 || at >= m->n_units || label(m->units[at]) != c)
-            return NULL;
+            break;
         uint32_t unit = m->units[at];
         at ^= offset(unit);
         if (!(unit >> 8 & 1))
             continue;
         uint32_t value = at < m->n_units ? m->units[at] & 0x7FFFFFFF : UINT32_MAX;
-        return value <= m->pool_size ? m->pool + value : NULL;
+        if (value <= m->pool_size) {
+            found = m->pool + value;
+            *taken = i + 1;
+        }
+        if (!longest)
+            break;
     }
-    return NULL;
+    return found;
+}
+
+const char *charsmap_longest(const charsmap *m, nx_slice text, size_t *taken)
+{
+    return lookup(m, text.data, text.len, true, taken);
 }
 
 /* Bytes of the first grapheme. */
@@ -122,7 +133,8 @@ static size_t grapheme(const char *s, size_t n)
  * known; else each of its characters. */
 static void put_grapheme(const charsmap *m, const char *s, size_t n, nx_str *out)
 {
-    const char *with = n < 6 ? lookup(m, s, n) : NULL;
+    size_t taken;
+    const char *with = n < 6 ? lookup(m, s, n, false, &taken) : NULL;
     if (with) {
         nx_str_puts(out, with);
         return;
@@ -130,7 +142,7 @@ static void put_grapheme(const charsmap *m, const char *s, size_t n, nx_str *out
     uint32_t cp;
     for (size_t i = 0, k; i < n; i += k) {
         k = uni_next(s + i, n - i, &cp);
-        with = lookup(m, s + i, k);
+        with = lookup(m, s + i, k, false, &taken);
         if (with)
             nx_str_puts(out, with);
         else

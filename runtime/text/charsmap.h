@@ -24,7 +24,9 @@ bool charsmap_init(charsmap *m, const void *data, size_t size);
 /* The same, written as base64 (tokenizer.json). */
 bool charsmap_init_base64(charsmap *m, nx_slice text);
 void charsmap_clear(charsmap *m);
-/* Appends text with its replacements. */
+/* By the longest known beginning of text: what it becomes and its bytes; NULL: none is known. */
+const char *charsmap_longest(const charsmap *m, nx_slice text, size_t *taken);
+/* Appends text with its replacements, as Hugging Face's tokenizers choose them. */
 void charsmap_apply(const charsmap *m, nx_slice text, nx_str *out);
 
 #endif

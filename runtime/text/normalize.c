@@ -14,6 +14,7 @@ void norm_list_clear(norm_list *l)
         nx_str_clear(&s->with);
         rx_free(s->regex);
         charsmap_clear(&s->map);
+        spm_norm_free(s->spm);
     }
     nx_vec_clear(&l->steps);
 }
@@ -247,6 +248,9 @@ static bool step(const norm_step *s, rx_state *rx, nx_slice in, nx_str *out, boo
         return true;
     case NORM_CHARSMAP:
         charsmap_apply(&s->map, in, out);
+        return true;
+    case NORM_SENTENCEPIECE:
+        spm_norm_apply(s->spm, in, out);
         return true;
     default:
         each_char(s->kind, in, out, cut);

@@ -13,6 +13,7 @@
 #include "base/vec.h"
 #include "runtime/text/charsmap.h"
 #include "runtime/text/regex.h"
+#include "runtime/text/spm_norm.h"
 
 typedef enum {
     NORM_NFC,
@@ -29,7 +30,8 @@ typedef enum {
     NORM_CLEAN,         /* BERT: no control characters, every white space a space */
     NORM_CJK_SPACES,    /* BERT: a space on both sides of an ideograph */
     NORM_NMT,           /* SentencePiece's nmt rules: as NORM_CLEAN, other lists */
-    NORM_CHARSMAP,      /* SentencePiece's compiled replacements */
+    NORM_CHARSMAP,      /* SentencePiece's compiled replacements, as Hugging Face's tokenizers do them */
+    NORM_SENTENCEPIECE, /* SentencePiece's own normalizer */
 } norm_kind;
 
 typedef struct {
@@ -38,10 +40,12 @@ typedef struct {
     rx_pattern *regex;
     bool left, right;
     charsmap map;
+    spm_norm *spm; /* owned */
 } norm_step;
 
 typedef struct {
     NX_VEC(norm_step) steps;
+    bool verbatim; /* added tokens are looked for in a normalized text as they are written */
 } norm_list;
 
 void norm_list_clear(norm_list *l);

@@ -434,6 +434,54 @@ static void apply_config(tokenizer *t, const json_t *config)
         tok_want_eos(t, json_is_true(eos));
 }
 
+/* Tokens that a folder adds to those of its tokenizer.model: {"32000": {"content": "<|end|>", …}, …} */
+static bool add_settings_tokens(tokenizer *t, json_t *config)
+{
+    const char *number;
+    json_t *o;
+    json_object_foreach(json_object_get(config, "added_tokens_decoder"), number, o)
+    {
+        const json_t *text = json_object_get(o, "content");
+        char *end;
+        long id = strtol(number, &end, 10);
+        if (!json_is_string(text) || *end || id < 0 || id >= TOK_MAX_VOCAB)
+            return nx_fail("[tokenizer] added token \"%.20s\" lacks a proper id or content", number);
+        added_token a = {.id = (int32_t)id, .text = json_string_value(text),
+                         .len = (uint32_t)json_string_length(text),
+                         .special = nx_json_get_bool(o, "special", false),
+                         .single_word = nx_json_get_bool(o, "single_word", false),
+                         .lstrip = nx_json_get_bool(o, "lstrip", false),
+                         .rstrip = nx_json_get_bool(o, "rstrip", false)};
+        if (!nx_map_find(&t->by_text, a.text, a.len) && !tok_add_added(t, a))
+            return false;
+    }
+    return true;
+}
+
+bool tok_json_settings(tokenizer *t, nx_slice config, const char *name)
+{
+    json_t *o = nx_json_parse(config.data, config.len, name);
+    int32_t bos = t->bos, eos = t->eos, pad = t->pad;
+    static const char *const own_ids[] = {"XLMRoberta", "Camembert", "Barthez", "MBart", "Nllb", "Pegasus"};
+    const char *class = o ? nx_json_get_str(o, "tokenizer_class", "") : "";
+    bool ok = o && add_settings_tokens(t, o);
+    for (size_t i = 0; i < sizeof own_ids / sizeof *own_ids; i++)
+        if (strncmp(class, own_ids[i], strlen(own_ids[i])) == 0)
+            ok = nx_fail("[tokenizer] %s numbers its pieces in a way of its own: it needs a tokenizer.json", class);
+    if (ok) {
+        bool adds_bos = tok_adds_bos(t);
+        tok_want_bos(t, false);
+        t->bos = config_id(t, o, "bos_token") < 0 ? bos : config_id(t, o, "bos_token");
+        t->eos = config_id(t, o, "eos_token") < 0 ? eos : config_id(t, o, "eos_token");
+        t->pad = config_id(t, o, "pad_token") < 0 ? pad : config_id(t, o, "pad_token");
+        tok_want_bos(t, nx_json_get_bool(o, "add_bos_token", adds_bos));
+        bool t5 = strncmp(class, "T5", 2) == 0;
+        tok_want_eos(t, nx_json_get_bool(o, "add_eos_token", t5));
+    }
+    json_decref(o);
+    return ok;
+}
+
 static bool check_around(const tokenizer *t, const tok_ids *ids)
 {
     for (size_t i = 0; i < ids->n; i++)
@@ -525,7 +573,8 @@ static tokenizer *load_files(const char *path, nx_str *other)
     nx_slice json = {(const char *)nx_mapping_data(file), nx_mapping_size(file)}, settings = {0};
     if (config)
         settings = (nx_slice){(const char *)nx_mapping_data(config), nx_mapping_size(config)};
-    tokenizer *t = tok_from_json_memory(json, settings, path);
+    tokenizer *t = nx_ends_with(path, ".model") ? tok_from_sentencepiece_memory(json, settings, path)
+                                                : tok_from_json_memory(json, settings, path);
     nx_mapping_unref(&file);
     nx_mapping_unref(&config);
     beside(other, path, "generation_config.json");
@@ -539,9 +588,12 @@ static tokenizer *load_files(const char *path, nx_str *other)
 tokenizer *tok_from_json(const char *path)
 {
     nx_str file = {0}, other = {0};
-    if (is_folder(path))
+    if (is_folder(path)) {
         beside(&file, path, "tokenizer.json");
-    else
+        beside(&other, path, "tokenizer.model");
+        if (access(nx_str_cstr(&file), F_OK) != 0 && access(nx_str_cstr(&other), F_OK) == 0)
+            beside(&file, path, "tokenizer.model");
+    } else
         nx_str_puts(&file, path);
     tokenizer *t = load_files(nx_str_cstr(&file), &other);
     nx_str_clear(&file);

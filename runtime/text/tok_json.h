@@ -15,4 +15,7 @@ bool tok_json_pre_tokenizer(tokenizer *t, const json_t *o);
 bool tok_json_post_processor(tokenizer *t, const json_t *o);
 bool tok_json_decoder(tokenizer *t, const json_t *o);
 
+/* What a tokenizer_config.json says to a tokenizer.model: special tokens, and tokens besides the model's. */
+bool tok_json_settings(tokenizer *t, nx_slice config, const char *name);
+
 #endif

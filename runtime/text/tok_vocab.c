@@ -76,6 +76,10 @@ static bool build_finders(tokenizer *t, bool special)
             added_finder_add(&t->raw, i, a->text, a->len);
             continue;
         }
+        if (t->norm.verbatim) {
+            added_finder_add(&t->normalized, i, a->text, a->len);
+            continue;
+        }
         nx_str work[2] = {{0}};
         nx_slice text;
         rx_state *rx = rx_state_new();

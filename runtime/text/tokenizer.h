@@ -1,8 +1,8 @@
 /*
  * tokenizer.h: text to token ids and back, as Hugging Face's tokenizers do it.
  *
- * A tokenizer is built from a GGUF file's metadata or from a tokenizer.json, and never changes
- * afterwards: any number of threads may use one at the same time. A component of a file that we do
+ * A tokenizer is built from a GGUF file's metadata, a tokenizer.json or a tokenizer.model, and never
+ * changes afterwards: any number of threads may use one at the same time. A component of a file that we do
  * not know is an error that names it, never left out.
  *
  * Ids are int32_t, from 0 up to tok_vocab_size() - 1. Texts are UTF-8; a returned text belongs to
@@ -27,11 +27,13 @@ typedef NX_VEC(int32_t) tok_ids;
 
 /* From the tokenizer.ggml.* keys. The file may be closed afterwards. */
 tokenizer *tok_from_gguf(const nx_gguf *g);
-/* path: a tokenizer.json, or the folder that holds one. A tokenizer_config.json beside it gives
- * the bos, eos, unk and pad tokens and whether they are added. */
+/* path: a tokenizer.json or a tokenizer.model (SentencePiece's own file), or the folder that holds
+ * one, the first if both are there. A tokenizer_config.json beside it gives the bos, eos, unk and pad
+ * tokens and whether they are added. */
 tokenizer *tok_from_json(const char *path);
 /* The same from memory; config may be {NULL, 0}. name stands for the file in messages. */
 tokenizer *tok_from_json_memory(nx_slice json, nx_slice config, const char *name);
+tokenizer *tok_from_sentencepiece_memory(nx_slice file, nx_slice config, const char *name);
 void tok_free(tokenizer *t);
 
 /* ---- encoding ---- */

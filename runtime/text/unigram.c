@@ -20,7 +20,8 @@ void unigram_finish(unigram *u, const nx_map *vocab)
     for (size_t i = 0; i < u->scores.n; i++)
         if (u->scores.at[i] < worst)
             worst = u->scores.at[i];
-    u->unk_score = worst - 10.0;
+    if (!u->floats)
+        u->unk_score = worst - 10.0;
     for (unsigned i = 0; i < 256; i++) {
         char text[8];
         int n = snprintf(text, sizeof text, "<0x%02X>", i);
@@ -35,8 +36,10 @@ void unigram_clear(unigram *u)
     nx_vec_clear(&u->scores);
 }
 
-static void offer(unigram_node *node, double score, size_t begin, int32_t id)
+static void offer(const unigram *u, unigram_node *node, double score, size_t begin, int32_t id)
 {
+    if (u->floats)
+        score = (double)(float)score;
     if (!node->reached || score > node->score)
         *node = (unigram_node){score, (uint32_t)begin, id, true};
 }
@@ -54,7 +57,7 @@ static bool forward(const unigram *u, unigram_node *at, const char *s, size_t n)
             int32_t id = pfx_value(&u->pieces, &c);
             if (id < 0)
                 continue;
-            offer(&at[j + 1], so_far + u->scores.at[id], i, id);
+            offer(u, &at[j + 1], so_far + u->scores.at[id], i, id);
             single = single || j + 1 == i + k;
         }
         if (single)
@@ -63,7 +66,7 @@ static bool forward(const unigram *u, unigram_node *at, const char *s, size_t n)
             return nx_fail("[tokenizer] the character U+%04X is not in the vocabulary, which has "
                            "no unknown token",
                            (unsigned)cp);
-        offer(&at[i + k], so_far + u->unk_score, i, -1);
+        offer(u, &at[i + k], so_far + u->unk_score, i, -1);
     }
     return true;
 }

@@ -18,6 +18,7 @@ typedef struct {
     NX_VEC(double) scores; /* by id */
     double unk_score;      /* what an unknown character costs: the worst score and 10 */
     int32_t unk;           /* -1: a text with an unknown character is an error */
+    bool floats;           /* sums are rounded to float32, and unk_score is set: SentencePiece's own */
     bool byte_fallback;    /* an unknown character becomes its bytes' tokens */
     int32_t byte_ids[256];
 } unigram;
