@@ -66,6 +66,15 @@ static json_t *error_json(const http_request *r, int status, const char *param, 
                      error_type(status, false), "param", text_or_null(param), "code", status);
 }
 
+const char *app_error_schema(const char *path)
+{
+    switch (style_of(path)) {
+    case STYLE_ANTHROPIC: return "AnthropicError";
+    case STYLE_OLLAMA: return "OllamaError";
+    default: return "Error";
+    }
+}
+
 /* The last event of a stream that cannot go on. */
 static void fail_stream(http_request *r, json_t *body)
 {
@@ -288,6 +297,19 @@ static const app_route *find_route(const char *method, const char *path, const c
     return found;
 }
 
+/* "GET, HEAD, POST": what is possible on a path. */
+static void allow_methods(http_request *r)
+{
+    const char *rest;
+    nx_str list = {0};
+    for (const app_route *t = app_routes; t->method; t++)
+        if (path_matches(t, http_path(r), &rest))
+            nx_str_printf(&list, "%s%s%s", list.len ? ", " : "", t->method,
+                          strcmp(t->method, "GET") == 0 ? ", HEAD" : "");
+    http_set_header(r, "Allow", nx_str_cstr(&list));
+    nx_str_clear(&list);
+}
+
 bool app_route_is_open(const char *method, const char *path)
 {
     const char *rest;
@@ -325,12 +347,14 @@ void app_handle(http_request *r, void *user)
         return;
     }
     if (!t) {
+        if (other)
+            allow_methods(r);
         app_fail(r, other ? 405 : 404, NULL, other ? "%s is not possible on %s" :
                  "there is nothing for %s at %s (see /openapi.json)", http_method(r), http_path(r));
         return;
     }
     app_call c = {.r = r, .rest = rest};
-    if (t->body && !(c.body = parse_body(r)))
+    if (t->fields && !(c.body = parse_body(r)))
         return;
     t->run(user, &c);
     json_decref(c.body);

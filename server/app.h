@@ -48,9 +48,9 @@ typedef struct {
 typedef struct {
     const char *method, *path; /* a path that ends with "*" stands for all that begin so */
     void (*run)(app *a, app_call *c);
-    bool body;    /* a JSON object is needed */
-    bool open;    /* without a key */
-    const char *about; /* for the API description */
+    bool open;          /* without a key */
+    const char *about;  /* for the API description */
+    const char *fields; /* of the JSON object that is needed (see routes.c); NULL: none */
 } app_route;
 
 /* All of them; ends with a row without method. */
@@ -68,6 +68,8 @@ void app_finished(http_request *r, void *user); /* the line in the log */
  * begun its last event. param: the field; may be NULL. */
 void app_fail(http_request *r, int status, const char *param, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The name of that form's schema in the API description. */
+const char *app_error_schema(const char *path);
 /* 400 with the fault that reading the fields met. */
 void app_fail_fields(http_request *r, const fields *f);
 /* Adds the names of fields that were not understood as a header, and to body["warnings"]. */

@@ -82,6 +82,8 @@ static void push_bias(gen_job *j, fields *f, const char *id_text, const json_t *
                       const json_t *value)
 {
     char *end = NULL;
+    if (!id_text && !id_json)
+        id_json = json_null(); /* an empty pair */
     long long id = id_json ? json_integer_value(id_json) : strtoll(id_text, &end, 10);
     bool ban = json_is_false(value);
     if ((end && (*end || end == id_text)) || (id_json && !json_is_integer(id_json)) || id < 0 ||
@@ -102,7 +104,8 @@ void gen_read_bias(gen_job *j, fields *f)
             push_bias(j, f, key, NULL, each);
     else if (json_is_array(v))
         json_array_foreach(v, i, each)
-            push_bias(j, f, NULL, json_array_get(each, 0), json_array_get(each, 1));
+            push_bias(j, f, NULL, json_is_array(each) ? json_array_get(each, 0) : each,
+                      json_array_get(each, 1));
     else if (v)
         fields_fault(f, "logit_bias", "'logit_bias' must be an object");
     j->o.bias = j->bias.at;

@@ -1,6 +1,4 @@
-/* status.c: /health, /metrics and the description of the interface. */
-#include <string.h>
-
+/* status.c: /health and /metrics. */
 #include "base/os.h"
 #include "server/app.h"
 
@@ -50,53 +48,4 @@ void status_metrics(app *a, app_call *c)
     metric(&t, "uptime_seconds", "gauge", "Since the start.", nx_os_seconds() - a->started);
     http_reply(c->r, 200, "text/plain; version=0.0.4; charset=utf-8", t.data, t.len);
     nx_str_clear(&t);
-}
-
-/* What ends with a star here ends with {name} there. */
-static void openapi_path(const app_route *t, nx_str *out)
-{
-    size_t n = strlen(t->path);
-    bool rest = t->path[n - 1] == '*';
-    nx_str_add(out, t->path, rest ? n - 1 : n);
-    if (rest)
-        nx_str_puts(out, "{name}");
-}
-
-static json_t *openapi_operation(const app_route *t)
-{
-    json_t *error = json_pack("{s:s}", "description", "what was wrong, and what to do");
-    json_t *o = json_pack("{s:s, s:{s:{s:s}, s:o}}", "summary", t->about, "responses", "200",
-                          "description", "done", "default", error);
-    if (t->body)
-        json_object_set_new(o, "requestBody",
-                            json_pack("{s:b, s:{s:{s:{s:s}}}}", "required", 1, "content",
-                                      "application/json", "schema", "type", "object"));
-    if (t->path[strlen(t->path) - 1] == '*')
-        json_object_set_new(o, "parameters",
-                            json_pack("[{s:s, s:s, s:b, s:{s:s}}]", "name", "name", "in", "path",
-                                      "required", 1, "schema", "type", "string"));
-    return o;
-}
-
-void status_openapi(app *a, app_call *c)
-{
-    json_t *paths = json_object();
-    for (const app_route *t = app_routes; t->method; t++) {
-        nx_str path = {0};
-        char method[8] = "";
-        for (size_t i = 0; t->method[i] && i < sizeof method - 1; i++)
-            method[i] = (char)(t->method[i] | 32);
-        openapi_path(t, &path);
-        json_t *at = json_object_get(paths, nx_str_cstr(&path));
-        if (!at) {
-            at = json_object();
-            json_object_set_new(paths, nx_str_cstr(&path), at);
-        }
-        json_object_set_new(at, method, openapi_operation(t));
-        nx_str_clear(&path);
-    }
-    json_t *o = json_pack("{s:s, s:{s:s, s:s}, s:o}", "openapi", "3.1.0", "info", "title", "nexus",
-                          "version", nexus_version(), "paths", paths);
-    http_reply_json(c->r, 200, o);
-    json_decref(o);
 }

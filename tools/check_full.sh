@@ -11,6 +11,9 @@ done
 # Every operation on a device with memory of its own.
 NEXUS_PRETEND_GPU=1 suite pretended-gpu build -R '^oracle' -E 'jinja|tokenizer'
 
+# What /openapi.json describes, tried with many more requests than the suite above has time for.
+NEXUS_E2E=full suite openapi build -R '^e2e_openapi$'
+
 # Every case of the table of operations, of which the suite above took a sample.
 NEXUS_ORACLE=full suite table build -R '^oracle_table$'
 

@@ -254,6 +254,7 @@ def test_health_metrics_openapi(server):
     ({"messages": FRANCE, "max_tokens": 1.5}, "'max_tokens' must be a whole number"),
     ({"messages": FRANCE, "n": 0}, "'n' is 0"), ({"messages": FRANCE, "stop": 3}, "'stop'"),
     ({"messages": FRANCE, "logit_bias": {"x": 1}}, "logit_bias"),
+    ({"messages": FRANCE, "logit_bias": [None]}, "logit_bias"), ({"messages": FRANCE, "logit_bias": [[]]}, "logit_bias"),
     ({"messages": FRANCE, "response_format": {"type": "unheard-of"}}, "response_format"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "image_url"),
     ({"messages": [{"role": "user", "content": "word " * 5000}]}, "4096"),
