@@ -331,9 +331,9 @@ static int64_t first_other_token(const tokenizer *a, const tokenizer *b)
     return n == m ? -1 : (int64_t)(n < m ? n : m);
 }
 
-nexus_status nexus_model_can_draft(nexus_model *draft, nexus_model *m)
+nexus_status nexus_model_can_draft(nexus_model *smaller, nexus_model *m)
 {
-    const nexus_model *both[] = {draft, m};
+    const nexus_model *both[] = {smaller, m};
     for (int i = 0; i < 2; i++) {
         if (!is_whole(both[i]))
             return NEXUS_ERROR_ARGUMENT;
@@ -343,11 +343,11 @@ nexus_status nexus_model_can_draft(nexus_model *draft, nexus_model *m)
             return NEXUS_ERROR_UNSUPPORTED;
         }
     }
-    int64_t other = first_other_token(draft->tokenizer, m->tokenizer);
+    int64_t other = first_other_token(smaller->tokenizer, m->tokenizer);
     if (other < 0)
         return NEXUS_OK;
     nx_fail("%s cannot propose tokens for %s: their vocabularies differ from token %lld on; choose a "
-            "smaller model of the same family", draft->package.name, m->package.name, (long long)other);
+            "smaller model of the same family", smaller->package.name, m->package.name, (long long)other);
     return NEXUS_ERROR_UNSUPPORTED;
 }
 
@@ -371,8 +371,8 @@ nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *opti
                 m->model->max_context);
         return NEXUS_ERROR_ARGUMENT;
     }
-    nexus_model *draft = options ? options->draft : NULL;
-    nexus_status drafts = draft ? nexus_model_can_draft(draft, m) : NEXUS_OK;
+    nexus_model *smaller = options ? options->draft : NULL;
+    nexus_status drafts = smaller ? nexus_model_can_draft(smaller, m) : NEXUS_OK;
     if (drafts)
         return drafts;
     nexus_session *s = nx_calloc(1, sizeof *s);
@@ -382,10 +382,10 @@ nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *opti
     pthread_mutex_init(&s->use, NULL);
     pthread_mutex_init(&s->kept, NULL);
     nn_cache_init(&s->cache, m->model->caches, m->model->n_layers, type, s->context);
-    if (draft) {
-        const model *d = draft->model;
-        s->draft = draft;
-        atomic_fetch_add(&draft->refs, 1);
+    if (smaller) {
+        const model *d = smaller->model;
+        s->draft = smaller;
+        atomic_fetch_add(&smaller->refs, 1);
         nn_cache_init(&s->draft_cache, d->caches, d->n_layers, type,
                       s->context < d->max_context ? s->context : d->max_context);
     }

@@ -70,7 +70,7 @@ static float step(family *f, text *const *texts, const int *counts, int n_texts)
     for (int i = 0; i < n_texts; i++) {
         memcpy(ids + total, texts[i]->ids + texts[i]->cache.length, (size_t)counts[i] * sizeof *ids);
         nn_cache *cache = f->model->arch->encoder ? NULL : &texts[i]->cache;
-        segments[i] = (nn_segment){total, counts[i], cache, true};
+        segments[i] = (nn_segment){.begin = total, .count = counts[i], .cache = cache, .wants_logits = true};
         total += counts[i];
     }
     nn_batch b = {.n_tokens = total, .segments = segments, .n_segments = n_texts, .all_rows = true};
