@@ -29,12 +29,18 @@
 #define REAL_bf16(x) nx_bf16_to_float((x).bits)
 #define REAL_c64(x) crealf(x)
 
+/* The same at every level: below 2^63 as int64 is, so that -1 becomes the largest number. */
+static inline uint64_t u64_of(double x)
+{
+    return x >= 0x1p63 ? (uint64_t)(int64_t)(x - 0x1p63) ^ (uint64_t)1 << 63 : (uint64_t)(int64_t)x;
+}
+
 /* A float out of an integer type's range converts as the processor does for the nearest wider type. */
 #define TO_b(x) ((x) != 0)
 #define TO_u8(x) ((uint8_t)(int64_t)(x))
 #define TO_u16(x) ((uint16_t)(int64_t)(x))
 #define TO_u32(x) ((uint32_t)(int64_t)(x))
-#define TO_u64(x) ((uint64_t)(x))
+#define TO_u64(x) _Generic((x), float: u64_of(x), double: u64_of(x), default: (uint64_t)(x))
 #define TO_i8(x) ((int8_t)(int64_t)(x))
 #define TO_i16(x) ((int16_t)(int64_t)(x))
 #define TO_i32(x) ((int32_t)(int64_t)(x))

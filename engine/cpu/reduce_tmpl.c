@@ -94,7 +94,7 @@ static const fold folds[4][NX_CLASSES] = { /* sum, prod, min, max */
 static const fold *choose_fold(int kind, nx_dtype in)
 {
     switch (kind) {
-    case NX_REDUCE_AND: return &folds[2][NX_CLASS_I32];
+    case NX_REDUCE_AND: return &folds[1][NX_CLASS_I32]; /* of truths, 0 and 1: 1 of none */
     case NX_REDUCE_OR: return &folds[3][NX_CLASS_I32];
     case NX_REDUCE_SUM: return &folds[0][nx_class_of(in)];
     case NX_REDUCE_PROD: return &folds[1][nx_class_of(in)];

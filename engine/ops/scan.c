@@ -29,23 +29,6 @@ static const nx_field scan_fields[] = {
     {"inclusive", NX_FIELD_BOOL, offsetof(nx_scan_params, inclusive)},
 };
 
-/* Of a product along the axis: before the first zero the sum of later results over x; at it the same
- * with the zero left out of the product; after it nothing, as every later product has the zero. */
-static nx_array *vjp_cumprod(nx_node *n, nx_array *g, nx_stream *s)
-{
-    const nx_scan_params *p = n->params;
-    nx_array *x = n->in[0], *r = &n->out[0], *zero = nx_scalar(0, (nx_dtype)x->dtype);
-    nx_array *one = nx_scalar(1, (nx_dtype)x->dtype), *is_zero = nx_equal(x, zero, s);
-    nx_array *zeros = nx_cumsum(nx_astype(is_zero, NX_INT32, s), p->axis, p->reverse, true, s);
-    nx_array *first = nx_logical_and(is_zero, nx_equal(zeros, nx_scalar_int(1), s), s);
-    nx_array *filled = nx_where(first, one, x, s);
-    nx_array *without = nx_cumprod(filled, p->axis, p->reverse, p->inclusive, s);
-    nx_array *before = nx_cumsum(nx_multiply(g, r, s), p->axis, !p->reverse, p->inclusive, s);
-    nx_array *at = nx_cumsum(nx_multiply(g, without, s), p->axis, !p->reverse, p->inclusive, s);
-    before = nx_divide(before, nx_where(is_zero, one, x, s), s);
-    return nx_where(nx_equal(zeros, nx_scalar_int(0), s), before, nx_where(first, at, zero, s), s);
-}
-
 /* g one place on (back: to the front), with a zero where it came from: an exclusive scan gave each
  * result to the element before. */
 static nx_array *shifted(nx_array *g, int axis, bool back, nx_stream *s)
@@ -62,6 +45,44 @@ static nx_array *shifted(nx_array *g, int axis, bool back, nx_stream *s)
     int high = 1 - low;
     nx_array *part = nx_slice(g, start, g->ndim, stop, g->ndim, step, g->ndim, s);
     return nx_pad(part, &axis, 1, &low, 1, &high, 1, nx_scalar(0, (nx_dtype)g->dtype), "constant", s);
+}
+
+/* Elements from .. to of the axis. */
+static nx_array *part(nx_array *a, int axis, int from, int to, nx_stream *s)
+{
+    int start[NX_MAX_NDIM] = {0}, stop[NX_MAX_NDIM], step[NX_MAX_NDIM];
+    if (!a)
+        return NULL;
+    for (int i = 0; i < a->ndim; i++) {
+        stop[i] = a->shape[i];
+        step[i] = 1;
+    }
+    start[axis] = from;
+    stop[axis] = to;
+    return nx_slice(a, start, a->ndim, stop, a->ndim, step, a->ndim, s);
+}
+
+/* Of a product along the axis: what stands before x[k] times sum[k], the later cotangents each with
+ * what stands between, sum[k] = g[k] + x[k+1] sum[k+1]. The sums reach twice as far with each step,
+ * and nothing is divided: zeros need no care, here or in the derivatives of this. */
+static nx_array *vjp_cumprod(nx_node *n, nx_array *g, nx_stream *s)
+{
+    const nx_scan_params *p = n->params;
+    nx_array *x = n->in[0], *sum = p->inclusive ? g : shifted(g, p->axis, !p->reverse, s);
+    int length = x->shape[p->axis], axis = p->axis;
+    bool back = p->reverse; /* later is to the left */
+    nx_array *between = back ? part(x, axis, 0, length - 1, s) : part(x, axis, 1, length, s);
+    for (int64_t d = 1; d < length; d *= 2) {
+        int k = (int)d, m = length - k; /* m sums go on, k are whole; between has m */
+        nx_array *whole = back ? part(sum, axis, 0, k, s) : part(sum, axis, m, length, s);
+        nx_array *on = back ? part(sum, axis, k, length, s) : part(sum, axis, 0, m, s);
+        nx_array *far = back ? part(sum, axis, 0, m, s) : part(sum, axis, k, length, s);
+        on = nx_add(on, nx_multiply(between, far, s), s);
+        sum = nx_concatenate((nx_array *[]){back ? whole : on, back ? on : whole}, 2, axis, s);
+        if (2 * d < length)
+            between = nx_multiply(part(between, axis, 0, m - k, s), part(between, axis, k, m, s), s);
+    }
+    return nx_multiply(nx_cumprod(x, axis, p->reverse, false, s), sum, s);
 }
 
 /* Of a largest or smallest so far: each cotangent goes to the latest element that has the value. */

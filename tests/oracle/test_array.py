@@ -51,3 +51,12 @@ def test_astype(to):
     from oracle import check
     check("astype", (3, 5), args=(to,), dtypes=ALL, low=0, high=100,
           ref=lambda x: x.astype(getattr(mx, "bool_" if to == "bool" else to)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_floats_below_zero_wrap_in_uint64(dtype):
+    x = np.array([-1, -3.5, -300, 0, 2.75, 3e4] * 5).astype(mlxc.numpy_dtype(dtype))
+    if dtype in ("float32", "float64"):
+        x[-3:] = [2.0 ** 63, 1.5 * 2.0 ** 63, -2.0 ** 40]
+    want = [int(v) % 2 ** 64 for v in x.astype(np.float64)]
+    assert mlxc.op("astype", mlxc.array(x), "uint64").numpy().tolist() == want

@@ -114,3 +114,15 @@ def test_nothing_to_choose_from():
     for op in ("max", "min", "argmax", "argmin", "logsumexp"):
         check_error(op, (0, 3), args=(False,), ref=lambda x: getattr(mx, op)(x))
         check_error(op + "_axis", (0, 3), args=(1, False), ref=lambda x: getattr(mx, op)(x, axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "float16", "float32", "complex64"])
+def test_all_of_nothing_is_true(dtype):
+    for op, truth in (("all", 1), ("any", 0)):
+        for shape, axis, n in (((0,), 0, 1), ((2, 0), 1, 2), ((0, 3), 0, 3)):
+            x = mlxc.array(np.zeros(shape, np.float32).astype(mlxc.numpy_dtype(dtype)))
+            for out in (mlxc.op(op + "_axis", x, axis, False), mlxc.op(op, x, False)):
+                bits = out.numpy().view(np.uint8)  # a bool is the byte 0 or 1, or it counts for more
+                np.testing.assert_array_equal(bits, np.full(bits.shape, truth))
+                sums = mlxc.op("sum", out, False).numpy()
+                assert sums == truth * bits.size, (op, shape, axis)

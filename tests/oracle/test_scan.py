@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mlxc
+from closures import vjp
 from oracle import ALL, FLOATS, INTS, SHAPES, check, check_error, specials
 
 LOOSE = {"float16": 8e-3, "bfloat16": 6e-2, "float32": 1e-5, "float64": 1e-12, "complex64": 1e-4}
@@ -79,3 +80,36 @@ def test_wrong_axis():
     for op in ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"):
         check_error(op, (2, 3), args=(2, False, True), ref=lambda x: getattr(mx, op)(x, axis=2))
         check_error(op, (), args=(0, False, True), ref=lambda x: getattr(mx, op)(x, axis=0))
+
+
+def product_sum(x, w, reverse, inclusive):
+    """The sum of w times the products so far, of lists."""
+    x, total, product = (x[::-1] if reverse else x), 0.0, 1.0
+    w = w[::-1] if reverse else w
+    for a, b in zip(x, w):
+        total += b * (product * a if inclusive else product)
+        product *= a
+    return total
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_cumprod_has_two_derivatives_where_there_are_zeros(reverse, inclusive):
+    w, u = [1.0, -2.0, 3.0, 0.5, 1.5], [1.0, 2.0, -1.0, 0.5, 2.0]
+
+    def gradient(a):
+        return vjp(lambda b: mlxc.op("cumprod", b, 0, reverse, inclusive), [a],
+                   [mlxc.array(np.array(w, np.float32))])[1][0]
+
+    for x in ([1, 0, 2, 3, -1], [0, 0, 1, 2, 3], [2, 3, 0, 4, 0], [0, 1, 0, 0, 2], [1, 2, 3, 4, 5]):
+        x = [float(v) for v in x]
+
+        def at(*raised):  # a sum of products: its differences are its derivatives
+            return product_sum([v + (i in raised) for i, v in enumerate(x)], w, reverse, inclusive)
+        first = [at(i) - at() for i in range(5)]
+        second = [sum(u[j] * (at(i, j) - at(i) - at(j) + at()) for j in range(5) if j != i)
+                  for i in range(5)]
+        a = mlxc.array(np.array(x, np.float32))
+        np.testing.assert_allclose(gradient(a).numpy(), first, rtol=1e-5, atol=1e-5)
+        again = vjp(gradient, [a], [mlxc.array(np.array(u, np.float32))])[1][0]
+        np.testing.assert_allclose(again.numpy(), second, rtol=1e-5, atol=1e-5)
