@@ -5,6 +5,7 @@
  * rounded, group by group, to integers of at most 15 bits and a scale. So the sum within a group is
  * exact, and the only rounding is that of one chain a result: for groups ascending,
  *     acc = fma(sum of code * x, scale * x_scale, acc);  acc = fma(minimum, x_scale * sum of x, acc)
+ * (a row of float32 may be two such rows, of what counts and of what that leaves over)
  * whichever path computes it: straight from packed tiles for few rows, through unpacked panels for
  * many. This is what makes a row's bits independent of its company.
  */
@@ -37,6 +38,9 @@ size_t NX_FN(nx_qx_bytes)(int64_t rows, int64_t k, int group);
 nx_qx NX_FN(nx_qx_at)(void *memory, int64_t rows, int64_t k, int group);
 /* Rounds rows of x (float32, float16 or bfloat16, row-major) into x_q. */
 void NX_FN(nx_qx_fill)(const nx_qx *to, const void *x, nx_dtype dtype, int64_t rows, int group);
+/* Rounds rows of float32 into two rows each, 2 i and 2 i + 1: what the first leaves over is the second,
+ * and the sum of their products is as exact as one of floats. */
+void NX_FN(nx_qx_fill_pairs)(const nx_qx *to, const float *x, int64_t rows, int group);
 
 typedef struct nx_qmm nx_qmm;
 struct nx_qmm {

@@ -97,6 +97,31 @@ static void fill_piece(void *ctx, int64_t begin, int64_t end)
         }
 }
 
+static void fill_pairs_piece(void *ctx, int64_t begin, int64_t end)
+{
+    const fill_job *j = ctx;
+    const nx_qx *to = j->to;
+    float left[128];
+    for (int64_t i = begin; i < end; i++)
+        for (int64_t g = 0; g < to->groups; g++) {
+            const float *x = (const float *)(const void *)j->x + i * to->k + g * j->group;
+            for (int half = 0; half < 2; half++, x = left) {
+                int64_t row = 2 * i + half, entry = row * to->groups + g;
+                int16_t *q = to->q + row * to->k + g * j->group;
+                to->qsum[entry] = round_group(x, j->group, q, &to->scale[entry]);
+                to->sum[entry] = to->scale[entry] * (float)to->qsum[entry];
+                for (int k = 0; !half && k < j->group; k++)
+                    left[k] = to->scale[entry] == to->scale[entry] ? x[k] - to->scale[entry] * (float)q[k] : 0;
+            }
+        }
+}
+
+void NX_FN(nx_qx_fill_pairs)(const nx_qx *to, const float *x, int64_t rows, int group)
+{
+    fill_job j = {to, (const char *)x, NX_FLOAT32, group};
+    nx_parallel(rows, nx_grain(to->k * 12, NX_PIECE_BYTES), fill_pairs_piece, &j);
+}
+
 void NX_FN(nx_qx_fill)(const nx_qx *to, const void *x, nx_dtype dtype, int64_t rows, int group)
 {
     fill_job j = {to, x, dtype, group};

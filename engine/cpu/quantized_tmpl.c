@@ -66,7 +66,7 @@ static float number_at(const nx_view *v, int64_t i)
 static int64_t qmm_x_row(const nx_qmm *q, int64_t batch)
 {
     const product *p = q->user;
-    return x_matrix(p, batch) * p->m;
+    return x_matrix(p, batch) * q->m;
 }
 
 /* Codes k0.. of 16 rows, `bits` wide with 32 / bits of them in a word, as pairs. */
@@ -133,14 +133,37 @@ static void qmm_store(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, int
         put_row(p->out, (batch * q->m + m0 + i) * q->n + n0, acc + i * NX_QMM_TILE, nb);
 }
 
+/* Of pairs of rows; blocks of them hold whole pairs. */
+static void qmm_store_pairs(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, int64_t n0, int nb,
+                            const float *acc)
+{
+    const product *p = q->user;
+    float sum[NX_QMM_TILE];
+    for (int64_t i = 0; i < m; i += 2) {
+        for (int j = 0; j < nb; j++)
+            sum[j] = acc[i * NX_QMM_TILE + j] + acc[(i + 1) * NX_QMM_TILE + j];
+        put_row(p->out, (batch * p->m + (m0 + i) / 2) * q->n + n0, sum, nb);
+    }
+}
+
+/* Half types have fewer digits than a row of 15 bits; floats have more, and get two. */
+static int rows_each(nx_dtype x)
+{
+    return x == NX_FLOAT32 ? 2 : 1;
+}
+
 static void run_integers(product *p, void *workspace)
 {
-    nx_qmm q = {.batches = p->batches, .m = p->m, .n = p->n, .k = p->k, .group = p->p->group_size,
+    int each = rows_each(p->x->dtype);
+    nx_qmm q = {.batches = p->batches, .m = p->m * each, .n = p->n, .k = p->k, .group = p->p->group_size,
                 .has_min = true, .w = p->w->data, .user = p, .w_row_bytes = p->row_bytes,
-                .x_row = qmm_x_row, .load = load_affine, .store = qmm_store};
+                .x_row = qmm_x_row, .load = load_affine, .store = each == 2 ? qmm_store_pairs : qmm_store};
     int64_t rows = p->x_matrices * p->m;
-    q.x = NX_FN(nx_qx_at)(workspace, rows, q.k, q.group);
-    NX_FN(nx_qx_fill)(&q.x, p->x->data, p->x->dtype, rows, q.group);
+    q.x = NX_FN(nx_qx_at)(workspace, rows * each, q.k, q.group);
+    if (each == 2)
+        NX_FN(nx_qx_fill_pairs)(&q.x, p->x->data, rows, q.group);
+    else
+        NX_FN(nx_qx_fill)(&q.x, p->x->data, p->x->dtype, rows, q.group);
     NX_FN(nx_qmm_run)(&q);
 }
 
@@ -213,7 +236,7 @@ size_t NX_FN(quantized_matmul_workspace)(const nx_call *c)
     const nx_view *x = &c->in[0];
     int64_t k = x->shape[x->ndim - 1], rows = nx_shape_size(x->shape, x->ndim - 1);
     if (by_integers(p))
-        return NX_FN(nx_qx_bytes)(rows, k, p->group_size);
+        return NX_FN(nx_qx_bytes)(rows * rows_each(x->dtype), k, p->group_size);
     return x->dtype == NX_FLOAT32 ? 0 : (size_t)(rows * k) * sizeof(float);
 }
 

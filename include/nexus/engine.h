@@ -100,9 +100,10 @@ typedef struct nexus_engine {
 
     /*
      * From version 3 on. An affine matrix of MLX's (packed words uint32 [N, words], scales and biases [N, groups]) in the
-     * order that gguf_matmul and gguf_take read, with the same results: uint8 [N, bytes a row], to be
+     * order that gguf_matmul and gguf_take read: uint8 [N, bytes a row], to be
      * given with the type that affine_type names for its bits, group size and type of scales (0: there
-     * is none). As with gguf_repack the caller lets the original go.
+     * is none). As with gguf_repack the caller lets the original go. gguf_matmul keeps 15 bits of x,
+     * group by group, where mlx_quantized_matmul keeps all of a float32's and takes twice the time.
      * Without the table: mlx_quantized_matmul, mlx_take_axis and mlx_dequantize.
      */
     int (*affine_type)(int bits, int group_size, mlx_dtype scales);

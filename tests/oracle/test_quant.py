@@ -81,7 +81,7 @@ def test_products(mode, group, bits, turned):
             got = mlxc.op("quantized_matmul", x, *parts, *extra, turned, group, bits, mode)
             size = np.abs(x.astype(np.float64)) @ np.abs(numbers)
             assert got.dtype == ("float32" if mode == "affine" else t)
-            limit = {"float32": 2e-4, "float16": 1e-3, "bfloat16": 4e-3}[got.dtype]
+            limit = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 4e-3}[got.dtype]
             assert (np.abs(got.numpy().astype(np.float64) - want) <= limit * size + 1e-6).all()
 
 
