@@ -115,6 +115,54 @@ nexus_status nexus_inspect_cache(const char *name, int ctx, const char *cache_ty
  * format, quantized to `bits` (2, 3, 4, 5, 6, 8; 16: not). What it says has no sense. */
 nexus_status nexus_model_make(const char *shape, int bits, bool gguf, const char *path);
 
+/* ---- conversion and quality ------------------------------------------------------------------- */
+
+/* Zeros: what lies nearest to the source: quantized weights keep their codes where the target's format
+ * can hold them. */
+typedef struct {
+    const char *to;   /* "mlx", "hf", "gguf"; NULL: as the target is named (*.gguf), else MLX's folder of
+                         a GGUF file, and of a folder its own format */
+    const char *type; /* "Q4_K_M", "Q6_K", "Q8_0", …: GGUF's; "f16", "bf16", "f32": of any format */
+    int bits, group_size; /* MLX's: 2, 3, 4, 5, 6, 8; 32, 64, 128 */
+    const char *mode;     /* "affine", "mxfp4", "mxfp8", "nvfp4" */
+    const char *recipe;   /* "mixed_4_6": 4 bits, and 6 for the weights that matter more */
+    double target_bpw;    /* bits a weight in all, divided so that the error is least */
+    const char *calibration; /* a text: what the model makes of it says which columns matter */
+    size_t calibration_length;
+    uint64_t shard_bytes; /* of the largest file; 0: 5 GB in folders, one file of GGUF */
+    bool replace;         /* what is at the target */
+    nexus_progress_fn progress; /* false stops; nothing remains then */
+    void *user;
+} nexus_convert_options;
+
+typedef struct {
+    uint64_t bytes, parameters; /* of the weights written */
+    double bits_per_weight;
+    uint64_t rounded_scales; /* of codes that were kept: scales the target's type could not hold exactly */
+} nexus_convert_result;
+
+/* Writes the model `source` (named as for nexus_model_load) to `target`, a folder or a .gguf file,
+ * which appears there whole or not at all. Tokenizer and chat template come along. Reads and writes a
+ * few rows at a time. options and result may be NULL. */
+nexus_status nexus_convert(const char *source, const char *target, const nexus_convert_options *options,
+                           nexus_convert_result *result);
+
+typedef struct {
+    uint64_t tokens;      /* scored: all but the first of each window */
+    double perplexity;    /* e to the mean of -log p of each next token */
+    double loss_error;    /* standard error of that mean */
+    double divergence;    /* mean Kullback-Leibler divergence from `against`, in nats; without it 0 */
+    double divergence_most; /* of a token */
+    double agreement;     /* share of tokens for which both hold the same next one likeliest */
+    double against_perplexity;
+    double seconds;
+} nexus_evaluation;
+
+/* Reads `text` in windows of ctx tokens (0: 512), each from its own beginning, and scores every next
+ * token. against (may be NULL): a model of the same vocabulary to be compared with. */
+nexus_status nexus_evaluate(nexus_model *m, nexus_model *against, const char *text, size_t length, int ctx,
+                            nexus_progress_fn progress, void *user, nexus_evaluation *out);
+
 /* ---- the models of this machine ---------------------------------------------------------------- */
 
 /* Memory of the machine (or the container around us, where it has less), in bytes. */

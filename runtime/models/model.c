@@ -443,6 +443,73 @@ bool model_load_weights(model *m, nn_source *s, nn_quant_config quant, bool is_g
            check_all_used(m, s, is_gguf);
 }
 
+typedef struct {
+    load_ctx load;
+    model_tensor_fn visit;
+    void *arg;
+    nx_map seen; /* names of tensors: two rows may mean the same one */
+} each_ctx;
+
+static bool show_one(const model *m, const weight_row *row, int layer, void *arg)
+{
+    each_ctx *ctx = arg;
+    nn_source *s = ctx->load.source;
+    bool is_gguf = ctx->load.is_gguf, by_expert, ok = true;
+    char name[300], own[300];
+    if (!(is_gguf ? row->gguf : row->hf))
+        return true;
+    if (!find_name(row, layer, is_gguf, s, name, sizeof name, &by_expert))
+        return row->flags & WEIGHT_OPTIONAL || missing(m, &ctx->load, name);
+    if (!nx_map_set(&ctx->seen, name, strlen(name), 1))
+        return true;
+    const char *pattern = by_expert ? pattern_with_expert(row, is_gguf) : NULL;
+    int n = by_expert ? m->n_experts : 1;
+    char **names = nx_calloc((size_t)n + 1, sizeof *names);
+    for (int i = 0; i < n && ok; i++) {
+        snprintf(own, sizeof own, "%s", name);
+        if (by_expert)
+            expert_name(name, pattern, i, own, sizeof own);
+        names[i] = nx_strdup(own);
+        nn_source_find(s, own);
+        ok = nn_weight_there(s, own) || missing(m, &ctx->load, own);
+    }
+    ok = ok && ctx->visit(row, layer, names, n, ctx->arg);
+    for (int i = 0; i < n; i++)
+        free(names[i]);
+    free(names);
+    return ok;
+}
+
+bool model_each_tensor(const model *m, nn_source *s, bool is_gguf, model_tensor_fn visit, void *arg)
+{
+    each_ctx ctx = {.load = {.source = s, .is_gguf = is_gguf}, .visit = visit, .arg = arg};
+    bool ok = each_weight(m, show_one, &ctx);
+    nx_map_clear(&ctx.seen);
+    return ok;
+}
+
+const nn_weight *model_weight(const model *m, const weight_row *row, int layer)
+{
+    return weight_at(m, row, layer);
+}
+
+bool model_tensor_name(const weight_row *row, bool is_gguf, bool stacked, int layer, int expert,
+                       char *out, size_t size)
+{
+    const char *pattern = is_gguf ? row->gguf : row->hf;
+    if (!pattern)
+        return false;
+    for (const char *at = pattern; stacked && at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL) {
+        const char *e = strstr(at, "%e");
+        if (!e || e > at + strcspn(at, "|")) {
+            pattern = at;
+            break;
+        }
+    }
+    fill_name(pattern, layer, expert, out, size);
+    return true;
+}
+
 static bool clear_one(const model *m, const weight_row *row, int layer, void *arg)
 {
     nn_weight_clear(weight_at(m, row, layer));

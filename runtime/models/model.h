@@ -106,6 +106,18 @@ model *model_configure(const config_source *from);
 bool model_load_weights(model *m, nn_source *s, nn_quant_config quant, bool is_gguf);
 void model_free(model *m);
 
+/* Calls `visit` for each weight that the source has, with the names of its tensors: one, or one for each
+ * expert. Reads nothing. False with a message where one is missing, misnamed or left over, or where
+ * `visit` gave false. */
+typedef bool (*model_tensor_fn)(const weight_row *row, int layer, char *const *names, int n, void *arg);
+bool model_each_tensor(const model *m, nn_source *s, bool is_gguf, model_tensor_fn visit, void *arg);
+/* The loaded weight of a row. */
+const nn_weight *model_weight(const model *m, const weight_row *row, int layer);
+/* How a format names a weight: of Hugging Face's an expert's own tensor, or with `stacked` (MLX's way)
+ * all experts' one. False where it has no name for it. */
+bool model_tensor_name(const weight_row *row, bool is_gguf, bool stacked, int layer, int expert,
+                       char *out, size_t size);
+
 /* Facts about the weights, without loading: parameters and stored bytes. */
 typedef struct {
     uint64_t parameters, bytes;

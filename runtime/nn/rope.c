@@ -187,10 +187,13 @@ bool nn_rope_configure_gguf(nn_rope *r, const nx_gguf *g, const char *arch, int 
     double factor = nx_gguf_f64(nx_gguf_findf(g, "%s.rope.scaling.factor", arch), 1);
     double original =
         nx_gguf_f64(nx_gguf_findf(g, "%s.rope.scaling.original_context_length", arch), max_context);
+    const nx_gguf_kv *attn_factor = nx_gguf_findf(g, "%s.rope.scaling.attn_factor", arch);
+    if (r->dims >= 2 && (type.data || attn_factor)) { /* phi3's files name no type */
+        r->magnitude = (float)nx_gguf_f64(attn_factor, 1);
+        r->original = (int)original;
+    }
     if (r->dims < 2 || !type.data || nx_slice_is(type, "none"))
         return true;
-    r->magnitude = (float)nx_gguf_f64(nx_gguf_findf(g, "%s.rope.scaling.attn_factor", arch), 1);
-    r->original = (int)original;
     if (nx_slice_is(type, "longrope"))
         return true; /* the rest is in tensors */
     if (factor < 1 || factor > 1e6)

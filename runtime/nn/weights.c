@@ -310,11 +310,22 @@ static mlx_array plain_product(nn *c, mlx_array x, nn_weight *w)
     return nn_astype(c, y, type);
 }
 
+static nn_observer observer;
+static void *observer_arg;
+
+void nn_observe(nn_observer fn, void *arg)
+{
+    observer = fn;
+    observer_arg = arg;
+}
+
 mlx_array nn_linear(nn *c, mlx_array x, nn_weight *w, nn_weight *bias)
 {
     mlx_array y = {0};
     if (c->failed || !affine_ready(c, w))
         return y;
+    if (observer)
+        observer(c, w, x, observer_arg);
     if (w->form == NN_BLOCKS)
         y = blocks_product(c, x, w);
     else if (w->form == NN_AFFINE)
@@ -376,6 +387,8 @@ mlx_array nn_expert_linear(nn *c, mlx_array x, nn_weight *w, nn_weight *bias, ml
 {
     if (c->failed)
         return x;
+    if (observer)
+        observer(c, w, x, observer_arg);
     int t = mlx_array_dim(x, 0), k = mlx_array_dim(x, 1), chosen = mlx_array_dim(ids, 1);
     mlx_array rows = nn_reshape(c, x, (int[]){t, k, 1, w->cols}, 4);
     mlx_array y = nn_astype(c, expert_product(c, rows, w, ids), MLX_FLOAT32);

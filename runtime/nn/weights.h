@@ -54,6 +54,11 @@ bool nn_weight_plus_one(nn_weight *w);
 /* Rows begin..end-1 as a weight of their own, of `w`, which stays. */
 bool nn_weight_rows(nn_weight *out, const nn_weight *w, int begin, int end);
 
+/* Told of every product with a weight what it is multiplied by (calibration); NULL: nobody. Engine
+ * thread, and only while no other model runs. */
+typedef void (*nn_observer)(nn *c, const nn_weight *w, mlx_array x, void *arg);
+void nn_observe(nn_observer fn, void *arg);
+
 /* x [..., cols] times the transposed weight: [..., rows], of x's type. bias (may be absent) is
  * added. */
 mlx_array nn_linear(nn *c, mlx_array x, nn_weight *w, nn_weight *bias);

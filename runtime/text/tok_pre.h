@@ -22,5 +22,8 @@ typedef struct {
 
 /* NULL with an error for a name that is not known. */
 const tok_pre *tok_pre_find(nx_slice name);
+/* A name for the patterns (ending with NULL) that a tokenizer.json splits at, and the flags NFC,
+ * IGNORE_MERGES and NO_BYTES; NULL with an error where none is known. Lives as long as the program. */
+const char *tok_pre_name(const char *const *patterns, unsigned flags, size_t *length);
 
 #endif

@@ -152,3 +152,23 @@ const tok_pre *tok_pre_find(nx_slice name)
     return nx_fail_null("[tokenizer] the pre-tokenizer \"%.*s\" (tokenizer.ggml.pre) is not known",
                         (int)(name.len < 100 ? name.len : 100), name.data);
 }
+
+static bool same_patterns(const char *const *a, const char *const *b)
+{
+    size_t i = 0;
+    while (a[i] && b[i] && strcmp(a[i], b[i]) == 0)
+        i++;
+    return !a[i] && !b[i];
+}
+
+const char *tok_pre_name(const char *const *patterns, unsigned flags, size_t *length)
+{
+    const unsigned seen = TOK_PRE_NFC | TOK_PRE_IGNORE_MERGES | TOK_PRE_NO_BYTES;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (same_patterns(table[i].patterns, patterns) && (table[i].flags & seen) == flags) {
+            *length = strcspn(table[i].names, " ");
+            return table[i].names;
+        }
+    return nx_fail_null("[tokenizer] GGUF has no name for the way in which this tokenizer.json splits "
+                        "texts (\"%.80s\")", patterns[0] ? patterns[0] : "");
+}

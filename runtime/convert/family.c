@@ -1,0 +1,62 @@
+#include "runtime/convert/family.h"
+
+#include <string.h>
+
+#include "base/error.h"
+
+static const char silu[] = "{\"hidden_act\":\"silu\"}";
+static const char silu_no_bias[] = "{\"hidden_act\":\"silu\",\"attention_bias\":false,\"mlp_bias\":false}";
+static const char gelu[] = "{\"hidden_act\":\"gelu_pytorch_tanh\",\"hidden_activation\":"
+                           "\"gelu_pytorch_tanh\",\"attention_bias\":false}";
+static const char gelu_new[] = "{\"activation_function\":\"gelu_new\"}";
+static const char gelu_tanh[] = "{\"hidden_act\":\"gelu_pytorch_tanh\",\"use_bias\":true}";
+
+static const family families[] = {
+    /* model_type, GGUF's architecture, class in config.json, flags, fixed settings */
+    {"llama", "llama", "LlamaForCausalLM", FAMILY_PAIRS, silu_no_bias},
+    {"mistral", "llama", "MistralForCausalLM", FAMILY_PAIRS, silu},
+    {"mixtral", "llama", "MixtralForCausalLM", FAMILY_PAIRS | FAMILY_EXPERTS, silu},
+    {"granite", "granite", "GraniteForCausalLM", FAMILY_PAIRS, silu_no_bias},
+    {"minicpm", "minicpm", "MiniCPMForCausalLM", FAMILY_PAIRS, silu},
+    {"smollm3", "smollm3", "SmolLM3ForCausalLM", FAMILY_PAIRS, silu_no_bias},
+    {"ernie4_5", "ernie4_5", "Ernie4_5ForCausalLM", 0, silu},
+    {"hunyuan_v1_dense", "hunyuan-dense", "HunYuanDenseV1ForCausalLM", 0, silu_no_bias},
+    {"qwen2", "qwen2", "Qwen2ForCausalLM", 0, silu},
+    {"qwen2_moe", "qwen2moe", "Qwen2MoeForCausalLM", FAMILY_EXPERTS, silu},
+    {"qwen3", "qwen3", "Qwen3ForCausalLM", 0, silu},
+    {"qwen3_moe", "qwen3moe", "Qwen3MoeForCausalLM", FAMILY_EXPERTS, silu},
+    {"gemma", "gemma", "GemmaForCausalLM", 0, gelu},
+    {"gemma2", "gemma2", "Gemma2ForCausalLM", 0, gelu},
+    {"gemma3_text", "gemma3", "Gemma3ForCausalLM", 0, gelu},
+    {"phi3", "phi3", "Phi3ForCausalLM", 0, silu},
+    {"olmo2", "olmo2", "Olmo2ForCausalLM", 0, silu},
+    {"olmoe", "olmoe", "OlmoeForCausalLM", FAMILY_EXPERTS, silu},
+    {"glm4", "glm4", "Glm4ForCausalLM", 0, silu},
+    {"cohere2", "cohere2", "Cohere2ForCausalLM", FAMILY_LAYER_NORM, silu},
+    {"stablelm", "stablelm", "StableLmForCausalLM", FAMILY_LAYER_NORM, silu},
+    {"starcoder2", "starcoder2", "Starcoder2ForCausalLM", FAMILY_LAYER_NORM, gelu_tanh},
+    {"gpt2", "gpt2", "GPT2LMHeadModel", FAMILY_GPT2 | FAMILY_LAYER_NORM, gelu_new},
+};
+enum { FAMILIES = sizeof families / sizeof *families };
+
+static const family *unknown(const char *name)
+{
+    return nx_fail_null("the family '%s' cannot be converted to or from GGUF: its layout there is not "
+                        "known to this version; between mlx and hf it can", name);
+}
+
+const family *family_of_config(const char *model_type)
+{
+    for (int i = 0; i < FAMILIES; i++)
+        if (strcmp(families[i].model_type, model_type) == 0)
+            return &families[i];
+    return unknown(model_type);
+}
+
+const family *family_of_gguf(const char *arch, bool experts)
+{
+    for (int i = 0; i < FAMILIES; i++)
+        if (strcmp(families[i].gguf, arch) == 0 && experts == ((families[i].flags & FAMILY_EXPERTS) != 0))
+            return &families[i];
+    return unknown(arch);
+}

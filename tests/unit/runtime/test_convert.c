@@ -1,0 +1,256 @@
+/*
+ * Conversion: every family that GGUF is known for goes from its folder to MLX, to GGUF and back, and
+ * gives the same logits at each stop; the block encoders' errors stay within bounds.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "base/ggml_types.h"
+#include "base/os.h"
+#include "base/str.h"
+#include "nexus/nexus.h"
+#include "runtime/catalog/package.h"
+#include "runtime/convert/blocks.h"
+#include "runtime/convert/halves.h"
+#include "runtime/nn/engine.h"
+#include "tests/tempdir.h"
+
+enum { TOKENS = 16, MOST_VOCAB = 4096 };
+
+typedef struct {
+    const char *path;
+    int vocab;
+    float logits[TOKENS * MOST_VOCAB];
+} reading;
+
+/* Engine thread: the logits of fixed tokens. */
+static bool read_model(void *arg)
+{
+    reading *r = arg;
+    package p;
+    if (package_open(&p, r->path))
+        return false;
+    model *m = model_configure(&p.config);
+    bool ok = m && model_load_weights(m, &p.source, p.quant, p.is_gguf);
+    nn c;
+    nn_cache cache = {0};
+    nn_init(&c);
+    if (ok) {
+        int32_t ids[TOKENS];
+        int n = TOKENS;
+        r->vocab = m->vocab_size;
+        assert_true(r->vocab <= MOST_VOCAB);
+        for (int i = 0; i < TOKENS; i++)
+            ids[i] = (i * 7 + 3) % r->vocab;
+        nn_cache_init(&cache, m->caches, m->n_layers, MLX_FLOAT32, TOKENS);
+        nn_cache_expect(&cache, TOKENS);
+        nn_segment segment = {0, TOKENS, &cache, true};
+        nn_batch b = {.n_tokens = TOKENS, .segments = &segment, .n_segments = 1, .all_rows = true};
+        b.tokens = nn_own(&c, 0, mlx_array_new_data(ids, &n, 1, MLX_INT32));
+        mlx_array y = nn_astype(&c, m->arch->forward(&c, m, &b), MLX_FLOAT32);
+        y = NN_CALL(&c, mlx_contiguous, y, false);
+        ok = !c.failed && !mlx_array_eval(y) && mlx_array_size(y) == (size_t)TOKENS * (size_t)r->vocab;
+        if (ok)
+            memcpy(r->logits, mlx_array_data_float32(y), mlx_array_nbytes(y));
+        nn_cache_clear(&cache);
+    }
+    nn_clear(&c);
+    model_free(m);
+    package_clear(&p);
+    return ok;
+}
+
+/* The largest difference of the logits as a share of the largest; INFINITY after a failure. */
+static float apart(const char *a, const char *b)
+{
+    static reading x, y;
+    x.path = a;
+    y.path = b;
+    if (!engine_run(read_model, &x) || !engine_run(read_model, &y) || x.vocab != y.vocab) {
+        print_message("%s or %s: %s\n", a, b, nx_error_message());
+        return INFINITY;
+    }
+    float most = 0, diff = 0;
+    for (int i = 0; i < TOKENS * x.vocab; i++) {
+        most = fmaxf(most, fabsf(x.logits[i]));
+        float d = fabsf(x.logits[i] - y.logits[i]);
+        diff = d >= 0 && d < diff ? diff : d;
+    }
+    return diff / most;
+}
+
+static bool convert(const char *from, const char *to, nexus_convert_options o)
+{
+    if (nexus_convert(from, to, &o, NULL) == NEXUS_OK)
+        return true;
+    print_message("%s -> %s: %s\n", from, to, nexus_error_message());
+    return false;
+}
+
+/* Folder -> mlx -> gguf -> hf; the name of the first stop that differs, else NULL. */
+static const char *round_trip(const char *family, const char *work)
+{
+    nx_str first = {0}, at[3] = {{0}};
+    static const char *const names[] = {"mlx", "gguf", "hf"};
+    const char *bad = NULL;
+    nx_str_printf(&first, "%s/families/%s", NX_TEST_DATA, family);
+    for (int i = 0; i < 3; i++) {
+        nx_str_printf(&at[i], "%s/%s-%s%s", work, family, names[i], i == 1 ? ".gguf" : "");
+        const char *from = nx_str_cstr(i ? &at[i - 1] : &first), *to = nx_str_cstr(&at[i]);
+        float d = convert(from, to, (nexus_convert_options){.to = names[i], .shard_bytes = i == 2 ? 9000 : 0})
+                      ? apart(nx_str_cstr(&first), to) : INFINITY;
+        if (!bad && !(d < 1e-5f)) {
+            print_message("%s: at %s the logits differ by %g\n", family, names[i], (double)d);
+            bad = names[i];
+        }
+    }
+    for (int i = 0; i < 3; i++)
+        nx_str_clear(&at[i]);
+    nx_str_clear(&first);
+    return bad;
+}
+
+static void families_keep_their_logits(void **state)
+{
+    static const char *const names[] = {
+        "llama", "llama_bias", "llama_llama3", "llama_linear", "llama_yarn", "mixtral", "granite",
+        "smollm3", "minicpm", "ernie4_5", "hunyuan_v1_dense", "qwen2", "qwen2_moe", "qwen3", "gemma", "phi3",
+        "phi3_longrope", "olmo2", "olmoe", "glm4", "cohere2", "stablelm", "starcoder2", "gpt2"
+    };
+    int bad = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        bad += round_trip(names[i], temp_dir) != NULL;
+    assert_int_equal(bad, 0);
+}
+
+/* Quantized ones keep their codes where the target can hold them, and nearly their numbers elsewhere. */
+static void quantized_families_stay_near(void **state)
+{
+    static const struct {
+        const char *name, *type;
+        float mlx, gguf;
+    } all[] = {{"mlx_affine", NULL, 1e-7f, 0.02f}, {"mlx_qwen2_moe", "f32", 1e-7f, 1e-3f},
+               {"mlx_mxfp4", NULL, 1e-7f, 0.02f}, {"llama_awq", NULL, 1e-3f, 1e-3f},
+               {"llama_gptq", NULL, 1e-3f, 1e-3f}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        nx_str from = {0}, mlx = {0}, gguf = {0};
+        nx_str_printf(&from, "%s/families/%s", NX_TEST_DATA, all[i].name);
+        nx_str_printf(&mlx, "%s/%s", temp_dir, all[i].name);
+        nx_str_printf(&gguf, "%s/%s.gguf", temp_dir, all[i].name);
+        const char *a = nx_str_cstr(&from), *b = nx_str_cstr(&mlx), *c = nx_str_cstr(&gguf);
+        assert_true(convert(a, b, (nexus_convert_options){.to = "mlx"}));
+        assert_true(convert(b, c, (nexus_convert_options){.type = all[i].type}));
+        float d = apart(a, b), e = apart(a, c);
+        print_message("%s: %g, %g\n", all[i].name, (double)d, (double)e);
+        assert_true(d <= all[i].mlx && e <= all[i].gguf);
+        nx_str_clear(&from);
+        nx_str_clear(&mlx);
+        nx_str_clear(&gguf);
+    }
+}
+
+/* ---- halves and blocks ------------------------------------------------------------------------ */
+
+static void halves_round_to_nearest(void **state)
+{
+    for (uint32_t h = 0; h < 0x10000; h++)
+        if ((h & 0x7C00) != 0x7C00 || !(h & 0x3FF))
+            assert_int_equal(float_to_half(half_to_float((uint16_t)h)), h);
+    assert_int_equal(float_to_half(1 + 0x1p-11f), 0x3C00); /* ties to even */
+    assert_int_equal(float_to_half(1 + 3 * 0x1p-11f), 0x3C02);
+    assert_int_equal(float_to_half(65519), 0x7BFF);
+    assert_int_equal(float_to_half(65520), 0x7C00);
+    assert_int_equal(float_to_half(0x1p-25f), 0);
+    assert_int_equal(float_to_half(0x1.8p-24f), 2);
+    assert_true(isnan(half_to_float(float_to_half(NAN))));
+    assert_int_equal(float_to_bfloat(1 + 0x1p-8f), 0x3F80);
+    assert_int_equal(float_to_bfloat(1 + 3 * 0x1p-8f), 0x3F82);
+}
+
+typedef struct {
+    int type, rows, cols;
+    const unsigned char *blocks;
+    float *out;
+} decode_job;
+
+static bool decode(void *arg)
+{
+    decode_job *j = arg;
+    const nx_ggml_type *t = nx_ggml_type_find((uint32_t)j->type);
+    int bytes = (int)((unsigned)j->cols / t->block_elements * t->block_bytes);
+    mlx_stream s = mlx_default_cpu_stream_new();
+    mlx_array w = mlx_array_new_data(j->blocks, (int[]){j->rows, bytes}, 2, MLX_UINT8), y = mlx_array_new();
+    bool ok = !engine_extensions()->gguf_dequantize(&y, w, j->type, MLX_FLOAT32, s) && !mlx_array_eval(y);
+    if (ok)
+        memcpy(j->out, mlx_array_data_float32(y), (size_t)(j->rows * j->cols) * 4);
+    mlx_array_free(w);
+    mlx_array_free(y);
+    mlx_stream_free(s);
+    return ok;
+}
+
+/* A normal deviate of a fixed sequence. */
+static float normal(uint64_t *state)
+{
+    float sum = 0;
+    for (int i = 0; i < 12; i++) {
+        *state = *state * 6364136223846793005u + 1442695040888963407u;
+        sum += (float)(*state >> 40) * 0x1p-24f;
+    }
+    return sum - 6;
+}
+
+/* Relative root mean square errors on normal numbers: just above what a search reaches, and 5% below
+ * or more what plain rounding of the range does where there is a search. */
+static void blocks_are_near(void **state)
+{
+    static const struct {
+        int type;
+        double most;
+    } all[] = {{NX_GGML_Q4_0, 0.0880}, {NX_GGML_Q4_1, 0.0760}, {NX_GGML_Q5_0, 0.0440}, {NX_GGML_Q5_1, 0.0378},
+               {NX_GGML_Q8_0, 0.0060}, {NX_GGML_Q2_K, 0.2900}, {NX_GGML_Q3_K, 0.1500}, {NX_GGML_Q4_K, 0.0800},
+               {NX_GGML_Q5_K, 0.0400}, {NX_GGML_Q6_K, 0.0200}, {NX_GGML_F16, 3e-4}, {NX_GGML_BF16, 3e-3}};
+    enum { ROWS = 8, COLS = 512 };
+    static float x[ROWS * COLS], y[ROWS * COLS];
+    static unsigned char blocks[ROWS * COLS * 4];
+    uint64_t seed = 7;
+    if (!engine_extensions())
+        skip();
+    for (int i = 0; i < ROWS * COLS; i++)
+        x[i] = 0.03f * normal(&seed);
+    memset(x, 0, 256 * sizeof *x); /* a block of nothing */
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        double e = 0, size = 0;
+        assert_true(blocks_known(all[k].type));
+        blocks_encode_rows(all[k].type, x, ROWS, COLS, NULL, blocks);
+        assert_true(engine_run(decode, &(decode_job){all[k].type, ROWS, COLS, blocks, y}));
+        for (int i = 0; i < ROWS * COLS; i++) {
+            e += (double)(x[i] - y[i]) * (double)(x[i] - y[i]);
+            size += (double)x[i] * (double)x[i];
+        }
+        for (int i = 0; i < 256; i++)
+            assert_true(y[i] == 0);
+        if (!(sqrt(e / size) < all[k].most))
+            fail_msg("type %d: error %g", all[k].type, sqrt(e / size));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(halves_round_to_nearest),
+        cmocka_unit_test(blocks_are_near),
+        cmocka_unit_test_setup_teardown(quantized_families_stay_near, temp_make, temp_drop),
+        cmocka_unit_test_setup_teardown(families_keep_their_logits, temp_make, temp_drop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
