@@ -31,7 +31,7 @@ static bool run_pass(void *arg)
     nn c;
     nn_init(&c);
     nn_cache_expect(j->cache, j->cache->length + j->n);
-    nn_segment segment = {0, j->n, j->cache, true};
+    nn_segment segment = {0, j->n, j->cache, true, 0};
     nn_batch b = {.n_tokens = j->n, .segments = &segment, .n_segments = 1, .all_rows = j->logits != NULL};
     b.tokens = nn_own(&c, 0, mlx_array_new_data(j->ids, &j->n, 1, MLX_INT32));
     mlx_array y = nn_astype(&c, m->arch->forward(&c, m, &b), MLX_FLOAT32);
@@ -52,7 +52,7 @@ bool scoring_pass(nexus_model *m, nn_cache *cache, const int32_t *ids, int n, fl
 
 void scoring_cache(nexus_model *m, nn_cache *cache, int context)
 {
-    nn_cache_init(cache, m->model->caches, m->model->n_layers, MLX_FLOAT16, context);
+    nn_cache_init(cache, m->model->caches, m->model->n_layers, NN_CACHE_F16, context);
 }
 
 static bool clear_cache(void *arg)

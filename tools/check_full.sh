@@ -17,6 +17,9 @@ NEXUS_E2E=full suite openapi build -R '^e2e_openapi$'
 # Every case of the table of operations, of which the suite above took a sample.
 NEXUS_ORACLE=full suite table build -R '^oracle_table$'
 
+# Conversions as MLX's and llama.cpp's own programs read them, where Python has them.
+NEXUS_CONVERT=full suite convert build -R '^e2e_convert$'
+
 # Arrays of more than 2^31 elements: skipped where less than 12 GB of memory is free.
 suite huge build -C huge -R '^huge$'
 

@@ -51,9 +51,9 @@ static bool read_model(void *arg)
         assert_true(r->vocab <= MOST_VOCAB);
         for (int i = 0; i < TOKENS; i++)
             ids[i] = (i * 7 + 3) % r->vocab;
-        nn_cache_init(&cache, m->caches, m->n_layers, MLX_FLOAT32, TOKENS);
+        nn_cache_init(&cache, m->caches, m->n_layers, NN_CACHE_F32, TOKENS);
         nn_cache_expect(&cache, TOKENS);
-        nn_segment segment = {0, TOKENS, &cache, true};
+        nn_segment segment = {0, TOKENS, &cache, true, 0};
         nn_batch b = {.n_tokens = TOKENS, .segments = &segment, .n_segments = 1, .all_rows = true};
         b.tokens = nn_own(&c, 0, mlx_array_new_data(ids, &n, 1, MLX_INT32));
         mlx_array y = nn_astype(&c, m->arch->forward(&c, m, &b), MLX_FLOAT32);

@@ -1,0 +1,233 @@
+"""nexus convert, quantize and eval, from outside: texts stay, nothing half-made remains, and the files
+load in the programs they are made for."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+NEXUS = os.environ["NEXUS_BIN"]
+MODEL = os.path.expanduser("~/.local/share/nexus/models/SmolLM2-135M-Instruct.Q4_1.gguf")
+FULL = os.environ.get("NEXUS_CONVERT") == "full"
+QUESTION = "Name three colours."
+needs_model = pytest.mark.skipif(not os.path.exists(MODEL), reason="no test model")
+HERE = os.path.dirname(os.path.abspath(__file__))
+FAMILIES = os.path.join(HERE, "..", "data", "families")
+
+
+def nexus(*args, **more):
+    return subprocess.run([NEXUS, *map(str, args)], capture_output=True, timeout=600, **more)
+
+
+def done(*args):
+    got = nexus(*args)
+    assert got.returncode == 0, got.stderr.decode()
+    return got.stdout.decode()
+
+
+def answer(model, n=16):
+    return done("run", model, QUESTION, "-t", 0, "-n", n)
+
+
+@pytest.fixture(scope="module")
+def mlx(tmp_path_factory):
+    out = tmp_path_factory.mktemp("convert") / "mlx"
+    done("convert", MODEL, out)
+    return out
+
+
+@needs_model
+def test_gguf_to_mlx_and_back_keeps_text_and_numbers(mlx, tmp_path):
+    """Q4_1 is MLX's 4 bits in groups of 32: nothing is rounded."""
+    config = json.loads((mlx / "config.json").read_text())
+    assert config["model_type"] == "llama" and config["quantization"]["group_size"] == 32
+    text = tmp_path / "text"
+    text.write_text("The quick brown fox jumps over the lazy dog. " * 3)
+    back = tmp_path / "back.gguf"
+    done("convert", mlx, back)
+    for other in (mlx, back):
+        got = json.loads(done("eval", other, "--text", text, "--against", MODEL, "--json"))
+        assert got["kl_divergence"] < 2e-4 and got["top1_agreement"] > 0.98
+    assert answer(mlx) == answer(MODEL)
+
+
+@needs_model
+def test_tokens_are_the_same(mlx):
+    text = "Hello, wörld!\n  def f(x): return 12345 🙂<|im_end|>".encode()
+    ids = [nexus("tokenize", m, "--json", input=text).stdout for m in (MODEL, mlx)]
+    assert ids[0] == ids[1] and len(json.loads(ids[0])) > 10
+
+
+@needs_model
+def test_shards_and_refusals(mlx, tmp_path):
+    out = tmp_path / "parts"
+    done("convert", mlx, out, "--shard-size", "20M")
+    index = json.loads((out / "model.safetensors.index.json").read_text())
+    files = set(index["weight_map"].values())
+    assert len(files) > 3 and all((out / f).stat().st_size < 40e6 for f in files)
+    assert answer(out, 4) == answer(MODEL, 4)
+    assert b"is there already" in nexus("convert", mlx, out).stderr
+    assert nexus("convert", mlx, out, "--force").returncode == 0
+    assert not (out / "model.safetensors.index.json").exists()
+    done("convert", mlx, tmp_path / "p.gguf", "--shard-size", "30M")
+    parts = sorted(f.name for f in tmp_path.iterdir() if f.suffix == ".gguf")
+    assert len(parts) > 2 and parts[0] == f"p-00001-of-{len(parts):05d}.gguf"
+    assert answer(tmp_path / parts[0], 4) == answer(MODEL, 4)
+
+
+@pytest.mark.parametrize("wrong", [["--bits", "7"], ["--mode", "magic"], ["--type", "Q9"],
+                                   ["--group", "48", "--bits", "4"], ["--recipe", "best"],
+                                   ["--target-bpw", "1"], ["--shard-size", "much"], ["--to", "onnx"],
+                                   ["--type", "Q8_0", "--bits", "4"]])
+def test_wrong_requests_leave_nothing(tmp_path, wrong):
+    got = nexus("convert", os.path.join(FAMILIES, "llama"), tmp_path / "out", *wrong)
+    assert got.returncode == 2 or got.returncode == 1, got.stdout
+    assert b"nexus: " in got.stderr and not list(tmp_path.iterdir())
+
+
+def test_families_that_gguf_is_not_known_for(tmp_path):
+    got = nexus("convert", os.path.join(FAMILIES, "mamba2"), tmp_path / "m.gguf")
+    assert got.returncode and b"mamba2" in got.stderr and not list(tmp_path.iterdir())
+
+
+@needs_model
+def test_killed_it_leaves_nothing_whole(tmp_path):
+    out = tmp_path / "out.gguf"
+    for wait in (0.05, 0.4):
+        p = subprocess.Popen([NEXUS, "quantize", MODEL, out, "--type", "Q6_K"], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+        time.sleep(wait)
+        p.send_signal(signal.SIGKILL)
+        p.wait()
+        assert not out.exists()
+        left = [f for f in tmp_path.iterdir()]
+        assert all(f.name.startswith(".out.gguf.partial-") for f in left)
+    got = nexus("models", "--dir", tmp_path, "--json")
+    assert b"partial" not in got.stdout
+    p = subprocess.Popen([NEXUS, "quantize", MODEL, out, "--type", "Q6_K"], stdout=subprocess.DEVNULL,
+                         stderr=subprocess.PIPE)
+    time.sleep(0.4)
+    p.send_signal(signal.SIGINT)
+    assert p.wait(30) in (0, 130)
+    assert p.returncode == 0 or not list(tmp_path.iterdir())  # what the killed ones left is gone too
+
+
+@needs_model
+def test_memory_stays_small(mlx, tmp_path):
+    """Not the model, but a few rows and its largest tensor's share."""
+    import resource
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    p = subprocess.Popen([NEXUS, "convert", mlx, tmp_path / "hf", "--to", "hf"])
+    _, status, usage = os.wait4(p.pid, 0)
+    assert status == 0 and before >= 0
+    assert usage.ru_maxrss < 120_000, f"{usage.ru_maxrss} kB"  # 270 MB are written; the embedding is 57
+
+
+@needs_model
+def test_quantize_reports(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("One, two, three, four, five, six, seven, eight, nine, ten. " * 2)
+    got = json.loads(done("quantize", MODEL, tmp_path / "q",
+                          "--bits", 8, "--report", text, "--json"))
+    assert got["kl_divergence"] < 0.01 and got["perplexity"] > 1 and got["perplexity_before"] > 1
+
+
+def test_target_bits_a_weight(tmp_path):
+    for out in ("q", "q.gguf"):
+        source = os.path.join(FAMILIES, "llama")
+        got = json.loads(done("quantize", source, tmp_path / out, "--target-bpw", 8, "--json"))
+        assert 5 < got["bits_per_weight"] < 8.6
+
+
+def test_encoders_against_llama_cpp(tmp_path):
+    """Errors on the same matrix, as the same decoder reads them: ours are at most 1.05 of theirs."""
+    llama_cpp = pytest.importorskip("llama_cpp")
+    gguf = pytest.importorskip("gguf")
+    np = pytest.importorskip("numpy")
+    import ctypes
+    rng = np.random.default_rng(5)
+    source = tmp_path / "src.gguf"
+    x = (rng.standard_normal((64, 1024)) * 0.03).astype(np.float32)
+    x[:, ::97] *= 6  # columns that stand out
+    tool = encoder_model(source, x, gguf)
+    quantize = llama_cpp.llama_cpp._lib.ggml_quantize_chunk if hasattr(llama_cpp.llama_cpp, "_lib") else None
+    if quantize is None:
+        lib = ctypes.CDLL(os.path.join(os.path.dirname(llama_cpp.__file__), "lib", "libggml-base.so"))
+        quantize = lib.ggml_quantize_chunk
+    quantize.restype = ctypes.c_size_t
+    quantize.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
+                         ctypes.c_int64, ctypes.c_void_p]
+    for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"):
+        kind = gguf.GGMLQuantizationType[name]
+        block, size = gguf.GGML_QUANT_SIZES[kind]
+        theirs = np.empty((64, 1024 // block * size), np.uint8)
+        quantize(int(kind), x.ctypes.data, theirs.ctypes.data, 0, 64, 1024, None)
+        out = tmp_path / f"{name}.gguf"
+        done("quantize", tool, out, "--type", name)
+        ours = next(t for t in gguf.GGUFReader(out).tensors if t.name == "blk.0.ffn_gate.weight")
+        assert ours.tensor_type == kind
+        errors = [np.sqrt(((gguf.dequantize(d, kind) - x) ** 2).mean()) for d in (ours.data, theirs)]
+        assert errors[0] <= 1.05 * errors[1], (name, errors)
+
+
+def encoder_model(path, x, gguf):
+    """A model of one layer with x as a weight."""
+    import numpy as np
+    h, ff = x.shape[1], x.shape[0]
+    w = gguf.GGUFWriter(str(path), "llama")
+    w.add_block_count(1)
+    w.add_context_length(64)
+    w.add_embedding_length(h)
+    w.add_feed_forward_length(ff)
+    w.add_head_count(8)
+    w.add_head_count_kv(8)
+    w.add_layer_norm_rms_eps(1e-5)
+    w.add_vocab_size(256)
+    w.add_tokenizer_model("no_vocab")
+    small = np.zeros((h, h), np.float32)
+    w.add_tensor("token_embd.weight", np.zeros((256, h), np.float32))
+    w.add_tensor("output_norm.weight", np.ones(h, np.float32))
+    for n in ("attn_norm", "ffn_norm"):
+        w.add_tensor(f"blk.0.{n}.weight", np.ones(h, np.float32))
+    for n in ("attn_q", "attn_k", "attn_v", "attn_output"):
+        w.add_tensor(f"blk.0.{n}.weight", small)
+    w.add_tensor("blk.0.ffn_gate.weight", x)
+    w.add_tensor("blk.0.ffn_up.weight", x)
+    w.add_tensor("blk.0.ffn_down.weight", np.zeros((h, ff), np.float32))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    return path
+
+
+@needs_model
+@pytest.mark.skipif(not FULL, reason="takes a minute")
+@pytest.mark.parametrize("kind", ["Q4_K", "Q6_K"])
+def test_llama_cpp_gives_the_same_text(tmp_path, kind):
+    llama_cpp = pytest.importorskip("llama_cpp")
+    out = tmp_path / "m.gguf"
+    done("quantize", MODEL, out, "--type", kind)
+    m = llama_cpp.Llama(str(out), n_ctx=256, verbose=False, n_threads=2)
+    got = m.create_chat_completion([{"role": "user", "content": QUESTION}], max_tokens=16, temperature=0)
+    assert got["choices"][0]["message"]["content"].strip() == answer(out).strip()
+
+
+@needs_model
+@pytest.mark.skipif(not FULL, reason="takes minutes")
+def test_mlx_lm_gives_the_same_text(mlx):
+    mlx_lm = pytest.importorskip("mlx_lm")
+    import mlx.core as mx
+    mx.set_default_device(mx.cpu)
+    m, tokenizer = mlx_lm.load(str(mlx))
+    m.set_dtype(mx.float32)  # as here
+    prompt = tokenizer.apply_chat_template([{"role": "user", "content": QUESTION}],
+                                           add_generation_prompt=True)
+    got = mlx_lm.generate(m, tokenizer, prompt=prompt, max_tokens=12)
+    assert got.strip() == answer(mlx, 12).strip()
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main(["-q", __file__]))
