@@ -161,6 +161,78 @@ mlx_array nn_mamba2_block(nn *c, const nn_mamba2 *m, nn_mamba2_weights *w, const
     return nn_linear(c, y, &w->out, &w->out_bias);
 }
 
+/* ---- Mamba 1 ---------------------------------------------------------------------------------- */
+
+bool nn_mamba1_check(const nn_mamba1 *m, const char *who)
+{
+    int most = 1 << 16;
+    bool ok = m->inner > 0 && m->inner < 1 << 24 && m->state > 0 && m->state < most && m->rank > 0 &&
+              m->rank < most && m->conv > 1 && m->conv < 256;
+    return ok || nx_fail("[%s] %d channels, states of %d, a rank of %d and %d taps make no state space", who,
+                         m->inner, m->state, m->rank, m->conv);
+}
+
+void nn_mamba1_cache(const nn_mamba1 *m, nn_cache_shape *shape)
+{
+    *shape = (nn_cache_shape){.state = {{1, m->conv - 1, m->inner}, {1, m->inner, m->state}}};
+}
+
+typedef struct {
+    const nn_mamba1 *m;
+    nn_mamba1_weights *w;
+    int layer;
+} mamba1_args;
+
+/* x and steps [T, inner], in and out [T, N]: [T, inner]
+ *     S = exp(step A) S + step x in';  y = S out + D x       S [inner, N] */
+static mlx_array scan1(nn *c, const nn_segment *g, const mamba1_args *a, mlx_array x, mlx_array steps,
+                       mlx_array in, mlx_array out)
+{
+    int t = g->count, inner = a->m->inner, n = a->m->state;
+    mlx_array rate = NN_CALL(c, mlx_negative, NN_CALL(c, mlx_exp, nn_vector(c, &a->w->a)));
+    rate = nn_reshape(c, rate, (int[]){1, inner, n}, 3);
+    mlx_array fed = nn_mul(c, x, steps), state = nn_cache_state(c, g->cache, a->layer, 1);
+    mlx_array *rows = nx_malloc((size_t)t * sizeof *rows);
+    for (int i = 0; i < t; i++) {
+        mlx_array decay = NN_CALL(c, mlx_exp, nn_mul(c, row(c, steps, i, 1, inner, 1), rate));
+        mlx_array more = nn_mul(c, row(c, fed, i, 1, inner, 1), row(c, in, i, 1, 1, n));
+        state = nn_add(c, nn_mul(c, state, decay), more);
+        mlx_array y = NN_CALL(c, mlx_matmul, state, row(c, out, i, 1, n, 1));
+        rows[i] = nn_reshape(c, y, (int[]){1, inner}, 2);
+    }
+    nn_cache_set_state(c, g->cache, a->layer, 1, t, state);
+    mlx_array y = nn_concat(c, rows, t, 0);
+    free(rows);
+    return nn_add(c, y, nn_mul(c, x, nn_reshape(c, nn_vector(c, &a->w->d), (int[]){1, inner}, 2)));
+}
+
+static mlx_array mamba1_segment(nn *c, const nn_segment *g, mlx_array x, void *arg)
+{
+    const mamba1_args *a = arg;
+    const nn_mamba1 *m = a->m;
+    nn_mamba1_weights *w = a->w;
+    int rank = m->rank, n = m->state;
+    x = nn_silu(c, nn_short_conv(c, g, a->layer, 0, x, nn_vector(c, &w->conv), nn_vector(c, &w->conv_bias),
+                                 m->conv));
+    mlx_array parts = nn_linear(c, x, &w->parts, NULL);
+    mlx_array step = nn_rms_norm(c, nn_slice(c, parts, 1, 0, rank), nn_vector(c, &w->step_norm), m->eps);
+    mlx_array in = nn_rms_norm(c, nn_slice(c, parts, 1, rank, rank + n), nn_vector(c, &w->in_norm), m->eps);
+    mlx_array out = nn_rms_norm(c, nn_slice(c, parts, 1, rank + n, rank + 2 * n),
+                                nn_vector(c, &w->out_norm), m->eps);
+    step = nn_softplus(c, nn_linear(c, step, &w->step, &w->step_bias));
+    return scan1(c, g, a, x, step, in, out);
+}
+
+mlx_array nn_mamba1_block(nn *c, const nn_mamba1 *m, nn_mamba1_weights *w, const nn_batch *b, int layer,
+                          mlx_array x)
+{
+    mlx_array both = nn_linear(c, x, &w->in, &w->in_bias);
+    mlx_array gate = nn_silu(c, nn_slice(c, both, 1, m->inner, 2 * m->inner));
+    mlx_array y = nn_each_segment(c, b, nn_slice(c, both, 1, 0, m->inner), mamba1_segment,
+                                  &(mamba1_args){m, w, layer});
+    return nn_linear(c, nn_mul(c, y, gate), &w->out, &w->out_bias);
+}
+
 /* ---- the delta rule --------------------------------------------------------------------------- */
 
 mlx_array nn_delta_rule(nn *c, const nn_segment *g, int layer, int index, mlx_array q, mlx_array k,

@@ -1,6 +1,6 @@
 /*
- * ssm.h: layers that carry a state along a text in place of attention: short convolutions, Mamba 2's
- * state space and the gated delta rule. Tokens are taken one after another, so that a state does not
+ * ssm.h: layers that carry a state along a text in place of attention: short convolutions, Mamba's
+ * state spaces and the gated delta rule. Tokens are taken one after another, so that a state does not
  * depend on how a prompt was cut.
  */
 #ifndef NX_RUNTIME_NN_SSM_H
@@ -35,6 +35,28 @@ void nn_mamba2_cache(const nn_mamba2 *m, nn_cache_shape *shape);
 /* x [T, D]. `factors` [rows of in] (or empty) multiply the projection. */
 mlx_array nn_mamba2_block(nn *c, const nn_mamba2 *m, nn_mamba2_weights *w, const nn_batch *b,
                           int layer, mlx_array x, mlx_array factors);
+
+/* Mamba 1: a state [inner, N] whose step sizes and in and out vectors are made from the text itself,
+ * each normed (as Jamba has it). The cache's states are 0 (conv) and 1. */
+typedef struct {
+    int inner, state, rank, conv;
+    float eps;
+} nn_mamba1;
+
+typedef struct {
+    nn_weight in, in_bias, conv, conv_bias; /* [2 inner, D], [inner, K] */
+    nn_weight parts;                        /* [rank + 2 N, inner]: step, in, out */
+    nn_weight step, step_bias;              /* [inner, rank] */
+    nn_weight a, d;                         /* [inner, N], [inner] */
+    nn_weight step_norm, in_norm, out_norm;
+    nn_weight out, out_bias;
+} nn_mamba1_weights;
+
+bool nn_mamba1_check(const nn_mamba1 *m, const char *who);
+void nn_mamba1_cache(const nn_mamba1 *m, nn_cache_shape *shape);
+/* x [T, D] */
+mlx_array nn_mamba1_block(nn *c, const nn_mamba1 *m, nn_mamba1_weights *w, const nn_batch *b, int layer,
+                          mlx_array x);
 
 /* The gated delta rule of one text: q, k [T, H, K], v [T, H, V], decay and beta [T, H]: [T, H, V].
  *     S *= decay;  S += beta (v - S k) k';  y = S q      S [H, V, K], state `state` of the layer */
