@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 
 NEXUS = os.environ["NEXUS_BIN"]
@@ -26,10 +27,15 @@ class Server:
         assert found, line + self.process.stderr.read()
         self.url = found.group(1)
         self.port = int(self.url.rsplit(":", 1)[1]) if ":" in self.url[6:] else 0
+        self.lines = []  # of its log, which must be read: a full pipe would stop it
+        self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stderr), daemon=True)
+        self.reader.start()
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        self.log = self.process.communicate(timeout=40)[1]
+        self.process.wait(40)
+        self.reader.join(10)
+        self.log = "".join(self.lines)
         return self.process.returncode
 
 
