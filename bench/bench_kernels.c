@@ -256,10 +256,32 @@ static void bench_attention(void)
     attention_at(512, 4096);
 }
 
+/* One query over a packed cache of s keys, as SmolLM2's layer has it. */
+static void packed_at(int s, int bits)
+{
+    int heads = 9, kv = 3, d = 64, row = d / 32 * (bits == 8 ? 34 : 20);
+    tensor q, k, v, out;
+    tensor_new(&q, NX_FLOAT32, 4, (int[]){1, heads, 1, d});
+    tensor_new(&k, NX_UINT8, 4, (int[]){1, kv, s, row});
+    tensor_new(&v, NX_UINT8, 4, (int[]){1, kv, s, row});
+    tensor_new(&out, NX_FLOAT32, 4, (int[]){1, heads, 1, d});
+    memset(k.v.data, 0x11, (size_t)(kv * s * row));
+    memset(v.v.data, 0x11, (size_t)(kv * s * row));
+    nx_attention_params p = {.scale = 0.125f, .causal = true, .packed = bits, .v_dim = d};
+    nx_view in[3] = {q.v, k.v, v.v};
+    nx_call c = {.params = &p, .n_in = 3, .n_out = 1, .in = in, .out = &out.v};
+    double t = seconds_of(NX_PRIM_ScaledDotProductAttention, &c, 30);
+    printf("1 query, %d keys of %d bits: %.3f ms, %.1f GB/s\n", s, bits, t * 1e3, 2e-9 * kv * s * row / t);
+    free(q.v.data), free(k.v.data), free(v.v.data), free(out.v.data);
+}
+
 static void bench_decode(void)
 {
-    for (int s = 128; s <= 8192; s *= 8)
+    for (int s = 128; s <= 8192; s *= 8) {
         attention_at(1, s);
+        packed_at(s, 8);
+        packed_at(s, 4);
+    }
 }
 
 static uint64_t *big;

@@ -5,10 +5,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/os.h"
 
-enum { BYTES = 256 << 20, PART = 32 << 20, PASSES = 32, MOST_THREADS = 64 };
+enum { HUGE_PAGE = 2 << 20, BYTES = 256 << 20, PART = 32 << 20, PASSES = 32, MOST_THREADS = 64 };
 
 typedef uint64_t line __attribute__((vector_size(64)));
 
@@ -66,9 +67,12 @@ double cli_read_bandwidth(int threads)
     double speeds[PASSES];
     threads = threads > 0 ? threads : nx_os_cpus();
     threads = threads < MOST_THREADS ? threads : MOST_THREADS;
-    line *memory = aligned_alloc(sizeof *memory, BYTES);
+    line *memory = aligned_alloc(HUGE_PAGE, BYTES);
     if (!memory)
         return 0;
+#if defined(MADV_HUGEPAGE)
+    (void)madvise(memory, BYTES, MADV_HUGEPAGE); /* as weights lie: twice as fast as through small pages */
+#endif
     memset(memory, 1, BYTES); /* pages are there */
     for (int i = 0; i < PASSES; i++)
         speeds[i] = pass(memory + i % (BYTES / PART) * (PART / (int)sizeof(line)), threads);

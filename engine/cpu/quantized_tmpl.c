@@ -1,6 +1,7 @@
 /*
- * quantized_tmpl.c: QuantizedMatmul and GatherQMM. By the rows of an affine matrix: integer products
- * (qmm.h). By its columns, and for the floating codes: panels of numbers (gemm.h).
+ * quantized_tmpl.c: QuantizedMatmul and GatherQMM. By the rows of a matrix of affine codes, or of floating
+ * ones of four bits, which are integers once doubled: integer products (qmm.h). By its columns, and for
+ * floating codes of eight bits: panels of numbers (gemm.h).
  */
 #include "engine/cpu/fp_codes.h"
 #include "engine/cpu/gemm.h"
@@ -61,7 +62,14 @@ static float number_at(const nx_view *v, int64_t i)
                                     : nx_bf16_to_float(((const uint16_t *)v->data)[i]);
 }
 
-/* ---- integers: rows of an affine matrix ----------------------------------------------------- */
+/* A scale of floating codes. */
+static float fp_scale(const product *p, int64_t g)
+{
+    uint8_t s = ((const uint8_t *)p->scales->data)[g];
+    return p->p->mode == NX_QUANT_NVFP4 ? nx_e4m3_to_float(s) : nx_e8m0_to_float(s);
+}
+
+/* ---- integers: rows of affine and four-bit floating codes ------------------------------------- */
 
 static int64_t qmm_x_row(const nx_qmm *q, int64_t batch)
 {
@@ -115,6 +123,67 @@ static void load_affine(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0
     }
 }
 
+/* e2m1 values, doubled: whole numbers. */
+static const int8_t doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/* Eight codes of each of 16 rows, a word a row, as four rows of pairs. */
+#if defined(NX_ISA_avx512) || defined(NX_ISA_avx2)
+static void put_fp4(const uint32_t *v, uint32_t *panel)
+{
+    const __m128i values = _mm_loadu_si128((const void *)doubled);
+#if defined(NX_ISA_avx512)
+#define V(op) _mm512_##op
+    const vi table = _mm512_broadcast_i32x4(values);
+#else
+#define V(op) _mm256_##op
+    const vi table = _mm256_broadcastsi128_si256(values);
+#endif
+    const vi nibbles = vi_set32(0x0F0F0F0F), low = vi_set32(0xFFFF), high = vi_set32((int)0xFFFF0000u);
+    for (int lane = 0; lane < NX_QMM_TILE; lane += VF_N, panel += VF_N) {
+        vi w = vi_load(v + lane);
+        vi even = V(shuffle_epi8)(table, vi_and(w, nibbles)), odd = V(shuffle_epi8)(table, vi_and(vi_shr32(w, 4), nibbles));
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) { /* bytes j and j + 2, widened to 16 bits with their signs */
+            vi a = vi_sar16(j ? even : vi_shl16(even, 8), 8), b = vi_sar16(j ? odd : vi_shl16(odd, 8), 8);
+            vi_store(panel + j * NX_QMM_TILE, vi_or(vi_and(a, low), V(slli_epi32)(b, 16)));
+            vi_store(panel + (j + 2) * NX_QMM_TILE, vi_or(vi_shr32(a, 16), vi_and(b, high)));
+        }
+    }
+#undef V
+}
+#else
+static void put_fp4(const uint32_t *v, uint32_t *panel)
+{
+    for (int j = 0; j < 4; j++)
+        for (int r = 0; r < NX_QMM_TILE; r++) {
+            unsigned byte = v[r] >> 8 * j & 255;
+            panel[j * NX_QMM_TILE + r] = (uint16_t)doubled[byte & 15] | (uint32_t)(uint16_t)doubled[byte >> 4] << 16;
+        }
+}
+#endif
+
+static void load_fp4(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, int64_t kc, uint32_t *panel,
+                     float *scale, float *min)
+{
+    const product *p = q->user;
+    int64_t matrix = w_matrix(p, batch), n0 = tile * NX_QMM_TILE;
+    const uint8_t *row[NX_QMM_TILE];
+    (void)min;
+    for (int r = 0; r < NX_QMM_TILE; r++) {
+        bool there = n0 + r < q->n;
+        int64_t at = there ? n0 + r : q->n - 1, from = matrix * p->w_groups + at * p->row_groups + k0 / q->group;
+        row[r] = (const uint8_t *)p->w->data + matrix * p->w_bytes + at * p->row_bytes + k0 / 2;
+        for (int64_t g = 0; g < kc / q->group; g++)
+            scale[g * NX_QMM_TILE + r] = there ? 0.5f * fp_scale(p, from + g) : 0;
+    }
+    for (int64_t k = 0; k < kc; k += 8, panel += 4 * NX_QMM_TILE) {
+        uint32_t v[NX_QMM_TILE];
+        for (int r = 0; r < NX_QMM_TILE; r++)
+            memcpy(&v[r], row[r] + k / 2, 4);
+        put_fp4(v, panel);
+    }
+}
+
 static void put_row(const nx_view *out, int64_t at, const float *x, int n)
 {
     if (out->dtype == NX_FLOAT32)
@@ -156,8 +225,9 @@ static void run_integers(product *p, void *workspace)
 {
     int each = rows_each(p->x->dtype);
     nx_qmm q = {.batches = p->batches, .m = p->m * each, .n = p->n, .k = p->k, .group = p->p->group_size,
-                .has_min = true, .w = p->w->data, .user = p, .w_row_bytes = p->row_bytes,
-                .x_row = qmm_x_row, .load = load_affine, .store = each == 2 ? qmm_store_pairs : qmm_store};
+                .has_min = p->biases, .w = p->w->data, .user = p, .w_row_bytes = p->row_bytes,
+                .x_row = qmm_x_row, .load = p->biases ? load_affine : load_fp4,
+                .store = each == 2 ? qmm_store_pairs : qmm_store};
     int64_t rows = p->x_matrices * p->m;
     q.x = NX_FN(nx_qx_at)(workspace, rows * each, q.k, q.group);
     if (each == 2)
@@ -177,9 +247,20 @@ static float weight(const product *p, int64_t matrix, int64_t row, int64_t colum
     unsigned c = nx_code_get(codes, column, p->p->bits);
     if (p->biases)
         return (float)c * number_at(p->scales, g) + number_at(p->biases, g);
-    uint8_t s = ((const uint8_t *)p->scales->data)[g];
-    float scale = p->p->mode == NX_QUANT_NVFP4 ? nx_e4m3_to_float(s) : nx_e8m0_to_float(s);
-    return scale * (p->p->bits == 8 ? nx_e4m3_to_float((uint8_t)c) : nx_e2m1_values[c]);
+    return fp_scale(p, g) * (p->p->bits == 8 ? nx_e4m3_to_float((uint8_t)c) : nx_e2m1_values[c]);
+}
+
+/* Column j of a panel: row `row` of e4m3 codes from k0 on, by a table of their values. */
+static void put_fp8(const product *p, const float *value, int64_t matrix, int64_t row, int64_t k0, int64_t kc, float *to)
+{
+    const uint8_t *codes = (const uint8_t *)p->w->data + matrix * p->w_bytes + row * p->row_bytes + k0;
+    int64_t g = matrix * p->w_groups + row * p->row_groups, group = p->p->group_size;
+    for (int64_t k = 0; k < kc;) {
+        int64_t end = (k0 + k) / group * group + group - k0;
+        float scale = fp_scale(p, g + (k0 + k) / group);
+        for (end = end < kc ? end : kc; k < end; k++)
+            to[k * NX_GEMM_NB] = scale * value[codes[k]];
+    }
 }
 
 static void gemm_load(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, int64_t n0, int nb,
@@ -189,6 +270,14 @@ static void gemm_load(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, i
     int64_t matrix = w_matrix(p, batch);
     float *to = panel;
     memset(to, 0, (size_t)(kc * NX_GEMM_NB) * sizeof *to);
+    if (p->p->transpose && p->p->bits == 8 && !p->biases) {
+        float value[256];
+        for (int i = 0; i < 256; i++)
+            value[i] = nx_e4m3_to_float((uint8_t)i);
+        for (int j = 0; j < nb; j++)
+            put_fp8(p, value, matrix, n0 + j, k0, kc, to + j);
+        return;
+    }
     for (int64_t k = 0; k < kc; k++)
         for (int j = 0; j < nb; j++)
             to[k * NX_GEMM_NB + j] = p->p->transpose ? weight(p, matrix, n0 + j, k0 + k)
@@ -227,7 +316,7 @@ static void run_floats(product *p, void *workspace)
 
 static bool by_integers(const nx_qmm_params *p)
 {
-    return p->mode == NX_QUANT_AFFINE && p->transpose;
+    return p->transpose && (p->mode == NX_QUANT_AFFINE || p->bits == 4);
 }
 
 size_t NX_FN(quantized_matmul_workspace)(const nx_call *c)

@@ -135,10 +135,13 @@ def test_qqmm(mode, group, bits):
     x, w = weights((6, 128)), weights((20, 128), seed=2)
     parts = mlxc.op("quantize", w, group, bits, mode, None)
     rounded = mlxc.op("quantize", x, group, bits, mode, None)
-    want = exact(rounded, mode, group, bits) @ exact(parts, mode, group, bits).T # MLX's CPU has none
+    a, b = exact(rounded, mode, group, bits), exact(parts, mode, group, bits)
+    want = a @ b.T  # MLX's CPU has none
+    # activations are rounded to 15 bits of the largest of their group: bfloat16 keeps 8
+    bound = 2.0**-15 * abs(a).max(-1, keepdims=True) * abs(b).sum(-1) + 1e-3
     for args in ((w, None), parts):
         got = mlxc.op("qqmm", x, *args, None, None, mode, None, None).numpy()
-        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-3)
+        assert (abs(got - want) <= bound).all()
 
 
 def test_errors():
