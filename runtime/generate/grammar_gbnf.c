@@ -86,8 +86,9 @@ static bool character(parser *p, uint32_t *out)
         return n > 0 || fail(p, "this is no valid UTF-8") >= 0;
     }
     p->at++;
-    char c = peek(p);
-    p->at++;
+    if (p->at >= p->end)
+        return fail(p, "the text ends inside an escape") >= 0;
+    char c = *p->at++;
     switch (c) {
     case 'x': return hex(p, 2, out) || fail(p, "\\x needs two hexadecimal digits") >= 0;
     case 'u': return hex(p, 4, out) || fail(p, "\\u needs four hexadecimal digits") >= 0;

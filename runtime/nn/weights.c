@@ -301,11 +301,16 @@ static mlx_array blocks_rows(nn *c, nn_weight *w, mlx_array ids)
     return NN_CALL(c, engine_extensions()->gguf_take, w->w, w->ggml_type, ids, MLX_FLOAT32);
 }
 
+enum { FULL_PRECISION = 1 << 20 }; /* values of a matrix that is small beside the rest of a model */
+
 static mlx_array plain_product(nn *c, mlx_array x, nn_weight *w)
 {
     mlx_dtype type = mlx_array_dtype(x);
     mlx_array t = NN_CALL(c, mlx_transpose, w->w);
-    /* Half weights: the activations come to them, not the whole matrix to the activations. */
+    /* Half weights: the activations come to them, not the whole matrix to the activations; but a router,
+     * where a last digit chooses another expert, and others of its size in full. */
+    if ((int64_t)w->rows * w->cols <= FULL_PRECISION)
+        return nn_astype(c, NN_CALL(c, mlx_matmul, nn_astype(c, x, MLX_FLOAT32), nn_astype(c, t, MLX_FLOAT32)), type);
     mlx_array y = NN_CALL(c, mlx_matmul, nn_astype(c, x, mlx_array_dtype(w->w)), t);
     return nn_astype(c, y, type);
 }

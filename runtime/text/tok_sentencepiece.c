@@ -142,7 +142,7 @@ static bool make_tokens(loader *l)
                          .normalized = user};
         if (p->text.len > UINT32_MAX / 4)
             return broken("a piece is too long");
-        if (p->type == TYPE_UNKNOWN && t->unk < 0)
+        if (p->type == TYPE_UNKNOWN && t->unk < 0 && p->text.len)
             t->unk = id;
         if (special || (user && l->kind == KIND_BPE) ? !tok_add_added(t, a) : !tok_set(t, id, p->text.data, p->text.len))
             return false;
@@ -233,7 +233,8 @@ static bool make_decoder(loader *l)
 
 static int32_t control(const loader *l, int32_t id)
 {
-    return id >= 0 && (size_t)id < l->pieces.n && l->pieces.at[id].type == TYPE_CONTROL ? id : -1;
+    bool there = id >= 0 && (size_t)id < l->pieces.n && l->pieces.at[id].text.len;
+    return there && l->pieces.at[id].type == TYPE_CONTROL ? id : -1;
 }
 
 static bool make(loader *l)
