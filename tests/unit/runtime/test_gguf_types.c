@@ -195,7 +195,7 @@ static bool run_pieces(run *r, model *m)
     nn c;
     nn_cache cache;
     nn_init(&c);
-    nn_cache_init(&cache, m->caches, m->n_layers, MLX_FLOAT32, m->max_context);
+    nn_cache_init(&cache, m->caches, m->n_layers, NN_CACHE_F32, m->max_context);
     bool ok = true;
     for (int at = 0; ok && at < TOKENS; at += r->step) {
         int32_t ids[TOKENS];
