@@ -114,7 +114,8 @@ static void *run(void *arg)
     nexus_pull_options o = {.progress = tell, .user = j};
     nexus_pull_result r = {0};
     nexus_status status = lib(nexus_pull(j->at.what, &o, &r));
-    host_look_again(d->host);
+    if (!atomic_load(&j->stop)) /* at the end of the server nobody looks any more */
+        host_look_again(d->host);
     pthread_mutex_lock(&d->lock);
     note_result(j, status, &r);
     j->at.ended_at = nx_os_wall_ms() / 1000;

@@ -50,6 +50,8 @@ static bool is_online(app *a, http_request *r)
 
 static int failed_status(const download *d)
 {
+    if (d->state == DOWNLOAD_CANCELLED)
+        return 409; /* by somebody else: who follows it is still there */
     return d->status == NEXUS_ERROR ? 502 : app_status(d->status);
 }
 
@@ -186,6 +188,9 @@ void ollama_delete(app *a, app_call *c)
     fields f;
     fields_open(&f, c->body);
     const char *name = fields_str(&f, json_object_get(c->body, "model") ? "model" : "name", "");
+    json_t *unknown = fields_unknown(&f);
+    app_warn_unknown(c->r, NULL, unknown);
+    json_decref(unknown);
     if (!fields_ok(&f)) {
         app_fail_fields(c->r, &f);
     } else if (!*name) {
@@ -205,6 +210,9 @@ void ollama_copy(app *a, app_call *c)
     fields f;
     fields_open(&f, c->body);
     const char *source = fields_str(&f, "source", ""), *to = fields_str(&f, "destination", "");
+    json_t *unknown = fields_unknown(&f);
+    app_warn_unknown(c->r, NULL, unknown);
+    json_decref(unknown);
     host_catalog *k = host_catalog_get(a->host);
     const nexus_models_entry *e = host_find(k, source);
     if (!fields_ok(&f)) {

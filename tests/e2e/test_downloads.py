@@ -68,6 +68,8 @@ def test_ollama_package(server, hub, tmp_path):
     assert names(server) == [] and not (tmp_path / "data/nexus/models/tiny-Q4_0.gguf").exists()
     with pytest.raises(ollama.ResponseError, match="no stored model"):
         client.delete("tiny-Q4_0")
+    _, _, r = ask(server, "DELETE", "/api/delete", {"model": "tiny", "frobnicate": 1})
+    assert r.headers["X-Nexus-Ignored"] == "frobnicate"
     for bad in ("org/none", "llama3", "../..", "org/../tiny", "org/tiny:nothing"):
         with pytest.raises(ollama.ResponseError):
             client.pull(bad)
