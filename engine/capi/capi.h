@@ -56,8 +56,8 @@ static inline int nx_status(bool ok)
 int nx_report_empty(const char *function, const char *name);
 
 /*
- * The arrays of the call under way, so that an error can say what it was given: NX_ARRAY notes them, and
- * nx_give and every report forget them. They are read by the function that noted them alone.
+ * The arrays of the call under way, so that an error can say what it was given: NX_ARRAY and
+ * NX_ARRAY_LIST note them, nx_give and every report forget them. They are read by the function that noted them alone.
  */
 enum { NX_GIVEN_MAX = 8 };
 typedef struct {
@@ -66,11 +66,13 @@ typedef struct {
     struct {
         const char *name;
         nx_array *array;
+        const nx_array_vec *list; /* instead of an array */
     } at[NX_GIVEN_MAX];
 } nx_given;
 extern _Thread_local nx_given nx_given_now;
 
-static inline nx_array *nx_given_note(const char *function, const char *name, nx_array *a)
+static inline void nx_given_add(const char *function, const char *name, nx_array *a,
+                                const nx_array_vec *list)
 {
     nx_given *g = &nx_given_now;
     if (g->function != function || (g->n && g->at[0].name == name)) /* a call begins */
@@ -78,9 +80,21 @@ static inline nx_array *nx_given_note(const char *function, const char *name, nx
     g->function = function;
     if (g->n < NX_GIVEN_MAX) {
         g->at[g->n].name = name;
+        g->at[g->n].list = list;
         g->at[g->n++].array = a;
     }
+}
+static inline nx_array *nx_given_note(const char *function, const char *name, nx_array *a)
+{
+    if (a)
+        nx_given_add(function, name, a, NULL);
     return a;
+}
+static inline const nx_array_vec *nx_given_note_list(const char *function, const char *name,
+                                                     const nx_array_vec *list)
+{
+    nx_given_add(function, name, NULL, list);
+    return list;
 }
 /* Reports this thread's message with the function's arrays after it. Returns 1. */
 int nx_report_given(const char *function);
@@ -115,7 +129,8 @@ static inline void nx_scope_end(const nx_scope *scope)
 #define NX_OBJECT(type, handle) NX_OBJECT_OR(type, handle, 1)
 #define NX_ARRAY(handle) nx_given_note(__func__, #handle, NX_OBJECT(nx_handle, handle)->array)
 /* An optional array: NULL for an empty handle. */
-#define NX_ARRAY_OR_NULL(handle) ((handle).ctx ? ((nx_handle *)(handle).ctx)->array : NULL)
+#define NX_ARRAY_OR_NULL(handle)                                                                   \
+    nx_given_note(__func__, #handle, (handle).ctx ? ((nx_handle *)(handle).ctx)->array : NULL)
 #define NX_ARRAYS(handle)        NX_OBJECT(nx_array_vec, handle) /* nx_array_vec * */
 #define NX_STREAM(handle)        NX_OBJECT(nx_stream, handle)
 /* A pointer that must not be NULL. */
@@ -159,7 +174,8 @@ static inline void nx_scope_end(const nx_scope *scope)
     } while (0)
 
 /* The arrays of a vector as two arguments: nx_array *const *, int. */
-#define NX_ARRAY_LIST(handle) NX_ARRAYS(handle)->at, (int)NX_ARRAYS(handle)->n
+#define NX_ARRAY_LIST(handle) NX_ARRAYS_NOTED(handle)->at, (int)NX_ARRAYS(handle)->n
+#define NX_ARRAYS_NOTED(handle) nx_given_note_list(__func__, #handle, NX_ARRAYS(handle))
 
 /* Room for n results, freed with the block; more than a node can have are refused. */
 nx_array **nx_outputs_new(int64_t n);

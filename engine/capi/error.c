@@ -80,6 +80,21 @@ static int by_name(const void *a, const void *b)
     return strcmp(*x, *y);
 }
 
+static void put_array(nx_str *text, const nx_array *a)
+{
+    nx_str_printf(text, "%s %s", nx_dtype_name((nx_dtype)a->dtype), nx_shape_text(a->shape, a->ndim));
+}
+
+/* The first of them: the message stays one that can be read. */
+static void put_list(nx_str *text, const nx_array_vec *list)
+{
+    for (size_t i = 0; i < list->n && i < NX_GIVEN_MAX; i++) {
+        nx_str_printf(text, i ? ", " : "[");
+        put_array(text, list->at[i]);
+    }
+    nx_str_printf(text, list->n > NX_GIVEN_MAX ? ", ...]" : list->n ? "]" : "[]");
+}
+
 int nx_report_given(const char *function)
 {
     nx_given given = nx_given_now;
@@ -90,9 +105,11 @@ int nx_report_given(const char *function)
     nx_str_printf(&text, "%s (%s of", nx_error_message(), function);
     qsort(given.at, (size_t)given.n, sizeof *given.at, by_name);
     for (int i = 0; i < given.n; i++) {
-        const nx_array *a = given.at[i].array;
-        nx_str_printf(&text, "%s %s: %s %s", i ? "," : "", given.at[i].name,
-                      nx_dtype_name((nx_dtype)a->dtype), nx_shape_text(a->shape, a->ndim));
+        nx_str_printf(&text, "%s %s: ", i ? "," : "", given.at[i].name);
+        if (given.at[i].list)
+            put_list(&text, given.at[i].list);
+        else
+            put_array(&text, given.at[i].array);
     }
     nx_str_printf(&text, ")");
     nx_fail("%s", nx_str_cstr(&text));

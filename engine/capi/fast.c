@@ -17,21 +17,21 @@ int mlx_fast_layer_norm(mlx_array *res, const mlx_array x, const mlx_array weigh
 }
 
 static nx_rope_options rope_options(int dims, bool traditional, mlx_optional_float base,
-                                    float scale, mlx_array freqs)
+                                    float scale, nx_array *freqs)
 {
     return (nx_rope_options){.dims = dims,
                              .traditional = traditional,
                              .has_base = base.has_value,
                              .base = base.value,
                              .scale = scale,
-                             .freqs = NX_ARRAY_OR_NULL(freqs)};
+                             .freqs = freqs};
 }
 
 int mlx_fast_rope(mlx_array *res, const mlx_array x, int dims, bool traditional,
                   mlx_optional_float base, float scale, int offset, const mlx_array freqs,
                   const mlx_stream s)
 {
-    nx_rope_options o = rope_options(dims, traditional, base, scale, freqs);
+    nx_rope_options o = rope_options(dims, traditional, base, scale, NX_ARRAY_OR_NULL(freqs));
     NX_GIVE(nx_rope_at(NX_ARRAY(x), &o, offset, NX_STREAM(s)));
 }
 
@@ -39,6 +39,6 @@ int mlx_fast_rope_dynamic(mlx_array *res, const mlx_array x, int dims, bool trad
                           mlx_optional_float base, float scale, const mlx_array offset,
                           const mlx_array freqs, const mlx_stream s)
 {
-    nx_rope_options o = rope_options(dims, traditional, base, scale, freqs);
+    nx_rope_options o = rope_options(dims, traditional, base, scale, NX_ARRAY_OR_NULL(freqs));
     NX_GIVE(nx_rope(NX_ARRAY(x), &o, NX_ARRAY(offset), NX_STREAM(s)));
 }

@@ -12,7 +12,7 @@ int mlx_broadcast_to(mlx_array *res, const mlx_array a, const int *shape, size_t
 
 int mlx_broadcast_arrays(mlx_vector_array *res, const mlx_vector_array inputs, const mlx_stream s)
 {
-    const nx_array_vec *in = NX_ARRAYS(inputs);
+    const nx_array_vec *in = NX_ARRAYS_NOTED(inputs);
     NX_OUTPUTS(out, in->n);
     for (size_t i = 0; i < in->n; i++)
         out[i] = in->at[i];

@@ -55,6 +55,24 @@ BAD = [
 ]
 
 
+# The same of arrays in lists, and of those that may be left out.
+@pytest.mark.parametrize("name, args, given", [
+    ("concatenate_axis", ([A, B], 0), ["float32 (2,3)", "float32 (4,5)"]),
+    ("stack", ([A, I],), ["arrays: [float32 (2,3), int32 (2)]"]),
+    ("einsum", ("ij,jk", [A, B]), ["float32 (2,3)", "float32 (4,5)"]),
+    ("einsum", ("i", [I] * 9), ["int32 (2), ...]"]),
+    ("broadcast_arrays", ([A, B],), ["float32 (2,3)", "float32 (4,5)"]),
+    ("fast_layer_norm", (A, zeros(4), None, 1e-5), ["weight: float32 (4"]),
+    ("fast_rope", (A, 2, False, None, 1.0, 0, zeros(7)), ["freqs: float32 (7", "x: float32 (2,3)"]),
+    ("random_bits", ([2], 4, zeros(3, dtype="uint32")), ["key: uint32 (3"]),
+], ids=str)
+def test_errors_say_what_lists_and_options_held(name, args, given):
+    with pytest.raises(mlxc.Error) as e:
+        mlxc.op(name, *args)
+    for text in ["mlx_" + name, *given]:
+        assert text.replace(",)", ")") in str(e.value).replace(",)", ")")
+
+
 @pytest.mark.parametrize("name, args", [(b[0], b[1:]) for b in BAD],
                          ids=["%s-%d" % (b[0], i) for i, b in enumerate(BAD)])
 def test_errors_say_what_was_given(name, args):
