@@ -19,9 +19,16 @@ int mlx_eval(const mlx_vector_array outputs)
     return eval(NX_ARRAYS(outputs), true);
 }
 
+/* A transform that sees an array keeps it from being evaluated behind its back, as MLX's do. */
 int mlx_async_eval(const mlx_vector_array outputs)
 {
-    return eval(NX_ARRAYS(outputs), false);
+    const nx_array_vec *v = NX_ARRAYS(outputs);
+    for (size_t i = 0; nx_tracing && i < v->n; i++)
+        if (v->at[i]->node->traced) {
+            nx_fail("[async_eval] Not allowed inside a graph transformation.");
+            return nx_report();
+        }
+    return eval(v, false);
 }
 
 /* ---- derivatives ---------------------------------------------------------------------------- */

@@ -314,6 +314,32 @@ def test_eval_inside():
     assert "[eval]" in str(c.error)
 
 
+def test_async_eval_inside_is_refused():
+    x, other = mlxc.array(np.ones(3, np.float32)), O.exp(mlxc.array(np.zeros(3, np.float32)))
+
+    def seen(a):
+        b = O.sin(a)
+        mlxc.op("async_eval", [b])
+        return b
+
+    def unseen(a):
+        mlxc.op("async_eval", [other])
+        return O.sin(a)
+
+    def total(f):
+        return closure(lambda a: O.sum(f(a), False))
+
+    c = total(seen)
+    both, compiled = mlxc.op("value_and_grad", c.handle, [0]), mlxc.op("compile", c.handle, False)
+    for name, handle in (("closure_value_and_grad_apply", both), ("closure_apply", compiled)):
+        with pytest.raises(mlxc.Error):
+            mlxc.op(name, handle, [x])
+        assert "[async_eval] Not allowed" in str(c.error)
+    d = total(unseen)
+    both = mlxc.op("value_and_grad", d.handle, [0])
+    close(mlxc.op("closure_value_and_grad_apply", both, [x])[1][0], np.cos(np.ones(3)))
+
+
 def test_value_and_grad():
     c = closure(lambda a, b: [O.sum_axes(O.multiply(a, b), [0], False), O.exp(a)])
     both = mlxc.op("value_and_grad", c.handle, [1])
