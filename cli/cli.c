@@ -102,8 +102,12 @@ nexus_status cli_open_model(const char *name, int threads, nexus_model **out)
 
 nexus_status cli_load_for(const char *name, const answer_options *o, nexus_model **out)
 {
-    return load_with(name, (nexus_load_options){.threads = o->threads, .context = o->ctx,
-                                                .cache_type = o->cache_type, .force = o->force}, out);
+    nexus_load_options lo = {.threads = o->threads, .context = o->ctx, .cache_type = o->cache_type,
+                             .force = o->force, .quantize = o->quantize};
+    nexus_status status = load_with(name, lo, out);
+    if (!status && nexus_model_note(*out))
+        fprintf(stderr, "nexus: %s\n", nexus_model_note(*out));
+    return status;
 }
 
 nexus_status cli_session_for(nexus_model *m, const answer_options *o, int context,

@@ -22,6 +22,8 @@ void options_table(answer_options *o, const arg_option *own, arg_option table[OP
         {"seed", 0, ARG_SEED, &o->seed, true, "S", "same seed, same answer (0: a new one)"},
         {"ctx", 'c', ARG_INT, &o->ctx, true, "N", "context in tokens (4096, or the model's most)"},
         {"cache-type", 0, ARG_TEXT, &o->cache_type, true, "TYPE", "f16 (default), bf16, f32, q8 or q4"},
+        {"quantize", 0, ARG_TEXT, &o->quantize, true, "HOW",
+         "a full-precision model with fewer bits: auto, BITS or BITS:GROUP (kept in the cache)"},
         {"draft", 0, ARG_TEXT, &o->draft, true, "MODEL", "a small model proposes tokens (same answer)"},
         {"lookup", 0, ARG_FLAG, &o->lookup, false, NULL, "propose what stood in the text before"},
         {"draft-tokens", 0, ARG_INT, &o->draft_tokens, true, "N", "at most N proposals a step (1 to 16)"},

@@ -12,14 +12,14 @@ typedef struct answer_options {
     int max_tokens, top_k, ctx, threads;
     double temp, top_p, min_p, repeat_penalty;
     uint64_t seed;
-    const char *cache_type, *draft;
+    const char *cache_type, *draft, *quantize;
     int draft_tokens;
     bool lookup;
     arg_texts stop;
     bool verbose, force;
 } answer_options;
 
-enum { OPTIONS_MOST = 28 }; /* rows of a table made by options_table, its end included */
+enum { OPTIONS_MOST = 30 }; /* rows of a table made by options_table, its end included */
 
 answer_options options_defaults(void);
 /* Fills table with the shared rows, then the verb's own (up to a row without name; may be NULL). */

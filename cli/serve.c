@@ -51,6 +51,8 @@ int cli_serve(int argc, char **argv)
         {"tls-key", 0, ARG_TEXT, &o.tls_key, true, "FILE", "and its key"},
         {"cors", 0, ARG_TEXTS, &origins, false, "ORIGIN", "pages that may call (may be repeated)"},
         {"offline", 0, ARG_FLAG, &o.offline, false, NULL, "fetch nothing: no connection goes out"},
+        {"quantize", 0, ARG_TEXT, &o.quantize, true, "HOW",
+         "full-precision models with fewer bits: auto, BITS or BITS:GROUP"},
         {"force", 0, ARG_FLAG, &o.force, false, NULL, "load also what does not fit the free memory"},
         {"verbose", 'v', ARG_FLAG, &verbose, false, NULL, "more lines on stderr"},
         {0},

@@ -19,6 +19,7 @@ struct nexus_model {
     model *model; /* NULL: opened for its text alone */
     tokenizer *tokenizer;
     chat_template *chat;
+    char *note;          /* what loading did with the model, NULL: nothing to say */
     char *template_text; /* its source, NULL where the model brings none */
     pthread_mutex_t vocabulary_lock;
     vocabulary *vocabulary; /* for grammars, made for the first one */

@@ -17,6 +17,7 @@
 #include "base/os.h"
 #include "base/utf8.h"
 #include "runtime/catalog/refuse.h"
+#include "runtime/convert/onload.h"
 #include "runtime/generate/stopper.h"
 #include "runtime/handles.h"
 #include "runtime/nn/engine.h"
@@ -152,6 +153,7 @@ static void model_unref(nexus_model *m)
     tok_free(m->tokenizer);
     chat_template_free(m->chat);
     free(m->template_text);
+    free(m->note);
     package_clear(&m->package);
     free(m);
 }
@@ -161,9 +163,26 @@ static bool report(const nexus_load_options *o, double fraction)
     return !o || !o->progress || o->progress(fraction, o->user);
 }
 
+/* Opens the package of `name`, or of what it was quantized to. */
+static nexus_status open_package(nexus_model *m, const char *name, const nexus_load_options *o)
+{
+    nx_str instead = {0}, note = {0};
+    nexus_status status = NEXUS_OK;
+    if (o && o->quantize && *o->quantize && strcmp(o->quantize, "none") != 0)
+        status = onload_path(name, o, &instead, &note);
+    if (!status)
+        status = package_open(&m->package, instead.len ? nx_str_cstr(&instead) : name);
+    m->note = note.len ? nx_str_take(&note) : NULL;
+    if (m->note)
+        nx_info("%s", m->note);
+    nx_str_clear(&instead);
+    nx_str_clear(&note);
+    return status;
+}
+
 static nexus_status load_parts(nexus_model *m, const char *name, const nexus_load_options *o)
 {
-    nexus_status status = package_open(&m->package, name);
+    nexus_status status = open_package(m, name, o);
     if (status)
         return status;
     if (!report(o, 0.1))
@@ -282,6 +301,11 @@ nexus_status nexus_model_describe(nexus_model *m, int ctx, nexus_model_info *out
     if (!is_whole(m))
         return NEXUS_ERROR_ARGUMENT;
     return package_describe(&m->package, m->model, ctx, NN_CACHE_F16, out);
+}
+
+const char *nexus_model_note(const nexus_model *m)
+{
+    return m->note;
 }
 
 bool nexus_model_has_template(const nexus_model *m)

@@ -238,7 +238,7 @@ static bool make_room(host *h, uint64_t need)
 
 static nexus_status check_fit(host *h, const nexus_models *all, const nexus_models_entry *e)
 {
-    if (h->o.force || !e->memory_bytes || make_room(h, e->memory_bytes))
+    if (h->o.force || h->o.quantize || !e->memory_bytes || make_room(h, e->memory_bytes))
         return NEXUS_OK;
     nexus_memory now;
     nexus_memory_now(&now);
@@ -286,7 +286,8 @@ static void load(host *h, host_model *m, const nexus_models *all, const nexus_mo
     double start = nx_os_seconds();
     nexus_status status = check_fit(h, all, e);
     nexus_model *handle = NULL;
-    nexus_load_options o = {.threads = h->o.threads, .cache_type = h->o.cache_type};
+    nexus_load_options o = {.threads = h->o.threads, .cache_type = h->o.cache_type,
+                            .context = h->o.context, .quantize = h->o.quantize};
     if (!status)
         status = lib(nexus_model_load(m->path, &o, &handle));
     if (!status)

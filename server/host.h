@@ -31,6 +31,7 @@ typedef struct {
     int threads;
     const char *draft; /* a model that proposes tokens to others of its vocabulary; NULL: none */
     double ttl;        /* seconds without use until a model is unloaded; 0: never */
+    const char *quantize; /* as for nexus_model_load */
     bool force;        /* load also what does not fit */
 } host_options;
 

@@ -101,7 +101,7 @@ static bool start(app *a)
     const server_options *o = &a->o;
     host_options h = {.folders = o->folders, .n_folders = o->n_folders, .model = o->model,
                       .context = o->context, .lanes = o->lanes, .threads = o->threads, .ttl = o->ttl,
-                      .force = o->force, .draft = o->draft, .cache_type = o->cache_type};
+                      .force = o->force, .quantize = o->quantize, .draft = o->draft, .cache_type = o->cache_type};
     a->host = read_key(a) ? host_new(&h) : NULL;
     if (a->host)
         a->downloads = downloads_new(a->host);

@@ -25,6 +25,7 @@ typedef struct {
     size_t n_origins;
     bool offline; /* refuse downloads */
     bool log_prompts;
+    const char *quantize;   /* full-precision models are brought to fewer bits, as for nexus_model_load */
     bool force;
 } server_options;
 

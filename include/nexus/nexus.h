@@ -69,6 +69,9 @@ typedef struct {
     bool text_only;         /* tokenizer and chat template alone: no weights; `name` may also be a
                                tokenizer.json or its folder. Only nexus_tokenize, nexus_detokenize and
                                the rendering functions work on such a model. */
+    const char *quantize;   /* "auto": a full-precision model is brought to what memory allows; "4" or
+                               "4:64": to so many bits in groups of so many; the result is kept in the
+                               cache folder. NULL or "none": as it is */
 } nexus_load_options;
 
 /* `name` is a GGUF file, a folder (MLX or Hugging Face), an alias, a stored name, a name that
@@ -97,6 +100,9 @@ typedef struct {
 
 /* The facts of a loaded model, as nexus_inspect gives them. */
 nexus_status nexus_model_describe(nexus_model *m, int ctx, nexus_model_info *out);
+
+/* What `quantize` did, in one line; NULL where it was not asked for. Lives as long as the model. */
+const char *nexus_model_note(const nexus_model *m);
 
 /* What the model's chat template can do. */
 bool nexus_model_has_template(const nexus_model *m); /* false: plain ChatML stands in */

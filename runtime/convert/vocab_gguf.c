@@ -352,11 +352,23 @@ static json_t *folder_json(const char *folder, const char *name)
     return o;
 }
 
+static bool has_pieces(const char *folder)
+{
+    nx_str path = {0};
+    nx_str_printf(&path, "%s/tokenizer.model", folder);
+    bool there = nx_os_is_file(nx_str_cstr(&path));
+    nx_str_clear(&path);
+    return there;
+}
+
 bool vocab_to_gguf(nx_gguf_writer *w, const char *folder, const json_t *config, int n)
 {
     nx_str path = {0}, source = {0};
     nx_str_printf(&path, "%s/tokenizer.json", folder);
     bool there = nx_os_is_file(nx_str_cstr(&path));
+    if (!there && has_pieces(folder))
+        return nx_fail("[%s] has a tokenizer.model and no tokenizer.json: such a vocabulary cannot be written "
+                       "to GGUF", folder);
     bool ok = !there || nx_os_read_file(nx_str_cstr(&path), &source, 256 << 20);
     nx_str_clear(&path);
     if (!there)

@@ -134,6 +134,27 @@ def test_quantize_reports(tmp_path):
     assert got["kl_divergence"] < 0.01 and got["perplexity"] > 1 and got["perplexity_before"] > 1
 
 
+@needs_model
+def test_quantize_at_load_is_kept(mlx, tmp_path):
+    full = tmp_path / "full"
+    done("convert", mlx, full, "--to", "hf", "--type", "f16")
+    env = dict(os.environ, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    ask = ["run", full, QUESTION, "-t", 0, "-n", 8]
+    first = nexus(*ask, "--quantize", "8:32", env=env)
+    assert first.returncode == 0 and b"8 bits a weight" in first.stderr and b"made in" in first.stderr
+    again = nexus(*ask, "--quantize", "8:32", env=env)
+    assert b"made in" not in again.stderr and b"from" in again.stderr and again.stdout == first.stdout
+    kept = list((tmp_path / "cache" / "nexus" / "quantized").iterdir())
+    assert len(kept) == 1 and (kept[0] / "config.json").exists()
+    (full / "model.safetensors").touch()
+    assert b"made in" in nexus(*ask, "--quantize", "8:32", env=env).stderr
+    assert b"as it is" in nexus(*ask, "--quantize", "auto", env=env).stderr
+    tight = dict(env, NEXUS_MEMORY="260M")
+    assert b"bits a weight" in nexus(*ask, "--quantize", "auto", "--ctx", 256, env=tight).stderr
+    assert b"quantized already" in nexus("run", mlx, "x", "-n", 1, "--quantize", "4", env=env).stderr
+    assert nexus(*ask, "--quantize", "7", env=env).returncode == 2
+
+
 def test_target_bits_a_weight(tmp_path):
     for out in ("q", "q.gguf"):
         source = os.path.join(FAMILIES, "llama")
