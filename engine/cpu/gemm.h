@@ -24,6 +24,7 @@ struct nx_gemm {
     /* a: floats (or doubles) [m, k] a batch, with these strides. */
     const void *a;
     int64_t a_row, a_col;
+    bool a_in_place; /* a large product reads a where it lies, though it packs b */
     int64_t (*a_offset)(const nx_gemm *g, int64_t batch); /* in elements */
     /* Fills panel[kc][NB] with b[k0.., n0..]; columns from nb on are set to zero. */
     void (*load_b)(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, int64_t n0, int nb,

@@ -239,6 +239,7 @@ static void G(multiply)(void *ctx, int64_t begin, int64_t end)
 {
     const G(job) *j = ctx;
     const nx_gemm *g = j->g;
+    const T *in_place = g->a_in_place ? (const T *)g->a + g->a_offset(g, j->batch) : NULL;
     G(outputs) o;
     for (int64_t i = begin; i < end; i++) {
         int64_t n_block = i % j->n_blocks, n0 = n_block * NB, row = i / j->n_blocks * j->m_step;
@@ -247,7 +248,9 @@ static void G(multiply)(void *ctx, int64_t begin, int64_t end)
         G(outputs_begin)(&o, g, j->batch, j->m0 + row, j->n0 + n0, nb);
         for (int64_t c = 0; c < j->chunks; c++) {
             int64_t k0 = c * j->kc, kc = g->k - k0 < j->kc ? g->k - k0 : j->kc;
-            G(outputs_add)(&o, g, k0, kc, m, nb, j->a + (c * j->m + row) * GEMM_KC, GEMM_KC, 1,
+            const T *a = in_place ? in_place + (j->m0 + row) * g->a_row + k0 * g->a_col
+                                  : j->a + (c * j->m + row) * GEMM_KC;
+            G(outputs_add)(&o, g, k0, kc, m, nb, a, in_place ? g->a_row : GEMM_KC, in_place ? g->a_col : 1,
                            j->b + (n_block * j->chunks + c) * GEMM_KC * NB, NB);
         }
         G(outputs_end)(&o, g, j->batch, j->m0 + row, m, j->n0 + n0, nb);
@@ -264,7 +267,9 @@ static void G(run_large)(const nx_gemm *g)
     for (j.batch = 0; j.batch < g->batches; j.batch++)
         for (j.m0 = 0; j.m0 < g->m; j.m0 += rows) {
             j.m = g->m - j.m0 < rows ? g->m - j.m0 : rows;
-            nx_parallel((j.m + G(PACK_ROWS) - 1) / G(PACK_ROWS) * chunks, pack, G(pack_a), &j);
+            if (!g->a_in_place)
+                nx_parallel((j.m + G(PACK_ROWS) - 1) / G(PACK_ROWS) * chunks, pack, G(pack_a),
+                            &j);
             for (j.n0 = 0; j.n0 < g->n; j.n0 += columns) {
                 j.n = g->n - j.n0 < columns ? g->n - j.n0 : columns;
                 G(cut)(&j, j.m, j.n);

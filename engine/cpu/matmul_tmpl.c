@@ -78,9 +78,15 @@ NX_INLINE double f64_value(const void *p, int64_t i)
 {
     return ((const double *)p)[i];
 }
-static void f32_row(const void *p, int64_t at, float *to, int n)
+/* Vectors in a loop: rows are short, a call of memcpy for each is felt. */
+NX_INLINE void f32_row(const void *p, int64_t at, float *to, int n)
 {
-    memcpy(to, (const float *)p + at, (size_t)n * sizeof *to);
+    const float *x = (const float *)p + at;
+    int i = 0;
+    for (; i + VF_N <= n; i += VF_N)
+        vf_store(to + i, vf_load(x + i));
+    for (; i < n; i++)
+        to[i] = x[i];
 }
 static void f64_row(const void *p, int64_t at, double *to, int n)
 {
@@ -437,6 +443,10 @@ static void product_run(product *p, void *workspace, bool roomy)
     fold(p);
     if (roomy && NX_FN(nx_gemm_workspace)(doubles, g->m, g->n, g->k)) {
         g->workspace = workspace;
+        /* Packing a costs more than it gains where few panels read it, unless its rows lie a
+         * multiple of 4 KB apart: they would push each other out of the first cache. */
+        g->a_in_place = !is_half(a->dtype) && g->a_col == 1 && g->n <= 1024 &&
+                        g->a_row * (int64_t)nx_dtype_size(a->dtype) % 4096 != 0;
     } else if (is_half(a->dtype)) {
         copy_a(p, workspace);
         if (!p->folded)
