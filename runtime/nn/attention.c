@@ -115,6 +115,18 @@ static mlx_array values_in(nn *c, const nn_attention *a, place *p, mlx_array *k)
     return nn_slice(c, *k, 3, begin, begin + count);
 }
 
+/* Four bits hold badly what has a few large numbers among small ones, as keys do. Turned by an orthogonal
+ * matrix they are alike; queries turned by the same see the same scores. */
+static bool spreads(const nn_attention *a, nn_cache_form form, int v_dim)
+{
+    return form == NN_CACHE_Q4 && a->softcap == 0 && (a->head_dim & (a->head_dim - 1)) == 0 && v_dim > 0;
+}
+
+static mlx_array spread(nn *c, mlx_array x)
+{
+    return NN_CALL(c, mlx_hadamard_transform, x, (mlx_optional_float){0});
+}
+
 static mlx_array attend_segment(nn *c, const nn_segment *g, const attend_args *s)
 {
     const nn_attention *a = s->a;
@@ -134,6 +146,10 @@ static mlx_array attend_segment(nn *c, const nn_segment *g, const attend_args *s
         q = nn_rms_norm(c, q, a->turned_q_norm, a->turned_eps);
     if (a->turned_k_norm.ctx)
         k = nn_rms_norm(c, k, a->turned_k_norm, a->turned_eps);
+    if (spreads(a, p.form, s->v.ctx ? v_dim : 0)) {
+        k = spread(c, k);
+        q = spread(c, q);
+    }
     if (g->cache)
         nn_cache_update(c, g->cache, s->layer, k, v, &k, &v, &p.start);
     if (!v.ctx)
