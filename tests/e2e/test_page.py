@@ -206,6 +206,11 @@ def test_dark_and_phone(page):
     assert page.is_visible("#side")
     page.click("#menu")
     shot(page, "phone")
+    page.click("nav >> text=Models")
+    button = page.locator("#models tbody button").first
+    button.wait_for()
+    box = button.bounding_box()  # reached without scrolling aside
+    assert box["x"] + box["width"] <= 390
 
 
 def test_attach_and_export(page, tmp_path):
