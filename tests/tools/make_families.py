@@ -134,6 +134,8 @@ MLX_FAMILIES = {
     "minicpm": dict(model_type="minicpm", dim_model_base=16, scale_depth=1.4, scale_emb=3.0,
                     rope_theta=10000.0, rms_norm_eps=1e-5, head_dim=8),
     "internlm2": dict(model_type="internlm2", bias=False, rms_norm_eps=1e-5, rope_theta=10000.0),
+    "rwkv7": dict(model_type="rwkv7", norm_eps=1e-5, head_dim=8, a_low_rank_dim=4, v_low_rank_dim=4,
+                  gate_low_rank_dim=6, decay_low_rank_dim=4),
 }
 # MLX's quantized folders: of which family, and how. Modules in "own" are quantized otherwise; False:
 # not at all.
