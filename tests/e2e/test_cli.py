@@ -151,6 +151,27 @@ def test_info():
 
 
 @needs_model
+def test_packed_caches():
+    """Caches of 8 and 4 bits: estimated, refused and measured as they are; a text does not depend on threads."""
+    def need(kind):
+        return json.loads(nexus("info", MODEL, "--json", "--ctx", "8192", "--cache-type", kind).stdout)["memory_bytes"]
+    numbers, full = 2 * 30 * 3 * 64 * 8192, need("f16")
+    assert full - need("q8") == numbers * 2 - numbers * 34 // 32
+    assert full - need("q4") == numbers * 2 - numbers * 20 // 32
+    words = "one two three four five six seven eight nine ten " * 55
+
+    def run(kind, *more):
+        return answer(words, "--raw", "--temp", "0", "--max-tokens", "4", "--ctx", "1024", "--cache-type", kind, *more)
+    four, eight, wide = run("q4"), run("q8"), run("f32")
+    assert four["prompt_tokens"] > 512 and run("q4", "--threads", "1")["ids"] == four["ids"]
+    assert four["peak_memory_bytes"] < wide["peak_memory_bytes"] - (20 << 20)
+    assert eight["peak_memory_bytes"] < wide["peak_memory_bytes"] - (16 << 20)
+    fails(nexus("run", MODEL, "Hi", "--cache-type", "q5"), 2, "q5", "q8 or q4")
+    fails(nexus("run", MODEL, "Hi", "--ctx", "8192", env={"NEXUS_MEMORY": str(full - (30 << 20))}), 1,
+          "--cache-type q8")
+
+
+@needs_model
 def test_bench():
     got = json.loads(nexus("bench", MODEL, "-p", "16", "-n", "4", "-r", "1", "--json").stdout)
     for key in ("model threads prefill_tokens_per_second decode_tokens_per_second "
