@@ -38,9 +38,10 @@ struct nx_gemm {
     /* Takes acc[m][NB], m rows by nb columns at (m0, n0). */
     void (*store)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int64_t n0, int nb,
                   const void *acc);
-    /* Where the result may be written without store: address and row stride of (m0, n0). May be NULL. */
+    /* Where the result may be written without store: address and row stride of (m0, n0). May be
+     * NULL. */
     void *(*direct_out)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t n0, int64_t *row);
-    void *workspace; /* of nx_gemm_workspace bytes, or NULL: large products then pack block by block */
+    void *workspace; /* nx_gemm_workspace bytes, or NULL: large products then pack block by block */
     void *user; /* of the loader and the store function */
 };
 

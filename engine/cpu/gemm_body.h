@@ -6,7 +6,7 @@
  * Rows, panels and chunks of k only decide which chains run side by side, so neither the number of
  * rows nor of threads changes a bit. For the same reason the two ways below give the same bits:
  * small products, whose blocks pack what they need of b themselves, and large ones, which pack a
- * and b once for all blocks.
+ * (where its rows do not lie well already) and b once for all blocks.
  */
 
 /* What is read after these rows: the next rows of a, and a share of the next panel. */
@@ -110,22 +110,24 @@ typedef struct {
     int64_t out_row;
 } G(outputs);
 
-static void G(outputs_begin)(G(outputs) *o, const nx_gemm *g, int64_t batch, int64_t m0, int64_t n0, int nb)
+static void G(outputs_begin)(G(outputs) *o, const nx_gemm *g, int64_t batch, int64_t m0, int64_t n0,
+                             int nb)
 {
     o->out = g->direct_out && nb % V_N == 0 ? g->direct_out(g, batch, m0, n0, &o->out_row) : NULL;
 }
 
 /* Chunk k0..k0+kc of m rows by nb columns. */
-static void G(outputs_add)(G(outputs) *o, const nx_gemm *g, int64_t k0, int64_t kc, int64_t m, int nb,
-                           const T *a, int64_t a_row, int64_t a_col, const T *b, int64_t b_row)
+static void G(outputs_add)(G(outputs) *o, const nx_gemm *g, int64_t k0, int64_t kc, int64_t m,
+                           int nb, const T *a, int64_t a_row, int64_t a_col, const T *b,
+                           int64_t b_row)
 {
     bool direct = o->out && k0 + kc == g->k;
     G(rows_by_panel)(m, kc, nb, a, a_row, a_col, b, b_row, k0 ? o->acc : NULL,
                      direct ? o->out : o->acc, direct ? o->out_row : NB);
 }
 
-static void G(outputs_end)(G(outputs) *o, const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int64_t n0,
-                           int nb)
+static void G(outputs_end)(G(outputs) *o, const nx_gemm *g, int64_t batch, int64_t m0, int64_t m,
+                           int64_t n0, int nb)
 {
     if (g->k == 0)
         memset(o->acc, 0, sizeof *o->acc * (size_t)(m * NB));
@@ -180,7 +182,8 @@ static void G(piece)(void *ctx, int64_t begin, int64_t end)
     const G(job) *j = ctx;
     for (int64_t i = begin; i < end; i++) {
         int64_t n_block = i % j->n_blocks, rest = i / j->n_blocks;
-        int64_t m0 = rest % j->m_blocks * j->m_step, m = j->g->m - m0 < j->m_step ? j->g->m - m0 : j->m_step;
+        int64_t m0 = rest % j->m_blocks * j->m_step;
+        int64_t m = j->g->m - m0 < j->m_step ? j->g->m - m0 : j->m_step;
         G(block)(j->g, rest / j->m_blocks, m0, m, n_block * NB);
     }
 }
@@ -220,7 +223,8 @@ static void G(pack_a)(void *ctx, int64_t begin, int64_t end)
         int64_t c = i % j->chunks, row = i / j->chunks * G(PACK_ROWS), k0 = c * j->kc;
         int64_t rows = j->m - row < G(PACK_ROWS) ? j->m - row : G(PACK_ROWS);
         int64_t kc = j->g->k - k0 < j->kc ? j->g->k - k0 : j->kc;
-        j->g->load_a(j->g, j->batch, j->m0 + row, rows, k0, kc, j->a + (c * j->m + row) * GEMM_KC, GEMM_KC);
+        j->g->load_a(j->g, j->batch, j->m0 + row, rows, k0, kc, j->a + (c * j->m + row) * GEMM_KC,
+                     GEMM_KC);
     }
 }
 
@@ -250,8 +254,9 @@ static void G(multiply)(void *ctx, int64_t begin, int64_t end)
             int64_t k0 = c * j->kc, kc = g->k - k0 < j->kc ? g->k - k0 : j->kc;
             const T *a = in_place ? in_place + (j->m0 + row) * g->a_row + k0 * g->a_col
                                   : j->a + (c * j->m + row) * GEMM_KC;
-            G(outputs_add)(&o, g, k0, kc, m, nb, a, in_place ? g->a_row : GEMM_KC, in_place ? g->a_col : 1,
-                           j->b + (n_block * j->chunks + c) * GEMM_KC * NB, NB);
+            G(outputs_add)(&o, g, k0, kc, m, nb, a, in_place ? g->a_row : GEMM_KC,
+                           in_place ? g->a_col : 1, j->b + (n_block * j->chunks + c) * GEMM_KC * NB,
+                           NB);
         }
         G(outputs_end)(&o, g, j->batch, j->m0 + row, m, j->n0 + n0, nb);
     }
@@ -260,7 +265,8 @@ static void G(multiply)(void *ctx, int64_t begin, int64_t end)
 static void G(run_large)(const nx_gemm *g)
 {
     int64_t rows = G(rows_at_once)(g->m, g->k), columns = G(panels_at_once)(g->n, g->k) * NB;
-    int64_t chunks = (g->k + GEMM_KC - 1) / GEMM_KC, kc = ((g->k + chunks - 1) / chunks + 3) / 4 * 4;
+    int64_t chunks = (g->k + GEMM_KC - 1) / GEMM_KC;
+    int64_t kc = ((g->k + chunks - 1) / chunks + 3) / 4 * 4;
     G(job) j = {.g = g, .kc = kc, .chunks = chunks, .a = g->workspace};
     j.b = j.a + rows * chunks * GEMM_KC;
     int64_t pack = nx_grain(kc * NB * 4, GEMM_PIECE);
@@ -288,6 +294,7 @@ static void G(run)(const nx_gemm *g)
     }
     G(job) j = {.g = g};
     G(cut)(&j, g->m, g->n);
-    int64_t work = (j.m_step + 4) * g->k * NB; /* multiplications a block, and what loading b is like */
+    /* multiplications a block, and what loading b is like */
+    int64_t work = (j.m_step + 4) * g->k * NB;
     nx_parallel(g->batches * j.m_blocks * j.n_blocks, nx_grain(work, GEMM_PIECE), G(piece), &j);
 }

@@ -144,20 +144,21 @@ static void f32_turn(const float *const *line, int64_t n, float *to, int64_t to_
 TURNED(f16)
 TURNED(bf16)
 
-static void f32_turned(const void *p, int64_t at, int64_t step, int64_t lines, int64_t n, float *to,
-                       int64_t to_row)
+static void f32_turned(const void *p, int64_t at, int64_t step, int64_t lines, int64_t n,
+                       float *to, int64_t to_row)
 {
     const float *x = (const float *)p + at;
     int64_t l = 0;
     for (; l + 4 <= lines; l += 4)
-        f32_turn((const float *[4]){x + l * step, x + (l + 1) * step, x + (l + 2) * step, x + (l + 3) * step},
+        f32_turn((const float *[4]){x + l * step, x + (l + 1) * step, x + (l + 2) * step,
+                                    x + (l + 3) * step},
                  n, to + l, to_row);
     for (; l < lines; l++)
         for (int64_t i = 0; i < n; i++)
             to[i * to_row + l] = x[l * step + i];
 }
-static void f64_turned(const void *p, int64_t at, int64_t step, int64_t lines, int64_t n, double *to,
-                       int64_t to_row)
+static void f64_turned(const void *p, int64_t at, int64_t step, int64_t lines, int64_t n,
+                       double *to, int64_t to_row)
 {
     const double *x = (const double *)p + at;
     for (int64_t i = 0; i < n; i++)
