@@ -92,11 +92,29 @@ NX_INLINE void load_words(int bits, const uint8_t *const *row, int64_t k0, int64
     }
 }
 
-static void load_any(int bits, const uint8_t *const *row, int64_t k0, int64_t kc, uint32_t *panel)
+/* Code number i of 32 of row r, from words of 16 rows side by side. */
+NX_INLINE uint32_t code_at(int bits, uint32_t (*f)[NX_QMM_TILE], int i, int r)
 {
-    for (int64_t k = 0; k < kc; k += 2, panel += NX_QMM_TILE)
+    const int at = i * bits, k = at >> 5, shift = at & 31;
+    uint32_t v = f[k][r] >> shift;
+    if (shift + bits > 32)
+        v |= f[k + 1][r] << (32 - shift);
+    return v & ((1u << bits) - 1);
+}
+
+/* The same of any width: 32 codes are as many words as they have bits. */
+NX_INLINE void load_stream(int bits, const uint8_t *const *row, int64_t k0, int64_t kc, uint32_t *panel)
+{
+    for (int64_t k = 0; k < kc; k += 32) {
+        uint32_t f[8][NX_QMM_TILE];
         for (int r = 0; r < NX_QMM_TILE; r++)
-            panel[r] = nx_code_get(row[r], k0 + k, bits) | nx_code_get(row[r], k0 + k + 1, bits) << 16;
+            for (int w = 0; w < bits; w++)
+                memcpy(&f[w][r], row[r] + (k0 + k) * bits / 8 + 4 * w, 4);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++, panel += NX_QMM_TILE)
+            for (int r = 0; r < NX_QMM_TILE; r++)
+                panel[r] = code_at(bits, f, 2 * i, r) | code_at(bits, f, 2 * i + 1, r) << 16;
+    }
 }
 
 static void load_affine(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, int64_t kc,
@@ -119,7 +137,9 @@ static void load_affine(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0
     case 2: load_words(2, row, k0, kc, panel); break;
     case 4: load_words(4, row, k0, kc, panel); break;
     case 8: load_words(8, row, k0, kc, panel); break;
-    default: load_any(p->p->bits, row, k0, kc, panel);
+    case 3: load_stream(3, row, k0, kc, panel); break;
+    case 5: load_stream(5, row, k0, kc, panel); break;
+    default: load_stream(6, row, k0, kc, panel);
     }
 }
 
