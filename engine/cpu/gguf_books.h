@@ -11,6 +11,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(NX_ISA_avx2) || defined(NX_ISA_avx512)
+#include <immintrin.h>
+#endif
+
 #include "base/ggml_types.h"
 #include "engine/core/half.h"
 
@@ -92,9 +96,27 @@ static const int8_t nx_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -1
                                          1,    13,   25,  38,  53,  69,  89,  113};
 static const int8_t nx_fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
+#if defined(NX_ISA_avx2) || defined(NX_ISA_avx512)
+static inline void nx_nibble_values_16(const int8_t *values, const uint8_t *q, int16_t *code)
+{
+    const __m128i table = _mm_loadu_si128((const void *)values), low = _mm_set1_epi8(15);
+    __m128i v = _mm_loadu_si128((const void *)q);
+    __m128i a = _mm_shuffle_epi8(table, _mm_and_si128(v, low));
+    __m128i b = _mm_shuffle_epi8(table, _mm_and_si128(_mm_srli_epi16(v, 4), low));
+    _mm256_storeu_si256((void *)code, _mm256_cvtepi8_epi16(a));
+    _mm256_storeu_si256((void *)(code + 16), _mm256_cvtepi8_epi16(b));
+}
+#endif
+
 /* n bytes: low nibbles are the first n values, high ones the other n. */
 static inline void nx_nibble_values(const int8_t *values, const uint8_t *q, int n, int16_t *code)
 {
+#if defined(NX_ISA_avx2) || defined(NX_ISA_avx512)
+    if (n == 16) {
+        nx_nibble_values_16(values, q, code);
+        return;
+    }
+#endif
     for (int i = 0; i < n; i++) {
         code[i] = values[q[i] & 15];
         code[i + n] = values[q[i] >> 4];
