@@ -226,6 +226,22 @@ def encoder_model(path, x, gguf):
 
 @needs_model
 @pytest.mark.skipif(not FULL, reason="takes a minute")
+def test_calibration_helps(tmp_path):
+    """Three bits with and without: the divergence on a text that was not the calibration's."""
+    with open(os.path.join(HERE, "..", "..", "docs", "guide.md")) as f:
+        words = f.read()
+    (tmp_path / "seen").write_text(words[:3000])
+    (tmp_path / "new").write_text(words[6000:7500])
+    got = []
+    for more in ([], ["--calibrate", tmp_path / "seen"]):
+        got.append(json.loads(done("quantize", MODEL, tmp_path / "q.gguf", "--type", "Q3_K", "--force",
+                                   "--report", tmp_path / "new", "--json", *more)))
+    assert got[1]["bytes"] == got[0]["bytes"]
+    assert got[1]["kl_divergence"] < 0.8 * got[0]["kl_divergence"]
+
+
+@needs_model
+@pytest.mark.skipif(not FULL, reason="takes a minute")
 @pytest.mark.parametrize("kind", ["Q4_K", "Q6_K"])
 def test_llama_cpp_gives_the_same_text(tmp_path, kind):
     llama_cpp = pytest.importorskip("llama_cpp")
