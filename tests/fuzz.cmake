@@ -1,6 +1,6 @@
 # Fuzzers. tests/fuzz/fuzz_NAME.c defines LLVMFuzzerTestOneInput; tests/fuzz/corpus/NAME/ holds its
-# seeds and every input that once failed. A line "links: base", "links: engine" or "links: nexus" in
-# the file's head says what it stands on (base if there is none).
+# seeds and every input that once failed. A line "links: base", "links: engine", "links: nexus" or
+# "links: server" in the file's head says what it stands on (base if there is none).
 #
 # An ordinary build feeds the corpus to each (test fuzz_NAME). With clang and -DNEXUS_FUZZ=ON they are
 # libFuzzer programs: the test then searches for NEXUS_FUZZ_SECONDS each, starting from the corpus.
@@ -15,6 +15,8 @@ function(nexus_fuzzer source)
         set(libraries engine_objects base)
     elseif(links MATCHES "links: *nexus")
         set(libraries nexus_objects base)
+    elseif(links MATCHES "links: *server")
+        set(libraries nexus_server)
     endif()
     foreach(l ${libraries})
         if(NOT TARGET ${l})

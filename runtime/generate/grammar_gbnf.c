@@ -3,15 +3,13 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/utf8.h"
 #include "runtime/generate/grammar.h"
-
-enum { NESTING_MOST = 200 };
+#include "runtime/generate/grammar_text.h"
 
 typedef NX_VEC(expr) expr_vec;
 
 typedef struct {
-    const char *start, *at, *end;
+    grammar_text text;
     expr_set set;
     int depth;
 } parser;
@@ -19,7 +17,7 @@ typedef struct {
 static int line_of(const parser *p)
 {
     int line = 1;
-    for (const char *c = p->start; c < p->at; c++)
+    for (const char *c = p->text.start; c < p->text.at; c++)
         line += *c == '\n';
     return line;
 }
@@ -32,17 +30,17 @@ static expr fail(parser *p, const char *what)
 
 static char peek(const parser *p)
 {
-    return p->at < p->end ? *p->at : '\0';
+    return grammar_peek(&p->text);
 }
 
 /* Spaces and comments; line ends too where a rule goes on. */
 static void skip(parser *p, bool lines)
 {
-    for (; p->at < p->end; p->at++) {
-        if (*p->at == '#')
-            while (p->at + 1 < p->end && p->at[1] != '\n')
-                p->at++;
-        else if (!(*p->at == ' ' || *p->at == '\t' || (lines && (*p->at == '\n' || *p->at == '\r'))))
+    for (; p->text.at < p->text.end; p->text.at++) {
+        if (*p->text.at == '#')
+            while (p->text.at + 1 < p->text.end && p->text.at[1] != '\n')
+                p->text.at++;
+        else if (!(*p->text.at == ' ' || *p->text.at == '\t' || (lines && (*p->text.at == '\n' || *p->text.at == '\r'))))
             break;
     }
 }
@@ -55,44 +53,28 @@ static bool is_name(char c)
 
 static nx_slice name(parser *p)
 {
-    const char *from = p->at;
-    while (p->at < p->end && is_name(*p->at))
-        p->at++;
-    return (nx_slice){from, (size_t)(p->at - from)};
-}
-
-/* n hexadecimal digits. */
-static bool hex(parser *p, int n, uint32_t *out)
-{
-    *out = 0;
-    for (int i = 0; i < n; i++, p->at++) {
-        char c = peek(p);
-        int d = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-        if (d < 0)
-            return false;
-        *out = *out << 4 | (uint32_t)d;
-    }
-    return *out <= 0x10FFFF;
+    const char *from = p->text.at;
+    while (p->text.at < p->text.end && is_name(*p->text.at))
+        p->text.at++;
+    return (nx_slice){from, (size_t)(p->text.at - from)};
 }
 
 /* One character, escapes read. False after a message. */
 static bool character(parser *p, uint32_t *out)
 {
-    if (p->at >= p->end)
+    if (p->text.at >= p->text.end)
         return fail(p, "the text ends inside a literal or class") >= 0;
-    if (*p->at != '\\') {
-        int n = nx_utf8_decode(p->at, (size_t)(p->end - p->at), out);
-        p->at += n < 0 ? -n : n;
-        return n > 0 || fail(p, "this is no valid UTF-8") >= 0;
+    if (*p->text.at != '\\') {
+        return grammar_plain(&p->text, out) || fail(p, "this is no valid UTF-8") >= 0;
     }
-    p->at++;
-    if (p->at >= p->end)
+    p->text.at++;
+    if (p->text.at >= p->text.end)
         return fail(p, "the text ends inside an escape") >= 0;
-    char c = *p->at++;
+    char c = *p->text.at++;
     switch (c) {
-    case 'x': return hex(p, 2, out) || fail(p, "\\x needs two hexadecimal digits") >= 0;
-    case 'u': return hex(p, 4, out) || fail(p, "\\u needs four hexadecimal digits") >= 0;
-    case 'U': return hex(p, 8, out) || fail(p, "\\U needs eight hexadecimal digits") >= 0;
+    case 'x': return grammar_hex(&p->text, 2, out) || fail(p, "\\x needs two hexadecimal digits") >= 0;
+    case 'u': return grammar_hex(&p->text, 4, out) || fail(p, "\\u needs four hexadecimal digits") >= 0;
+    case 'U': return grammar_hex(&p->text, 8, out) || fail(p, "\\U needs eight hexadecimal digits") >= 0;
     case 'n': *out = '\n'; return true;
     case 'r': *out = '\r'; return true;
     case 't': *out = '\t'; return true;
@@ -105,18 +87,18 @@ static expr literal(parser *p)
 {
     nx_str text = {0};
     expr e = -1;
-    p->at++;
-    while (p->at < p->end && *p->at != '"') {
+    p->text.at++;
+    while (p->text.at < p->text.end && *p->text.at != '"') {
         uint32_t c;
         if (!character(p, &c))
             goto done;
         nx_str_put_utf8(&text, c);
     }
-    if (p->at >= p->end) {
+    if (p->text.at >= p->text.end) {
         fail(p, "a literal is not closed");
         goto done;
     }
-    p->at++;
+    p->text.at++;
     e = expr_text(&p->set, nx_str_cstr(&text), text.len);
 done:
     nx_str_clear(&text);
@@ -127,16 +109,16 @@ static expr class(parser *p)
 {
     code_ranges ranges = {0};
     expr e = -1;
-    p->at++;
+    p->text.at++;
     bool negated = peek(p) == '^';
-    p->at += negated;
-    while (p->at < p->end && *p->at != ']') {
+    p->text.at += negated;
+    while (p->text.at < p->text.end && *p->text.at != ']') {
         code_range r;
         if (!character(p, &r.lo))
             goto done;
         r.hi = r.lo;
-        if (peek(p) == '-' && p->at + 1 < p->end && p->at[1] != ']') {
-            p->at++;
+        if (peek(p) == '-' && p->text.at + 1 < p->text.end && p->text.at[1] != ']') {
+            p->text.at++;
             if (!character(p, &r.hi))
                 goto done;
         }
@@ -146,11 +128,11 @@ static expr class(parser *p)
         }
         nx_vec_push(&ranges, r);
     }
-    if (p->at >= p->end) {
+    if (p->text.at >= p->text.end) {
         fail(p, "a class is not closed");
         goto done;
     }
-    p->at++;
+    p->text.at++;
     e = expr_class(&p->set, &ranges, negated);
 done:
     nx_vec_clear(&ranges);
@@ -161,9 +143,9 @@ static expr alternatives(parser *p, bool nested);
 
 static expr group(parser *p)
 {
-    if (++p->depth > NESTING_MOST)
+    if (++p->depth > GRAMMAR_NESTING_MOST)
         return fail(p, "groups are nested too deeply");
-    p->at++;
+    p->text.at++;
     skip(p, true);
     expr e = alternatives(p, true);
     p->depth--;
@@ -171,47 +153,18 @@ static expr group(parser *p)
         return -1;
     if (peek(p) != ')')
         return fail(p, "a group is not closed");
-    p->at++;
+    p->text.at++;
     return e;
 }
 
-static int number(parser *p)
-{
-    int n = -1;
-    while (peek(p) >= '0' && peek(p) <= '9') {
-        n = (n < 0 ? 0 : n) * 10 + (peek(p) - '0');
-        n = n > EXPR_REPEAT_MOST + 1 ? EXPR_REPEAT_MOST + 1 : n;
-        p->at++;
-    }
-    return n;
-}
-
-/* * + ? {n} {n,} {n,m} after a part. */
+/* How often a part stands, written after it; several times over too. */
 static expr repeated(parser *p, expr e)
 {
-    for (;;) {
-        char c = peek(p);
-        int min = 0, max = -1;
-        if (c == '+')
-            min = 1;
-        else if (c == '?')
-            max = 1;
-        else if (c == '{') {
-            p->at++;
-            min = max = number(p);
-            if (peek(p) == ',') {
-                p->at++;
-                max = number(p);
-                min = min < 0 ? 0 : min;
-            }
-            if (min < 0 || peek(p) != '}' || (max >= 0 && max < min))
-                return fail(p, "a repetition is {n}, {n,} or {n,m}");
-        } else if (c != '*') {
-            return e;
-        }
-        p->at++;
-        e = expr_repeat(&p->set, e, min, max);
-    }
+    grammar_times times;
+    bool wrong;
+    while (grammar_repetition(&p->text, true, &times, &wrong))
+        e = expr_repeat(&p->set, e, times.min, times.max);
+    return wrong ? fail(p, "a repetition is {n}, {n,} or {n,m}") : e;
 }
 
 static expr item(parser *p)
@@ -226,7 +179,7 @@ static expr item(parser *p)
         e = group(p);
     else if (c == '.') {
         code_ranges any = {0};
-        p->at++;
+        p->text.at++;
         e = expr_class(&p->set, &any, true);
         nx_vec_clear(&any);
     } else if (is_name(c)) {
@@ -244,7 +197,7 @@ static bool at_rule(const parser *p)
     parser q = *p;
     nx_slice n = name(&q);
     skip(&q, false);
-    return n.len > 0 && q.end - q.at >= 3 && memcmp(q.at, "::=", 3) == 0;
+    return n.len > 0 && q.text.end - q.text.at >= 3 && memcmp(q.text.at, "::=", 3) == 0;
 }
 
 static expr sequence(parser *p, bool nested)
@@ -254,7 +207,7 @@ static expr sequence(parser *p, bool nested)
     for (;;) {
         skip(p, nested);
         char c = peek(p);
-        if (p->at >= p->end || c == '|' || c == ')' || c == '\n' || c == '\r' || (nested && at_rule(p)))
+        if (p->text.at >= p->text.end || c == '|' || c == ')' || c == '\n' || c == '\r' || (nested && at_rule(p)))
             break;
         if ((e = item(p)) < 0) {
             nx_vec_clear(&parts);
@@ -284,7 +237,7 @@ static expr alternatives(parser *p, bool nested)
     expr e;
     do {
         if (peek(p) == '|')
-            p->at++;
+            p->text.at++;
         skip(p, true);
         if ((e = sequence(p, nested)) < 0) {
             nx_vec_clear(&parts);
@@ -301,9 +254,9 @@ static bool rule(parser *p)
 {
     nx_slice n = name(p);
     skip(p, false);
-    if (n.len == 0 || p->end - p->at < 3 || memcmp(p->at, "::=", 3) != 0)
+    if (n.len == 0 || p->text.end - p->text.at < 3 || memcmp(p->text.at, "::=", 3) != 0)
         return fail(p, "a rule is written: name ::= …") >= 0;
-    p->at += 3;
+    p->text.at += 3;
     skip(p, true);
     int index = expr_rule_index(&p->set, n.data, n.len);
     if (p->set.rules.at[index].body >= 0)
@@ -314,16 +267,16 @@ static bool rule(parser *p)
         return false;
     p->set.rules.at[index].body = body;
     skip(p, false);
-    if (p->at < p->end && *p->at != '\n' && *p->at != '\r')
+    if (p->text.at < p->text.end && *p->text.at != '\n' && *p->text.at != '\r')
         return fail(p, "this does not belong to a rule") >= 0;
     return true;
 }
 
 grammar *grammar_from_gbnf(const char *text, size_t length)
 {
-    parser p = {.start = text, .at = text, .end = text + length};
+    parser p = {.text = {text, text, text + length}};
     bool ok = true;
-    for (skip(&p, true); ok && p.at < p.end; skip(&p, true))
+    for (skip(&p, true); ok && p.text.at < p.text.end; skip(&p, true))
         ok = rule(&p);
     const nx_map_entry *root = nx_map_find(&p.set.names, "root", 4);
     if (ok && (!root || p.set.rules.at[root->value].body < 0))

@@ -8,14 +8,12 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/utf8.h"
-
-enum { NESTING_MOST = 200 };
+#include "runtime/generate/grammar_text.h"
 
 typedef NX_VEC(expr) expr_vec;
 
 typedef struct {
-    const char *start, *at, *end;
+    grammar_text text;
     expr_set *set;
     int depth;
     bool json;     /* characters are written as inside a JSON text */
@@ -24,13 +22,13 @@ typedef struct {
 
 static expr fail(parser *p, const char *what)
 {
-    nx_fail("[grammar] the pattern at character %zu: %s", (size_t)(p->at - p->start) + 1, what);
+    nx_fail("[grammar] the pattern at character %zu: %s", (size_t)(p->text.at - p->text.start) + 1, what);
     return -1;
 }
 
 static char peek(const parser *p)
 {
-    return p->at < p->end ? *p->at : '\0';
+    return grammar_peek(&p->text);
 }
 
 /* ---- characters ---- */
@@ -75,24 +73,11 @@ static bool shorthand(char c, code_ranges *r)
     return true;
 }
 
-static bool hex(parser *p, int n, uint32_t *out)
-{
-    *out = 0;
-    for (int i = 0; i < n; i++, p->at++) {
-        char c = peek(p);
-        int d = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-        if (d < 0)
-            return false;
-        *out = *out << 4 | (uint32_t)d;
-    }
-    return true;
-}
-
 /* After a backslash: the character it stands for. */
 static bool escape(parser *p, uint32_t *out)
 {
     char c = peek(p);
-    p->at++;
+    p->text.at++;
     switch (c) {
     case 'n': *out = '\n'; return true;
     case 'r': *out = '\r'; return true;
@@ -100,8 +85,8 @@ static bool escape(parser *p, uint32_t *out)
     case 'f': *out = '\f'; return true;
     case 'v': *out = '\v'; return true;
     case '0': *out = 0; return true;
-    case 'x': return hex(p, 2, out) || fail(p, "\\x needs two hexadecimal digits") >= 0;
-    case 'u': return hex(p, 4, out) || fail(p, "\\u needs four hexadecimal digits") >= 0;
+    case 'x': return grammar_hex(&p->text, 2, out) || fail(p, "\\x needs two hexadecimal digits") >= 0;
+    case 'u': return grammar_hex(&p->text, 4, out) || fail(p, "\\u needs four hexadecimal digits") >= 0;
     default: break;
     }
     bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '1' && c <= '9') || !c;
@@ -111,9 +96,7 @@ static bool escape(parser *p, uint32_t *out)
 
 static bool plain(parser *p, uint32_t *out)
 {
-    int n = nx_utf8_decode(p->at, (size_t)(p->end - p->at), out);
-    p->at += n < 0 ? -n : n;
-    return n > 0 || fail(p, "this is no valid UTF-8") >= 0;
+    return grammar_plain(&p->text, out) || fail(p, "this is no valid UTF-8") >= 0;
 }
 
 /* How a character may stand inside a JSON text. */
@@ -195,14 +178,14 @@ static bool class_end(parser *p, code_ranges *r, uint32_t *c, bool *many)
     *many = false;
     if (peek(p) != '\\')
         return plain(p, c);
-    p->at++;
+    p->text.at++;
     if (shorthand(peek(p), r)) {
-        p->at++;
+        p->text.at++;
         *many = true;
         return true;
     }
     if (peek(p) == 'b') {
-        p->at++;
+        p->text.at++;
         *c = '\b';
         return true;
     }
@@ -211,7 +194,7 @@ static bool class_end(parser *p, code_ranges *r, uint32_t *c, bool *many)
 
 static bool class_items(parser *p, code_ranges *r)
 {
-    while (p->at < p->end && *p->at != ']') {
+    while (p->text.at < p->text.end && *p->text.at != ']') {
         code_range one;
         bool many;
         if (!class_end(p, r, &one.lo, &many))
@@ -219,8 +202,8 @@ static bool class_items(parser *p, code_ranges *r)
         if (many)
             continue;
         one.hi = one.lo;
-        if (peek(p) == '-' && p->at + 1 < p->end && p->at[1] != ']') {
-            p->at++;
+        if (peek(p) == '-' && p->text.at + 1 < p->text.end && p->text.at[1] != ']') {
+            p->text.at++;
             if (!class_end(p, r, &one.hi, &many))
                 return false;
             if (many || one.hi < one.lo)
@@ -228,17 +211,17 @@ static bool class_items(parser *p, code_ranges *r)
         }
         nx_vec_push(r, one);
     }
-    return p->at < p->end || fail(p, "a class is not closed") >= 0;
+    return p->text.at < p->text.end || fail(p, "a class is not closed") >= 0;
 }
 
 static expr class(parser *p)
 {
     code_ranges r = {0};
-    p->at++;
+    p->text.at++;
     bool negated = peek(p) == '^';
-    p->at += negated;
+    p->text.at += negated;
     expr e = class_items(p, &r) ? class_expr(p, &r, negated) : -1;
-    p->at++;
+    p->text.at++;
     nx_vec_clear(&r);
     return e;
 }
@@ -247,17 +230,17 @@ static expr alternatives(parser *p);
 
 static expr group(parser *p)
 {
-    if (++p->depth > NESTING_MOST)
+    if (++p->depth > GRAMMAR_NESTING_MOST)
         return fail(p, "groups are nested too deeply");
-    p->at++;
+    p->text.at++;
     if (peek(p) == '?') { /* (?:…) and (?<name>…) */
-        p->at++;
-        if (peek(p) == '<' && p->at + 1 < p->end && p->at[1] != '=' && p->at[1] != '!')
-            while (p->at < p->end && *p->at != '>')
-                p->at++;
+        p->text.at++;
+        if (peek(p) == '<' && p->text.at + 1 < p->text.end && p->text.at[1] != '=' && p->text.at[1] != '!')
+            while (p->text.at < p->text.end && *p->text.at != '>')
+                p->text.at++;
         else if (peek(p) != ':')
             return fail(p, "look-around and the like cannot be enforced");
-        p->at++;
+        p->text.at++;
     }
     expr e = alternatives(p);
     p->depth--;
@@ -265,47 +248,20 @@ static expr group(parser *p)
         return -1;
     if (peek(p) != ')')
         return fail(p, "a group is not closed");
-    p->at++;
+    p->text.at++;
     return e;
-}
-
-static int number(parser *p)
-{
-    int n = -1;
-    while (peek(p) >= '0' && peek(p) <= '9') {
-        n = (n < 0 ? 0 : n) * 10 + (peek(p) - '0');
-        n = n > EXPR_REPEAT_MOST + 1 ? EXPR_REPEAT_MOST + 1 : n;
-        p->at++;
-    }
-    return n;
 }
 
 static expr repeated(parser *p, expr e)
 {
-    for (;;) {
-        char c = peek(p);
-        int min = 0, max = -1;
-        if (c == '+')
-            min = 1;
-        else if (c == '?')
-            max = 1;
-        else if (c == '{') {
-            p->at++;
-            min = max = number(p);
-            if (peek(p) == ',') {
-                p->at++;
-                max = number(p);
-            }
-            if (min < 0 || peek(p) != '}' || (max >= 0 && max < min))
-                return fail(p, "a repetition is {n}, {n,} or {n,m}");
-        } else if (c != '*') {
-            return e;
-        }
-        p->at++;
+    grammar_times times;
+    bool wrong;
+    while (grammar_repetition(&p->text, false, &times, &wrong)) {
         if (peek(p) == '?') /* lazy or greedy: the texts are the same */
-            p->at++;
-        e = expr_repeat(p->set, e, min, max);
+            p->text.at++;
+        e = expr_repeat(p->set, e, times.min, times.max);
     }
+    return wrong ? fail(p, "a repetition is {n}, {n,} or {n,m}") : e;
 }
 
 static expr atom(parser *p)
@@ -320,15 +276,15 @@ static expr atom(parser *p)
     case '^': return fail(p, "^ can stand at the start alone");
     case '$': return fail(p, "$ can stand at the end alone");
     case '.':
-        p->at++;
+        p->text.at++;
         push(&r, '\n', '\n');
         push(&r, '\r', '\r');
         e = class_expr(p, &r, true);
         break;
     case '\\':
-        p->at++;
+        p->text.at++;
         if (shorthand(peek(p), &r)) {
-            p->at++;
+            p->text.at++;
             e = class_expr(p, &r, false);
         } else if (escape(p, &c)) {
             e = one_character(p, c);
@@ -346,7 +302,7 @@ static expr sequence(parser *p)
 {
     expr_vec parts = {0};
     expr e;
-    while (p->at < p->end && *p->at != '|' && *p->at != ')') {
+    while (p->text.at < p->text.end && *p->text.at != '|' && *p->text.at != ')') {
         e = atom(p);
         e = e < 0 ? -1 : repeated(p, e);
         if (e < 0) {
@@ -364,7 +320,7 @@ static expr alternatives(parser *p)
 {
     expr_vec parts = {0};
     expr e;
-    for (;; p->at++) {
+    for (;; p->text.at++) {
         if ((e = sequence(p)) < 0) {
             nx_vec_clear(&parts);
             return -1;
@@ -392,9 +348,9 @@ static bool ends_open(const char *text, size_t n)
 expr grammar_regex_expr(expr_set *s, const char *pattern, size_t n, bool json, bool whole)
 {
     bool from = n > 0 && pattern[0] == '^', to = !ends_open(pattern, n);
-    parser p = {.start = pattern, .at = pattern + from, .end = pattern + n - to, .set = s, .json = json};
+    parser p = {.text = {pattern, pattern + from, pattern + n - to}, .set = s, .json = json};
     expr e = alternatives(&p);
-    if (e >= 0 && p.at < p.end)
+    if (e >= 0 && p.text.at < p.text.end)
         e = fail(&p, "there is a ) too many");
     if (e < 0 || whole)
         return e;
