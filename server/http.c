@@ -345,31 +345,33 @@ static void server_free(http_server *s)
     free(s);
 }
 
-http_server *http_server_start(const http_options *o)
+static bool start_all(http_server *s)
 {
-    http_server *s = nx_calloc(1, sizeof *s);
+    if (!http_listen(s))
+        return false;
+    if (!start_daemon(s))
+        return nx_fail(s->o.tls_cert ? "the server does not start: is the TLS certificate a PEM file, "
+                                       "and the key its own?"
+                                     : "the server does not start: %s", strerror(errno));
+    if (http_watch_start(s))
+        return true;
+    MHD_stop_daemon(s->daemon);
+    s->listener = -1;
+    return nx_fail("the server cannot start its watching thread");
+}
+
+bool http_server_start(const http_options *o, http_server **out)
+{
+    http_server *s = *out = nx_calloc(1, sizeof *s);
     s->o = *o;
     s->listener = -1;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->idle, NULL);
-    if (!http_listen(s)) {
-        server_free(s);
-        return NULL;
-    }
-    if (!start_daemon(s)) {
-        nx_fail(o->tls_cert ? "the server does not start: is the TLS certificate a PEM file, and the "
-                              "key its own?"
-                            : "the server does not start: %s", strerror(errno));
-        server_free(s);
-        return NULL;
-    }
-    if (!http_watch_start(s)) {
-        MHD_stop_daemon(s->daemon);
-        s->listener = -1;
-        server_free(s);
-        return nx_fail_null("the server cannot start its watching thread");
-    }
-    return s;
+    if (start_all(s))
+        return true;
+    *out = NULL;
+    server_free(s);
+    return false;
 }
 
 const char *http_server_url(const http_server *s)

@@ -40,8 +40,9 @@ typedef struct {
     void *user;
 } http_options;
 
-/* NULL with a message (the address is taken, not ours, or makes no sense). */
-http_server *http_server_start(const http_options *o);
+/* False with a message (the address is taken, not ours, or makes no sense), and *out is NULL. It is set
+ * before the first request comes, which another thread may answer while this still runs. */
+bool http_server_start(const http_options *o, http_server **out);
 /* The address as a URL, "http://127.0.0.1:8642". */
 const char *http_server_url(const http_server *s);
 int http_server_port(const http_server *s);

@@ -80,9 +80,11 @@ static void *watch_main(void *arg)
 
 bool http_watch_start(http_server *s)
 {
-    s->watching = true;
-    s->watching = pthread_create(&s->watcher, NULL, watch_main, s) == 0;
-    return s->watching;
+    s->watching = true; /* before there is a second thread */
+    if (pthread_create(&s->watcher, NULL, watch_main, s) == 0)
+        return true;
+    s->watching = false;
+    return false;
 }
 
 void http_watch_stop(http_server *s)

@@ -78,10 +78,10 @@ static bool start_http(app *a)
                       .max_body = BODY_MOST, .max_connections = CONNECTIONS_MOST,
                       .receive_seconds = RECEIVE_SECONDS, .idle_seconds = IDLE_SECONDS,
                       .check = app_check, .handle = app_handle, .finished = app_finished, .user = a};
-    a->http = ok ? http_server_start(&h) : NULL;
+    ok = ok && http_server_start(&h, &a->http);
     free(cert);
     free(key);
-    return a->http != NULL;
+    return ok;
 }
 
 /* The model of --model is there before the first request needs it. */

@@ -143,9 +143,9 @@ void http_stream_end(http_request *r)
     r->ended = true;
 }
 
-http_server *http_server_start(const http_options *o)
+bool http_server_start(const http_options *o, http_server **out)
 {
-    return NULL;
+    return false;
 }
 
 const char *http_server_url(const http_server *s)
