@@ -63,6 +63,13 @@ expr expr_text(expr_set *s, const char *text, size_t n)
 
 expr expr_repeat(expr_set *s, expr part, int min, int max)
 {
+    const expr_node *inner = part >= 0 && (size_t)part < s->nodes.n ? &s->nodes.at[part] : NULL;
+    bool simple = inner && inner->kind == EXPR_REPEAT && inner->max < 0 && inner->min < 2;
+    if (simple && min < 2 && (max < 0 || max == 1)) { /* (x+)* and the like are x*: each level would double the work */
+        part = s->parts.at[inner->first];
+        min *= inner->min;
+        max = -1;
+    }
     int first = (int)s->parts.n;
     if (min > EXPR_REPEAT_MOST || max > EXPR_REPEAT_MOST)
         s->too_large = true;
