@@ -115,6 +115,7 @@ static bool load_text(nexus_model *m, const nx_gguf *gguf)
 typedef struct {
     nexus_model *m;
     int threads;
+    bool brief;
     nexus_status status;
 } load_job;
 
@@ -129,7 +130,7 @@ static bool load_weights(void *arg)
         j->status = NEXUS_ERROR_FORMAT;
         return false;
     }
-    m->scheduler = scheduler_new(m->model);
+    m->scheduler = scheduler_new(m->model, j->brief);
     return true;
 }
 
@@ -204,7 +205,7 @@ static nexus_status load_parts(nexus_model *m, const char *name, const nexus_loa
     }
     if (!report(o, 0.5))
         return NEXUS_ERROR_CANCELLED;
-    load_job job = {.m = m, .threads = o ? o->threads : 0};
+    load_job job = {.m = m, .threads = o ? o->threads : 0, .brief = o && o->shared};
     if (!engine_run(load_weights, &job))
         return job.status ? job.status : NEXUS_ERROR;
     return report(o, 1) ? NEXUS_OK : NEXUS_ERROR_CANCELLED;

@@ -287,7 +287,7 @@ static void load(host *h, host_model *m, const nexus_models *all, const nexus_mo
     nexus_status status = check_fit(h, all, e);
     nexus_model *handle = NULL;
     nexus_load_options o = {.threads = h->o.threads, .cache_type = h->o.cache_type,
-                            .context = h->o.context, .quantize = h->o.quantize};
+                            .context = h->o.context, .quantize = h->o.quantize, .shared = true};
     if (!status)
         status = lib(nexus_model_load(m->path, &o, &handle));
     if (!status)

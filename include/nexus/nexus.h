@@ -66,6 +66,8 @@ typedef struct {
     int context;            /* the context it is to fit into memory with; 0: 4096, or its most */
     const char *cache_type; /* as for sessions */
     bool force;             /* load it though it does not fit the memory that is free */
+    bool shared;            /* requests come at any time: long prompts are read in short steps, so that
+                               none waits long; a prompt alone takes about a tenth longer */
     bool text_only;         /* tokenizer and chat template alone: no weights; `name` may also be a
                                tokenizer.json or its folder. Only nexus_tokenize, nexus_detokenize and
                                the rendering functions work on such a model. */

@@ -12,16 +12,18 @@ struct scheduler {
     model *model;
     nn nn;
     int chunk; /* prompt tokens of a step while one sequence is alone */
+    bool brief;
     bool gave_way, gives_way; /* a long prompt stayed out of the last step; of this one */
     NX_VEC(sequence *) active;
     NX_VEC(sequence *) batch; /* of this step, in the order of its segments */
 };
 
-scheduler *scheduler_new(model *m)
+scheduler *scheduler_new(model *m, bool brief)
 {
     scheduler *s = nx_calloc(1, sizeof *s);
     s->model = m;
-    s->chunk = SCHEDULER_CHUNK_SHARED;
+    s->brief = brief;
+    s->chunk = brief ? SCHEDULER_CHUNK_SHARED : SCHEDULER_CHUNK;
     nn_init(&s->nn);
     return s;
 }
@@ -244,11 +246,11 @@ static void deliver(scheduler *s, const nn_batch *b, const float *logits)
     }
 }
 
-/* Who comes in the middle of a step waits for its end: steps that take long become shorter. A step of
- * some dozen rows is as fast a token as one of hundreds on a CPU; a GPU soon reaches the most. */
+/* Who comes in the middle of a step waits for its end: steps that take long become shorter. A token of
+ * some dozen rows costs little more than one of hundreds on a CPU; a GPU soon reaches the most. */
 static void adapt_chunk(scheduler *s, int tokens, double seconds)
 {
-    if (tokens < s->chunk)
+    if (!s->brief || tokens < s->chunk)
         return;
     if (seconds < SCHEDULER_STEP_SECONDS / 2 && s->chunk < SCHEDULER_CHUNK)
         s->chunk *= 2;

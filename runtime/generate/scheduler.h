@@ -41,7 +41,8 @@ typedef struct sequence {
 
 typedef struct scheduler scheduler;
 
-scheduler *scheduler_new(model *m);
+/* brief: others may come at any time, so long prompts are read in short steps. */
+scheduler *scheduler_new(model *m, bool brief);
 void scheduler_free(scheduler *s);
 /* Joins with the next step. The caller keeps it alive until it has ended. At least one token must
  * not be in the cache yet. */
@@ -50,7 +51,8 @@ void scheduler_add(scheduler *s, sequence *q);
 bool scheduler_step(scheduler *s);
 
 enum {
-    SCHEDULER_CHUNK = 512,       /* most prompt tokens a step, where one takes SCHEDULER_STEP_SECONDS */
+    SCHEDULER_CHUNK = 512,       /* most prompt tokens a step; of a brief one, where that takes no
+                                    more than SCHEDULER_STEP_SECONDS */
     SCHEDULER_CHUNK_SHARED = 64, /* while others wait or decode, so that they move on; and the least */
 };
 #define SCHEDULER_STEP_SECONDS 0.06

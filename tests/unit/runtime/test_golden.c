@@ -119,28 +119,36 @@ static void texts_are_the_references(void **state)
 }
 
 /* A second turn computes only what is new, and gives what a fresh session gives. */
+/* What a text's own session, another one, or none has computed before changes no bit of the rest. */
 static void prefix_is_reused_and_changes_nothing(void **state)
 {
-    nexus_session *s, *fresh;
-    nexus_stats first, second, alone;
-    taken a = {.thread = pthread_self()}, b = a, c = a;
+    nexus_session *s, *other, *fresh;
+    nexus_stats first, second, shared, alone;
+    taken a = {.thread = pthread_self()}, b = a, c = a, d = a;
     nexus_generate_options o = greedy(12);
     assert_int_equal(nexus_session_new(m, NULL, &s), 0);
-    assert_int_equal(nexus_session_new(m, NULL, &fresh), 0);
+    assert_int_equal(nexus_session_new(m, NULL, &other), 0);
     nexus_message talk[3] = {{"user", "Name a colour."}};
     assert_int_equal(nexus_chat(s, talk, 1, &o, take, &a, &first), 0);
     talk[1] = (nexus_message){"assistant", a.text};
     talk[2] = (nexus_message){"user", "And another one?"};
     assert_int_equal(nexus_chat(s, talk, 3, &o, take, &b, &second), 0);
-    assert_int_equal(nexus_chat(fresh, talk, 3, &o, take, &c, &alone), 0);
+    assert_int_equal(nexus_chat(other, talk, 3, &o, take, &c, &shared), 0);
+    nexus_session_free(s);
+    nexus_session_free(other);
+    assert_int_equal(nexus_session_new(m, NULL, &fresh), 0);
+    assert_int_equal(nexus_chat(fresh, talk, 3, &o, take, &d, &alone), 0);
+    nexus_session_free(fresh);
     assert_int_equal(first.cached_tokens, 0);
     assert_true(second.cached_tokens >= first.prompt_tokens);
+    assert_true(shared.cached_tokens >= second.cached_tokens);
     assert_int_equal(alone.cached_tokens, 0);
-    assert_int_equal(b.n, c.n);
-    assert_memory_equal(b.ids, c.ids, b.n * sizeof *b.ids);
-    assert_memory_equal(b.logprobs, c.logprobs, b.n * sizeof *b.logprobs); /* to the last bit */
-    nexus_session_free(s);
-    nexus_session_free(fresh);
+    const taken *each[] = {&c, &d};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(b.n, each[i]->n);
+        assert_memory_equal(b.ids, each[i]->ids, b.n * sizeof *b.ids);
+        assert_memory_equal(b.logprobs, each[i]->logprobs, b.n * sizeof *b.logprobs); /* to the last bit */
+    }
 }
 
 static void *run_alone(void *arg)
