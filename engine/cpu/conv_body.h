@@ -17,11 +17,14 @@ static void F(gather)(const conv_job *j, int group, int64_t at, int64_t from, in
         at /= j->out[d];
     }
     place[3] = at;
-    for (int64_t k = from; k < to;) {
-        int64_t tap = k / j->channels, c = k % j->channels;
-        int64_t n = j->channels - c < to - k ? j->channels - c : to - k;
-        int64_t offset;
-        if (!tap_offset(j, place, tap, &offset))
+    int64_t first = from / j->channels, c = from % j->channels, offset;
+    int64_t tap[3] = {first / j->kernel[2] / j->kernel[1], first / j->kernel[2] % j->kernel[1],
+                      first % j->kernel[2]};
+    for (int64_t k = from; k < to; c = 0) {
+        int dead = tap_offset(j, place, tap, &offset);
+        int64_t n = tap_next(j, dead < 3 ? dead : 2, tap) * j->channels - c;
+        n = n < to - k ? n : to - k;
+        if (dead < 3)
             memset(patch, 0, (size_t)n * sizeof *patch);
         else
             F(load)(j->x, offset + (group * j->channels + c) * j->channel_step, j->channel_step, n,

@@ -32,19 +32,47 @@ typedef struct {
     char *packed, *sums;
 } conv_job;
 
-/* Where in the input tap `tap` of a kernel placed at `place` looks, before channels; false: beside
- * it, or between two elements. */
-static bool tap_offset(const conv_job *j, const int64_t *place, int64_t tap, int64_t *offset)
+/* Along dimension d: the offset of what lies `at` places into the input, spread; false: nothing, it
+ * is beside the input or between two elements. */
+static bool lies_at(const conv_job *j, int d, int64_t at, int64_t *offset)
 {
-    *offset = place[3] * j->batch_step;
-    for (int d = 2; d >= 0; d--) {
-        int64_t at = place[d] + tap % j->kernel[d] * j->reach[d];
-        tap /= j->kernel[d];
-        if (at < 0 || at % j->spread[d] || at / j->spread[d] >= j->in[d])
+    if (at < 0)
+        return false;
+    if (j->spread[d] > 1) {
+        if (at % j->spread[d])
             return false;
-        *offset += at / j->spread[d] * j->step[d];
+        at /= j->spread[d];
     }
-    return true;
+    *offset = at * j->step[d];
+    return at < j->in[d];
+}
+
+/* Where in the input tap `tap` of a kernel placed at `place` looks, before channels: 3, or the first
+ * dimension along which nothing lies there, and so nothing for the taps that share it. */
+static int tap_offset(const conv_job *j, const int64_t *place, const int64_t *tap, int64_t *offset)
+{
+    int d = 0;
+    *offset = place[3] * j->batch_step;
+    for (int64_t part; d < 3 && lies_at(j, d, place[d] + tap[d] * j->reach[d], &part); d++)
+        *offset += part;
+    return d;
+}
+
+/* Moves `tap` behind the taps that share its first d + 1 coordinates: how many those were. */
+static int64_t tap_next(const conv_job *j, int d, int64_t *tap)
+{
+    int64_t passed = 0, size = 1;
+    for (int e = 2; e > d; e--) {
+        passed += tap[e] * size;
+        size *= j->kernel[e];
+        tap[e] = 0;
+    }
+    tap[d]++;
+    for (; d > 0 && tap[d] == j->kernel[d]; d--) {
+        tap[d] = 0;
+        tap[d - 1]++;
+    }
+    return size - passed;
 }
 
 #define LOAD(ACC, name)                                                                            \

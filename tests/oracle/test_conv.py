@@ -80,6 +80,17 @@ def test_general(flip):
             mx.conv_general(to_mx(x), to_mx(w), 2, 1, flip=flip), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("low, high, spread, dilation", [
+    ([0, 0, 0], [0, 0, 0], [5, 3, 2], [1, 1, 1]), ([3, 4, 8], [6, 0, 1], [3, 7, 5], [1, 2, 1]),
+    ([2, -3, 9], [1, 5, -4], [1, 4, 6], [2, 1, 1]), ([3, 4, 7], [3, 4, 7], [1, 1, 1], [1, 1, 1])])
+def test_spread_input(low, high, spread, dilation):
+    """A kernel of more taps than are gathered at once, over an input most of which is not there."""
+    args = ([1, 2, 1], low, high, dilation, spread, 1, False)
+    x, w = numbers((2, 5, 7, 6, 3), "float32"), numbers((5, 4, 6, 8, 3), "float32", seed=1)
+    want = direct(to_mx(x), to_mx(w), *args).astype(np.float32)
+    compare(mlxc.op("conv_general", x, w, *args), to_mx(want), args, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_transpose(dtype):
     for s, p, d, o in [(1, 0, 1, 0), (2, 1, 1, 1), (3, 0, 2, 2), (2, 2, 2, 0)]:
