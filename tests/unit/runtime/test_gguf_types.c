@@ -202,7 +202,7 @@ static bool run_pieces(run *r, model *m)
         int n = TOKENS - at < r->step ? TOKENS - at : r->step;
         for (int i = 0; i < n; i++)
             ids[i] = (at + i) * 37 % VOCAB;
-        nn_segment one = {0, n, &cache, true};
+        nn_segment one = {.count = n, .cache = &cache, .wants_logits = true};
         nn_batch b = {.n_tokens = n, .segments = &one, .n_segments = 1, .all_rows = true};
         b.tokens = nn_own(&c, 0, mlx_array_new_data(ids, &n, 1, MLX_INT32));
         mlx_array y = nn_astype(&c, m->arch->forward(&c, m, &b), MLX_FLOAT32);
