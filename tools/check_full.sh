@@ -29,7 +29,7 @@ suite asan build-asan -LE oracle
 
 # The server under load: a minute of many clients, and shorter with the sanitizers.
 NEXUS_LONG=1 NEXUS_SOAK_SECONDS=60 NEXUS_SOAK_CLIENTS=64 suite soak build -R '^e2e_(soak|server_faults)$'
-suite asan-server build-asan -R '^e2e_soak$'
+NEXUS_SLOW=1 suite asan-server build-asan -R '^e2e_soak$'
 
 # The operations too, against MLX: Python itself is not instrumented, so the runtimes come first.
 if command -v gcc >/dev/null && grep -q '^CMAKE_C_COMPILER:.*/\(cc\|gcc\)$' build-asan/CMakeCache.txt; then
@@ -40,7 +40,7 @@ fi
 # Threads: the engine's core, streams, devices and the pool.
 preset tsan
 suite tsan build-tsan -R 'test_core|test_pool|test_grad|test_threads|test_device|test_memory'
-NEXUS_SOAK_SECONDS=5 NEXUS_SOAK_CLIENTS=12 suite tsan-server build-tsan -R '^e2e_soak$'
+NEXUS_SLOW=1 NEXUS_SOAK_SECONDS=5 NEXUS_SOAK_CLIENTS=12 suite tsan-server build-tsan -R '^e2e_soak$'
 
 # Fuzzing: each driver from its corpus, for a while.
 if command -v clang >/dev/null; then

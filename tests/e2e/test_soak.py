@@ -76,8 +76,9 @@ def test_many_clients_for_a_while():
         counts, after = load(server, SECONDS)
         print(dict(counts), before, after)
         assert sum(counts.values()) >= CLIENTS / 2
-        # A lane's cache grows to the longest prompt it met; what grows with requests would show.
-        assert after < before * 1.1 + 24e6, (before, after, counts)
+        # A lane's cache grows to the longest prompt it met; what grows with requests would show. A
+        # sanitizer keeps what was freed, to find who uses it still.
+        assert "NEXUS_SLOW" in os.environ or after < before * 1.1 + 24e6, (before, after, counts)
     finally:
         code = server.stop()
     assert code == 0, server.log[-3000:]
