@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/gguf.h"
+#include "runtime/convert/halves.h"
 #include "runtime/models/model.h"
 #include "runtime/nn/engine.h"
 #include "tempdir.h"
@@ -68,19 +69,11 @@ static uint32_t random_bits(void)
     return seed >> 8;
 }
 
-static uint16_t half_of(float x)
-{
-    _Float16 h = (_Float16)x;
-    uint16_t bits;
-    memcpy(&bits, &h, 2);
-    return bits;
-}
-
 /* Makes the numbers of a block of random bytes ordinary ones. */
 static void tame(int t, unsigned char *block)
 {
     float s = types[t].scale * (random_bits() & 1 ? 1.0f : -0.7f);
-    uint16_t half = half_of(s), other = half_of(-s);
+    uint16_t half = float_to_half(s), other = float_to_half(-s);
     unsigned char *at = block + types[t].at;
     switch (types[t].kind) {
     case HALF_TWO: memcpy(at + 2, &other, 2); /* fall through */
