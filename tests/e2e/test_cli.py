@@ -151,6 +151,16 @@ def test_info():
 
 
 @needs_model
+@pytest.mark.skipif("NEXUS_NO_EXTENSIONS" not in os.environ, reason="the engine's extensions are there")
+def test_packed_caches_need_the_extensions():
+    fails(nexus("run", MODEL, "Hi", "--cache-type", "q8"), 2, "q8", "extensions", "f16")
+
+
+needs_extensions = pytest.mark.skipif("NEXUS_NO_EXTENSIONS" in os.environ, reason="caches of 8 and 4 bits are an extension")
+
+
+@needs_model
+@needs_extensions
 def test_packed_caches():
     """Caches of 8 and 4 bits: estimated, refused and measured as they are; a text does not depend on threads."""
     def need(kind):

@@ -12,6 +12,8 @@ NEXUS = os.environ["NEXUS_BIN"]
 MODEL = os.path.expanduser("~/.local/share/nexus/models/SmolLM2-135M-Instruct.Q4_1.gguf")
 FULL = os.environ.get("NEXUS_CONVERT") == "full"
 QUESTION = "Name three colours."
+needs_extensions = pytest.mark.skipif("NEXUS_NO_EXTENSIONS" in os.environ,
+                                      reason="GGUF's blocks are read by the engine's extensions")
 needs_model = pytest.mark.skipif(not os.path.exists(MODEL), reason="no test model")
 HERE = os.path.dirname(os.path.abspath(__file__))
 FAMILIES = os.path.join(HERE, "..", "data", "families")
@@ -93,6 +95,7 @@ def test_families_that_gguf_is_not_known_for(tmp_path):
 
 
 @needs_model
+@needs_extensions
 def test_killed_it_leaves_nothing_whole(tmp_path):
     out = tmp_path / "out.gguf"
     for wait in (0.05, 0.4):
@@ -126,6 +129,7 @@ def test_memory_stays_small(mlx, tmp_path):
 
 
 @needs_model
+@needs_extensions
 def test_quantize_reports(tmp_path):
     text = tmp_path / "text"
     text.write_text("One, two, three, four, five, six, seven, eight, nine, ten. " * 2)
@@ -155,6 +159,7 @@ def test_quantize_at_load_is_kept(mlx, tmp_path):
     assert nexus(*ask, "--quantize", "7", env=env).returncode == 2
 
 
+@needs_extensions
 def test_target_bits_a_weight(tmp_path):
     for out in ("q", "q.gguf"):
         source = os.path.join(FAMILIES, "llama")
