@@ -29,6 +29,9 @@
 #define nx_vec_push(v, ...) (nx_vec_reserve(v, 1), (v)->at[(v)->n++] = (__VA_ARGS__))
 #define nx_vec_pop(v) ((v)->at[--(v)->n])
 #define nx_vec_last(v) ((v)->at[(v)->n - 1])
+/* Needs <stdlib.h>. qsort may not be given the NULL of an empty one. */
+#define nx_vec_sort(v, compare) \
+    ((v)->n > 1 ? qsort((v)->at, (v)->n, sizeof *(v)->at, (compare)) : (void)0)
 #define nx_vec_clear(v) (free((v)->at), (v)->at = NULL, (v)->n = (v)->cap = 0)
 
 static inline void *nx_vec_grow_(void *at, size_t *cap, size_t need, size_t item)

@@ -174,7 +174,7 @@ static size_t add_split(catalog_scan *s, const char *folder, const char *store, 
 
 static void add_ggufs(catalog_scan *s, const char *folder, const char *store, catalog_files *ggufs)
 {
-    qsort(ggufs->at, ggufs->n, sizeof *ggufs->at, by_name);
+    nx_vec_sort(ggufs, by_name);
     for (size_t i = 0; i < ggufs->n;) {
         int no, stem, count = facts_split_name(ggufs->at[i].name, &no, &stem);
         if (count > 1 && count <= 4096) {
@@ -288,7 +288,7 @@ static void add_folder(catalog_scan *s, const char *path, const char *store, lis
     catalog_unit u = {.kind = UNIT_FOLDER, .store = store, .path = nx_strdup(path),
                       .folder = nx_strdup(path), .name = folder_name(path), .files = l->members};
     l->members = (catalog_files){0};
-    qsort(u.files.at, u.files.n, sizeof *u.files.at, by_name);
+    nx_vec_sort(&u.files, by_name);
     sign(&u);
     nx_vec_push(&s->units, u);
 }

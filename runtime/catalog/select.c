@@ -172,7 +172,7 @@ static void add_all(choice *c)
             add_candidate(c, e);
     }
     if (c->list.n)
-        qsort(c->list.at, c->list.n, sizeof *c->list.at, compare);
+        nx_vec_sort(&c->list, compare);
 }
 
 /* ---- the choice ---- */

@@ -152,7 +152,7 @@ bool place_commit_files(place *p)
         closedir(d);
     bool ok = names.n > 0;
     if (ok)
-        qsort(names.at, names.n, sizeof *names.at, backwards);
+        nx_vec_sort(&names, backwards);
     for (size_t i = 0; i < names.n; i++) {
         nx_str_truncate(&from, 0);
         nx_str_truncate(&to, 0);

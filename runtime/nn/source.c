@@ -185,7 +185,7 @@ static bool add_all_files(nn_source *s, const char *folder)
             nx_vec_push(&names, nx_strdup(e->d_name));
     }
     closedir(d);
-    qsort(names.at, names.n, sizeof *names.at, by_name);
+    nx_vec_sort(&names, by_name);
     bool ok = names.n > 0 || nx_fail("[%s] no *.safetensors file in this folder", folder);
     for (size_t i = 0; i < names.n; i++) {
         ok = ok && add_safetensors(s, folder, names.at[i]);
