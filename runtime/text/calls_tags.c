@@ -132,11 +132,9 @@ static void end_call(tag_call *c, const char *end)
 {
     if (is_call(c)) {
         char *body = c->body && c->body < end ? trimmed(c->body, end) : nx_strdup("");
-        json_t *whole = json_object_size(c->arguments) || *body != '{'
+        json_t *whole = json_object_size(c->arguments) || *body != '{' /* an object, or nothing */
                             ? NULL : json_loadb(body, strlen(body), JSON_DISABLE_EOF_CHECK, NULL);
-        calls_tell(c->r, c->name, json_is_object(whole) ? whole : json_incref(c->arguments));
-        if (!json_is_object(whole))
-            json_decref(whole);
+        calls_tell(c->r, c->name, whole ? whole : json_incref(c->arguments));
         free(body);
     }
     free(c->name);
