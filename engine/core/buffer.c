@@ -199,8 +199,7 @@ nx_buffer *nx_buffer_new_in(const nx_memory *memory, size_t size, nx_stream *str
     pthread_mutex_unlock(&pool.lock);
     if (b) {
         atomic_init(&b->refs, 1);
-        b->stream = NULL;
-        b->seq = b->filled_seq = 0;
+        b->filled_seq = 0; /* the last task stays: it may still run, and this be given up unused */
     }
     return b;
 }

@@ -116,8 +116,8 @@ void nx_stream_wait(nx_stream *s, uint64_t seq)
     if (nx_stream_is_done(s, seq))
         return;
     pthread_mutex_lock(&s->lock);
-    s->waiters++;
-    while (!nx_stream_is_done(s, seq))
+    s->waiters++; /* and then done is read, in one order with tasks_end and tasks_run */
+    while (atomic_load(&s->done) < seq)
         pthread_cond_wait(&s->progress, &s->lock);
     s->waiters--;
     pthread_mutex_unlock(&s->lock);
@@ -147,8 +147,7 @@ static void tasks_end(nx_stream *s, nx_task *first, const nx_task *stop)
         if (first->end)
             first->end(first);
         free(first);
-        uint64_t done = atomic_load_explicit(&s->done, memory_order_relaxed) + 1;
-        atomic_store_explicit(&s->done, done, memory_order_release);
+        atomic_fetch_add(&s->done, 1);
         first = next;
     }
 }
@@ -171,7 +170,7 @@ static void tasks_run(nx_stream *s, nx_task *t)
         if (!drain) {
             tasks_end(s, t, next);
             ran = next;
-            if (next && s->waiters) /* a hint; the end of the batch always tells */
+            if (next && s->waiters) /* the next may itself wait for who waits here */
                 progress_tell(s);
         }
         t = next;

@@ -102,6 +102,26 @@ static void count_up(void *p)
     ++*(int *)p;
 }
 
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* Two streams whose tasks wait for each other's last one, pushed so fast that each takes many at once:
+ * who waits must be told before the stream waits itself. */
+static void streams_wait_for_each_other(void **state)
+{
+    nx_stream *a = nx_stream_new((nx_device){NX_CPU, 0}), *b = nx_stream_new((nx_device){NX_CPU, 0});
+    for (int i = 0; i < 10000; i++) {
+        nx_stream_follow(b, a, nx_stream_call(a, nothing, NULL));
+        nx_stream_follow(a, b, nx_stream_call(b, nothing, NULL));
+    }
+    uint64_t last = nx_stream_call(a, nothing, NULL);
+    nx_stream_wait(a, last);
+    nx_stream_synchronize(b);
+    assert_true(nx_stream_is_done(a, last));
+}
+
 static void external_memory_is_given_back_once(void **state)
 {
     static float data[4] = {1, 2, 3, 4};
@@ -162,6 +182,7 @@ int main(void)
         cmocka_unit_test(long_chain),
         cmocka_unit_test(donation_reuses_memory),
         cmocka_unit_test(streams_follow_each_other),
+        cmocka_unit_test(streams_wait_for_each_other),
         cmocka_unit_test(external_memory_is_given_back_once),
         cmocka_unit_test(kept_memory),
         cmocka_unit_test(memory_limit_is_an_error),
