@@ -14,7 +14,7 @@
 struct catalog_cache {
     sqlite3 *db;
     sqlite3_stmt *get, *put;
-    bool writing; /* a transaction is open */
+    enum { NO_TRANSACTION, READING, WRITING } state;
 };
 
 /* The members that are remembered, a column each. */
@@ -149,10 +149,22 @@ void cache_close(catalog_cache *c)
 {
     if (!c)
         return;
-    if (c->writing)
+    if (c->state != NO_TRANSACTION)
         run(c->db, "COMMIT");
     shut(c);
     free(c);
+}
+
+/* A text as C has it, cut where the member ends. */
+static void take_text(char *at, size_t size, sqlite3_stmt *s, int i)
+{
+    const void *text = sqlite3_column_blob(s, i);
+    size_t n = text ? (size_t)sqlite3_column_bytes(s, i) : 0;
+    if (n > size - 1)
+        n = size - 1;
+    if (n)
+        memcpy(at, text, n);
+    at[n] = '\0';
 }
 
 static void take_column(catalog_facts *f, sqlite3_stmt *s, int i)
@@ -165,14 +177,15 @@ static void take_column(catalog_facts *f, sqlite3_stmt *s, int i)
     else if (columns[i].type == COLUMN_BIG)
         *(uint64_t *)at = (uint64_t)sqlite3_column_int64(s, i);
     else
-        snprintf(at, columns[i].size, "%.*s", sqlite3_column_bytes(s, i),
-                 sqlite3_column_blob(s, i) ? (const char *)sqlite3_column_blob(s, i) : "");
+        take_text(at, columns[i].size, s, i);
 }
 
 bool cache_get(catalog_cache *c, const char *path, uint64_t signature, catalog_facts *out)
 {
     if (!c)
         return false;
+    if (c->state == NO_TRANSACTION && run(c->db, "BEGIN")) /* else each look would lock the file anew */
+        c->state = READING;
     sqlite3_bind_blob(c->get, 1, path, (int)strlen(path), SQLITE_STATIC);
     sqlite3_bind_int64(c->get, 2, (int64_t)signature);
     bool found = sqlite3_step(c->get) == SQLITE_ROW;
@@ -185,14 +198,21 @@ bool cache_get(catalog_cache *c, const char *path, uint64_t signature, catalog_f
     return found;
 }
 
+/* Anew, and not from READING: what others wrote meanwhile must be seen first. */
+static bool begin_writing(catalog_cache *c)
+{
+    if (c->state == READING)
+        run(c->db, "COMMIT");
+    c->state = run(c->db, "BEGIN IMMEDIATE") ? WRITING : NO_TRANSACTION;
+    return c->state == WRITING;
+}
+
 void cache_put(catalog_cache *c, const char *path, uint64_t signature, const catalog_facts *f)
 {
     if (!c || f->passing)
         return;
-    if (!c->writing)
-        c->writing = run(c->db, "BEGIN IMMEDIATE");
-    if (!c->writing) /* another process writes: it does no harm to read the files again */
-        return;
+    if (c->state != WRITING && !begin_writing(c)) /* another process writes: reading the files again */
+        return;                                   /* does no harm */
     sqlite3_bind_blob(c->put, 1, path, (int)strlen(path), SQLITE_STATIC);
     sqlite3_bind_int64(c->put, 2, (int64_t)signature);
     for (int i = 0; i < N_COLUMNS; i++) {

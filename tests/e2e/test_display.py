@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from test_models import home, run  # noqa: F401
+from trees import connector, edid
 
 needs_x = pytest.mark.skipif(not shutil.which("Xvfb"), reason="there is no Xvfb")
 
@@ -58,26 +59,6 @@ def test_no_server_where_display_points(home):
 
 
 # ---- the kernel's folder ----
-
-def edid(width, height, mm, name, clock=14850):
-    """A valid EDID 1.3 block with one detailed timing and a name."""
-    blank_x, blank_y = 280, 45
-    d = [clock & 255, clock >> 8, width & 255, blank_x & 255, (width >> 8) << 4 | blank_x >> 8,
-         height & 255, blank_y & 255, (height >> 8) << 4 | blank_y >> 8, 0, 0, 0, 0,
-         mm[0] & 255, mm[1] & 255, (mm[0] >> 8) << 4 | mm[1] >> 8, 0, 0, 0]
-    label = [0, 0, 0, 0xFC, 0] + list((name + "\n").encode().ljust(13))
-    b = [0, 255, 255, 255, 255, 255, 255, 0] + [0] * 13 + [mm[0] // 10, mm[1] // 10] + [0] * 31
-    b = (b + d + label + [0] * 36 + [0])[:127]
-    return bytes(b + [-sum(b) & 255])
-
-
-def connector(root, name, status="connected", data=b"", modes=""):
-    d = root / name
-    d.mkdir(parents=True)
-    (d / "status").write_text(status + "\n")
-    (d / "edid").write_bytes(data)
-    (d / "modes").write_text(modes)
-
 
 def test_displays_of_the_kernel(home, tmp_path):
     connector(tmp_path, "card0-HDMI-A-1", data=edid(1920, 1080, (531, 299), "Office 24"))
@@ -163,11 +144,16 @@ def test_named_windows(home):
 
 
 def test_ten_thousand_windows_on_sixteen_displays(home, tmp_path):
-    """In one evaluation, under 10 ms; on a machine that others use, in the first quiet moment."""
+    """Each has its place, inside its display (bench/catalog.py has the time)."""
     for i in range(16):
         connector(tmp_path, f"card0-DP-{i:02}", data=edid(1920, 1080, (531, 299), f"d{i}"))
-    slow = 20 if os.environ.get("NEXUS_SLOW") else 1
-    times = []
-    while len(times) < 40 and min(times, default=1) >= 0.010 * slow:
-        times.append(seen(home, "-n", "10000", NEXUS_DRM=str(tmp_path))["layout_seconds"])
-    assert min(times) < 0.010 * slow, times
+    got = seen(home, "-n", "10000", NEXUS_DRM=str(tmp_path))
+    displays = got["displays"]
+    assert len(displays) == 16
+    for name in ("columns", "main-and-stack", "grid", "focus"):
+        places = got["layouts"][name]
+        assert len(places) == 10000 and {p["display"] for p in places} == set(range(16))
+        for p in places:
+            d = displays[p["display"]]
+            assert d["x"] <= p["x"] and p["x"] + p["width"] <= d["x"] + d["width"]
+            assert d["y"] <= p["y"] and p["y"] + p["height"] <= d["y"] + d["height"]

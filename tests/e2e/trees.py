@@ -191,3 +191,42 @@ def mlx(folder, shape=None, bits=4, group=64, seed=None, **config):
                     (module + ".scales", "BF16", (dims[0], dims[1] // group)),
                     (module + ".biases", "BF16", (dims[0], dims[1] // group))]
     safetensors(os.path.join(folder, "model.safetensors"), tensors, {"format": "mlx"}, seed)
+
+
+def two_thousand(d):
+    """A folder of 2,000 models, half GGUF and half MLX, with 10,000 stray files among them."""
+    shape = Shape(layers=32, hidden=4096, heads=32, kv_heads=8, ff=14336, vocab=1000, context=8192)
+    heads = [gguf_header(shape, kind=k) for k in ("Q4_K", "Q8_0")]
+    mlx(d / "one", shape)
+    for i in range(1000):
+        write(d / f"p{i % 40}" / f"g{i}" / f"m{i}.gguf", *heads[i % 2], seed=i)
+    for i in range(999):
+        m = d / f"p{i % 40}" / f"x{i}"
+        m.mkdir(parents=True)
+        os.link(d / "one" / "config.json", m / "config.json")
+        os.link(d / "one" / "model.safetensors", m / "model.safetensors")
+    for i in range(10000):
+        with open(d / f"p{i % 40}" / f"stray{i}{['.txt', '', '.md', '.json'][i % 4]}", "w") as f:
+            f.write("nothing of interest, in some length that is more than a header's")
+
+
+# ---- displays, as the kernel's folder tells of them ----
+
+def edid(width, height, mm, name, clock=14850):
+    """A valid EDID 1.3 block with one detailed timing and a name."""
+    blank_x, blank_y = 280, 45
+    d = [clock & 255, clock >> 8, width & 255, blank_x & 255, (width >> 8) << 4 | blank_x >> 8,
+         height & 255, blank_y & 255, (height >> 8) << 4 | blank_y >> 8, 0, 0, 0, 0,
+         mm[0] & 255, mm[1] & 255, (mm[0] >> 8) << 4 | mm[1] >> 8, 0, 0, 0]
+    label = [0, 0, 0, 0xFC, 0] + list((name + "\n").encode().ljust(13))
+    b = [0, 255, 255, 255, 255, 255, 255, 0] + [0] * 13 + [mm[0] // 10, mm[1] // 10] + [0] * 31
+    b = (b + d + label + [0] * 36 + [0])[:127]
+    return bytes(b + [-sum(b) & 255])
+
+
+def connector(root, name, status="connected", data=b"", modes=""):
+    d = root / name
+    d.mkdir(parents=True)
+    (d / "status").write_text(status + "\n")
+    (d / "edid").write_bytes(data)
+    (d / "modes").write_text(modes)
