@@ -333,6 +333,14 @@ static bool send(nx_evaluation *e, nx_node *n, const nx_kernel_entry *k, const p
     return true;
 }
 
+/* Says what was being made when there was no memory. */
+static bool fail_at(const nx_node *n)
+{
+    const nx_array *out = &n->out[0];
+    return nx_fail_in("[%s] for a result of %s %s", n->prim->name, nx_dtype_name((nx_dtype)out->dtype),
+                      nx_shape_text(out->shape, out->ndim));
+}
+
 static bool run_kernel(nx_evaluation *e, nx_node *n, const nx_kernel_entry *k)
 {
     nx_arena_reset(&scratch.arena);
@@ -344,9 +352,10 @@ static bool run_kernel(nx_evaluation *e, nx_node *n, const nx_kernel_entry *k)
         nx_buffer *b = nx_vec_pop(&scratch.temps);
         nx_buffer_unref(&b);
     }
-    if (!ok)
-        outputs_drop(n);
-    return ok;
+    if (ok)
+        return true;
+    outputs_drop(n);
+    return fail_at(n);
 }
 
 static bool schedule_all(nx_evaluation *e, nx_array *const *arrays, int n);

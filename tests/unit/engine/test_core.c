@@ -169,6 +169,7 @@ static void memory_limit_is_an_error(void **state)
     nx_array *b = nx_astype(a, NX_FLOAT64, cpu());
     size_t limit = nx_memory_set_hard_limit(nx_memory_active() + 1024);
     assert_false(nx_eval_one(b));
+    assert_non_null(strstr(nx_error_message(), "[AsType] for a result of float64 (65536,): [malloc]"));
     assert_non_null(strstr(nx_error_message(), "memory limit"));
     nx_memory_set_hard_limit(limit);
     assert_true(nx_eval_one(b)); /* nothing was lost */
