@@ -14,6 +14,14 @@ for level in base avx2 avx512 neon; do
     fi
 done
 
+# arm64, emulated: all that is tested without Python, at the level that Apple's processors have.
+if [ "$(uname -m)" = x86_64 ] && command -v apt-get >/dev/null; then
+    need_packages gcc-aarch64-linux-gnu qemu-user
+    . tools/arm64.sh
+    arm64_build "$PWD/build-arm64"
+    suite arm64 build-arm64 -j "$jobs" -R '^test_'
+fi
+
 # Every operation on a device with memory of its own.
 NEXUS_PRETEND_GPU=1 suite pretended-gpu build -j "$jobs" -R '^oracle' -E 'jinja|tokenizer'
 
