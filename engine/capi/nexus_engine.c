@@ -4,6 +4,7 @@
 #include "engine/ops/attention.h"
 #include "engine/ops/cache.h"
 #include "engine/ops/gguf.h"
+#include "engine/ops/state_scan.h"
 
 #pragma GCC visibility push(default)
 #include "nexus/engine.h"
@@ -75,6 +76,21 @@ static int packed_attention(mlx_array *res, const mlx_array q, const mlx_array k
                                 NX_STREAM(s)));
 }
 
+static int state_scan(mlx_array *last, mlx_array *y, const mlx_array state, const mlx_array decay,
+                      const mlx_array k, const mlx_array v, const mlx_array q, const mlx_array a,
+                      const mlx_array b, const mlx_stream s)
+{
+    NX_SCOPE;
+    nx_array *out[2] = {NULL, NULL};
+    const nx_state_scan in = {NX_ARRAY(state), NX_ARRAY(decay), NX_ARRAY(k), NX_ARRAY(v), NX_ARRAY(q),
+                              NX_ARRAY_OR_NULL(a), NX_ARRAY_OR_NULL(b)};
+    if (!nx_state_scan_of(&in, NX_STREAM(s), out))
+        return nx_report();
+    nx_handle_set_take(last, nx_array_ref(out[0]));
+    nx_handle_set_take(y, nx_array_ref(out[1]));
+    return 0;
+}
+
 static int affine_type(int bits, int group_size, mlx_dtype scales)
 {
     return nx_affine_type(bits, group_size, NX_DTYPE(scales));
@@ -88,7 +104,7 @@ static int affine_repack(mlx_array *res, const mlx_array w, const mlx_array scal
 }
 
 static const nexus_engine engine = {
-    .version = 4,
+    .version = 5,
     .isa = isa,
     .threads = threads,
     .set_threads = set_threads,
@@ -104,6 +120,7 @@ static const nexus_engine engine = {
     .affine_repack = affine_repack,
     .cache_pack = cache_pack,
     .packed_attention = packed_attention,
+    .state_scan = state_scan,
 };
 
 const nexus_engine *nexus_engine_get(void)

@@ -82,6 +82,8 @@ void NX_FN(attention)(const nx_call *c);
 size_t NX_FN(attention_workspace)(const nx_call *c);
 /* cache_tmpl.c: x [..., D], row-major */
 void NX_FN(cache_pack)(const nx_call *c);
+/* state_scan_tmpl.c: state, decay, k, v, q, then a and b or neither, all row-major; last state, y */
+void NX_FN(state_scan)(const nx_call *c);
 
 /* reduce_tmpl.c: any axes and layout; out has 1 where in is reduced */
 void NX_FN(reduce)(const nx_call *c);

@@ -64,6 +64,7 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_AffineRepack] = {NX_FN(affine_repack), NULL},
     [NX_PRIM_ScaledDotProductAttention] = {NX_FN(attention), NX_FN(attention_workspace)},
     [NX_PRIM_CachePack] = {NX_FN(cache_pack), NULL},
+    [NX_PRIM_StateScan] = {NX_FN(state_scan), NULL},
     [NX_PRIM_Reduce] = {NX_FN(reduce), NX_FN(reduce_workspace)},
     [NX_PRIM_ArgReduce] = {NX_FN(arg_reduce), NULL},
     [NX_PRIM_Scan] = {NX_FN(scan), NULL},

@@ -122,6 +122,21 @@ typedef struct nexus_engine {
     int (*packed_attention)(mlx_array *res, const mlx_array q, const mlx_array k, const mlx_array v, int bits,
                             int v_dim, float scale, const mlx_array lengths, bool causal, int window,
                             const mlx_array sinks, const mlx_stream s);
+
+    /*
+     * From version 5 on. What a recurrent layer does with its state along a text: for every token in turn,
+     * with a, b, k, q as columns of N numbers and v of P, in every head
+     *     S = S * decay + (S a) b' + v k';   y = S q
+     *   state [H, P, N]; decay [T, H], or [T, H, N]: a factor for each column; v [T, H, P]; k, q, a, b
+     *   [T, G, N], each with a G of its own that divides H: neighbouring heads share. a and b may be empty
+     *   together: S = S * decay + v k'. Any floating types; computed in float32.
+     * last: the state [H, P, N] after the text, y: [T, H, P]; float32. A token has the bits that it has
+     * when the text is cut before or after it.
+     * Without the table: the same by mlx_multiply, mlx_add and mlx_matmul, a token at a time.
+     */
+    int (*state_scan)(mlx_array *last, mlx_array *y, const mlx_array state, const mlx_array decay,
+                      const mlx_array k, const mlx_array v, const mlx_array q, const mlx_array a,
+                      const mlx_array b, const mlx_stream s);
 } nexus_engine;
 
 /* The table: one constant for the life of the process. */

@@ -151,15 +151,13 @@ typedef struct {
     int layer;
 } delta_args;
 
-/* x [T, heads, key_dim] of length one, times the share of all heads: [T, value_heads, key_dim] */
+/* Key heads of length one, times `factor`: [T, key_heads, key_dim] */
 static mlx_array unit_heads(nn *c, const qwen3_next *m, mlx_array x, int begin, int t, float factor)
 {
     int keys = m->key_heads * m->key_dim;
     float root = 1 / sqrtf((float)m->key_dim);
     x = nn_reshape(c, nn_slice(c, x, 1, begin, begin + keys), (int[]){t, m->key_heads, m->key_dim}, 3);
-    x = nn_scale(c, nn_rms_norm(c, x, (mlx_array){0}, 1e-6f * root * root), root * factor);
-    int share = m->value_heads / m->key_heads;
-    return share > 1 ? NN_CALL(c, mlx_repeat_axis, x, share, 1) : x;
+    return nn_scale(c, nn_rms_norm(c, x, (mlx_array){0}, 1e-6f * root * root), root * factor);
 }
 
 /* One text's q, k, v and gates, [T, channels + 2 value_heads], to [T, inner]. */

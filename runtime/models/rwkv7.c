@@ -7,7 +7,6 @@
  *
  * From the second layer on values are mixed with the first layer's.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -155,29 +154,17 @@ typedef struct {
     int layer, heads, dim;
 } state_args;
 
-enum { N_PARTS = 6 }; /* r, w, k, v, a, b side by side */
+enum { R, W, K, V, A, B, N_PARTS }; /* side by side */
 
 static mlx_array state_segment(nn *c, const nn_segment *g, mlx_array x, void *arg)
 {
     const state_args *s = arg;
-    int t = g->count, h = s->heads, n = s->dim;
-    mlx_array all = nn_reshape(c, x, (int[]){t, N_PARTS, h, n}, 4);
-    mlx_array state = nn_cache_state(c, g->cache, s->layer, STATE); /* [H, N of v, N of k] */
-    mlx_array *rows = nx_malloc((size_t)t * sizeof *rows);
-    for (int i = 0; i < t; i++) {
-        mlx_array one = nn_reshape(c, nn_rows(c, all, i, i + 1), (int[]){N_PARTS, h, n}, 3), part[N_PARTS];
-        for (int k = 0; k < N_PARTS; k++) /* r, v, a as columns; w, k, b as rows */
-            part[k] = nn_reshape(c, nn_rows(c, one, k, k + 1),
-                                 k == 0 || k == 3 || k == 4 ? (int[]){h, n, 1} : (int[]){h, 1, n}, 3);
-        mlx_array correction = nn_mul(c, NN_CALL(c, mlx_matmul, state, part[4]), part[5]);
-        state = nn_add(c, nn_mul(c, state, part[1]), nn_mul(c, part[3], part[2]));
-        state = nn_add(c, state, correction);
-        rows[i] = nn_reshape(c, NN_CALL(c, mlx_matmul, state, part[0]), (int[]){1, h * n}, 2);
-    }
-    nn_cache_set_state(c, g->cache, s->layer, STATE, t, state);
-    mlx_array y = nn_concat(c, rows, t, 0);
-    free(rows);
-    return y;
+    int t = g->count, h = s->heads, n = s->dim, d = h * n;
+    mlx_array p[N_PARTS];
+    for (int k = 0; k < N_PARTS; k++)
+        p[k] = nn_reshape(c, nn_slice(c, x, 1, k * d, (k + 1) * d), (int[]){t, h, n}, 3);
+    nn_recurrence r = {.decay = p[W], .k = p[K], .v = p[V], .q = p[R], .a = p[A], .b = p[B]};
+    return nn_reshape(c, nn_recur(c, g, s->layer, STATE, &r), (int[]){t, d}, 2);
 }
 
 /* ---- one layer ---- */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "runtime/nn/engine.h"
 
 mlx_array nn_short_conv(nn *c, const nn_segment *g, int layer, int state, mlx_array x, mlx_array w,
                         mlx_array bias, int k)
@@ -24,10 +25,60 @@ mlx_array nn_short_conv(nn *c, const nn_segment *g, int layer, int state, mlx_ar
     return sum;
 }
 
+/* ---- the recurrence --------------------------------------------------------------------------- */
+
 /* Row i of x [T, …], shaped. */
 static mlx_array row(nn *c, mlx_array x, int i, int a, int b, int d)
 {
     return nn_reshape(c, nn_rows(c, x, i, i + 1), (int[]){a, b, d}, 3);
+}
+
+/* x [T, G, N] for each of h heads. */
+static mlx_array for_heads(nn *c, mlx_array x, int h)
+{
+    int groups = mlx_array_dim(x, 1);
+    return groups == h ? x : NN_CALL(c, mlx_repeat_axis, x, h / groups, 1);
+}
+
+/* Without the engine's extension: a few operations a token. */
+static mlx_array scan_by_token(nn *c, nn_recurrence r, mlx_array *state)
+{
+    if (c->failed)
+        return r.v;
+    int t = mlx_array_dim(r.v, 0), h = mlx_array_dim(r.v, 1), p = mlx_array_dim(r.v, 2);
+    int n = mlx_array_dim(r.k, 2), columns = mlx_array_ndim(r.decay) == 3 ? n : 1;
+    mlx_array *each[] = {&r.k, &r.q, &r.a, &r.b};
+    for (int i = 0; i < (r.a.ctx ? 4 : 2); i++)
+        *each[i] = for_heads(c, *each[i], h);
+    mlx_array *rows = nx_malloc((size_t)t * sizeof *rows);
+    for (int i = 0; i < t; i++) {
+        mlx_array next = nn_mul(c, *state, row(c, r.decay, i, h, 1, columns));
+        if (r.a.ctx)
+            next = nn_add(c, next, nn_mul(c, NN_CALL(c, mlx_matmul, *state, row(c, r.a, i, h, n, 1)),
+                                          row(c, r.b, i, h, 1, n)));
+        *state = nn_add(c, next, nn_mul(c, row(c, r.v, i, h, p, 1), row(c, r.k, i, h, 1, n)));
+        rows[i] = nn_reshape(c, NN_CALL(c, mlx_matmul, *state, row(c, r.q, i, h, n, 1)), (int[]){1, h, p}, 3);
+    }
+    mlx_array y = nn_concat_rows(c, rows, t);
+    free(rows);
+    return y;
+}
+
+static mlx_array scan_by_engine(nn *c, const nn_recurrence *r, mlx_array *state)
+{
+    mlx_array last = mlx_array_new(), y = mlx_array_new();
+    int status = c->failed ? 1 : engine_extensions()->state_scan(&last, &y, *state, r->decay, r->k, r->v, r->q,
+                                                                 r->a, r->b, c->s);
+    *state = nn_own(c, status, last);
+    return nn_own(c, status, y);
+}
+
+mlx_array nn_recur(nn *c, const nn_segment *g, int layer, int index, const nn_recurrence *r)
+{
+    mlx_array state = nn_cache_state(c, g->cache, layer, index);
+    mlx_array y = engine_extensions() ? scan_by_engine(c, r, &state) : scan_by_token(c, *r, &state);
+    nn_cache_set_state(c, g->cache, layer, index, g->count, state);
+    return y;
 }
 
 /* ---- Mamba 2 ---------------------------------------------------------------------------------- */
@@ -70,35 +121,18 @@ typedef struct {
     int layer;
 } mamba2_args;
 
-/* x [T, H, P], b and c [T, G, N], step sizes dt [T, H]: [T, H, P]
- *     S = exp(dt A) S + dt x b';  y = S c + D x          S [H, P, N] */
+/* x [T, H, P], in and out [T, G, N], step sizes dt [T, H]: [T, H, P]
+ *     S = exp(dt A) S + dt x in';  y = S out + D x          S [H, P, N] */
 static mlx_array scan(nn *c, const nn_segment *g, const mamba2_args *a, mlx_array x, mlx_array in,
                       mlx_array out, mlx_array dt)
 {
     const nn_mamba2 *m = a->m;
-    int t = g->count, share = m->heads / m->groups;
-    mlx_array decay = nn_vector(c, &a->w->a);
+    mlx_array rate = nn_vector(c, &a->w->a);
     if (!m->a_ready)
-        decay = NN_CALL(c, mlx_negative, NN_CALL(c, mlx_exp, decay));
-    decay = NN_CALL(c, mlx_exp, nn_mul(c, dt, nn_reshape(c, decay, (int[]){1, m->heads}, 2)));
-    mlx_array fed = nn_mul(c, x, nn_reshape(c, dt, (int[]){t, m->heads, 1}, 3));
-    if (share > 1) {
-        in = NN_CALL(c, mlx_repeat_axis, in, share, 1);
-        out = NN_CALL(c, mlx_repeat_axis, out, share, 1);
-    }
-    mlx_array state = nn_cache_state(c, g->cache, a->layer, 1);
-    mlx_array *rows = nx_malloc((size_t)t * sizeof *rows);
-    for (int i = 0; i < t; i++) {
-        mlx_array kept = nn_mul(c, state, row(c, decay, i, m->heads, 1, 1));
-        mlx_array more = nn_mul(c, row(c, fed, i, m->heads, m->head_dim, 1),
-                                row(c, in, i, m->heads, 1, m->state));
-        state = nn_add(c, kept, more);
-        mlx_array y = NN_CALL(c, mlx_matmul, state, row(c, out, i, m->heads, m->state, 1));
-        rows[i] = nn_reshape(c, y, (int[]){1, m->heads, m->head_dim}, 3);
-    }
-    nn_cache_set_state(c, g->cache, a->layer, 1, t, state);
-    mlx_array y = nn_concat(c, rows, t, 0);
-    free(rows);
+        rate = NN_CALL(c, mlx_negative, NN_CALL(c, mlx_exp, rate));
+    mlx_array decay = NN_CALL(c, mlx_exp, nn_mul(c, dt, nn_reshape(c, rate, (int[]){1, m->heads}, 2)));
+    mlx_array fed = nn_mul(c, x, nn_reshape(c, dt, (int[]){g->count, m->heads, 1}, 3));
+    mlx_array y = nn_recur(c, g, a->layer, 1, &(nn_recurrence){.decay = decay, .k = in, .v = fed, .q = out});
     mlx_array d = nn_reshape(c, nn_vector(c, &a->w->d), (int[]){1, m->heads, 1}, 3);
     return nn_add(c, y, nn_mul(c, x, d));
 }
@@ -174,7 +208,7 @@ bool nn_mamba1_check(const nn_mamba1 *m, const char *who)
 
 void nn_mamba1_cache(const nn_mamba1 *m, nn_cache_shape *shape)
 {
-    *shape = (nn_cache_shape){.state = {{1, m->conv - 1, m->inner}, {1, m->inner, m->state}}};
+    *shape = (nn_cache_shape){.state = {{1, m->conv - 1, m->inner}, {m->inner, 1, m->state}}};
 }
 
 typedef struct {
@@ -183,25 +217,29 @@ typedef struct {
     int layer;
 } mamba1_args;
 
+/* The decays exp(step A) [T, inner, N] are many numbers: they are made for so many tokens at a time. */
+enum { MAMBA1_TOKENS = 32 };
+
 /* x and steps [T, inner], in and out [T, N]: [T, inner]
- *     S = exp(step A) S + step x in';  y = S out + D x       S [inner, N] */
+ *     S = exp(step A) S + step x in';  y = S out + D x       S [inner, 1, N] */
 static mlx_array scan1(nn *c, const nn_segment *g, const mamba1_args *a, mlx_array x, mlx_array steps,
                        mlx_array in, mlx_array out)
 {
-    int t = g->count, inner = a->m->inner, n = a->m->state;
+    int inner = a->m->inner, n = a->m->state, count = 0;
     mlx_array rate = NN_CALL(c, mlx_negative, NN_CALL(c, mlx_exp, nn_vector(c, &a->w->a)));
     rate = nn_reshape(c, rate, (int[]){1, inner, n}, 3);
-    mlx_array fed = nn_mul(c, x, steps), state = nn_cache_state(c, g->cache, a->layer, 1);
-    mlx_array *rows = nx_malloc((size_t)t * sizeof *rows);
-    for (int i = 0; i < t; i++) {
-        mlx_array decay = NN_CALL(c, mlx_exp, nn_mul(c, row(c, steps, i, 1, inner, 1), rate));
-        mlx_array more = nn_mul(c, row(c, fed, i, 1, inner, 1), row(c, in, i, 1, 1, n));
-        state = nn_add(c, nn_mul(c, state, decay), more);
-        mlx_array y = NN_CALL(c, mlx_matmul, state, row(c, out, i, 1, n, 1));
-        rows[i] = nn_reshape(c, y, (int[]){1, inner}, 2);
+    mlx_array fed = nn_mul(c, x, steps);
+    mlx_array *rows = nx_malloc((size_t)(g->count / MAMBA1_TOKENS + 1) * sizeof *rows);
+    for (int i = 0; i < g->count; i += MAMBA1_TOKENS) {
+        int end = g->count - i < MAMBA1_TOKENS ? g->count : i + MAMBA1_TOKENS, t = end - i;
+        mlx_array step = nn_reshape(c, nn_rows(c, steps, i, end), (int[]){t, inner, 1}, 3);
+        nn_recurrence r = {.decay = NN_CALL(c, mlx_exp, nn_mul(c, step, rate)),
+                           .k = nn_reshape(c, nn_rows(c, in, i, end), (int[]){t, 1, n}, 3),
+                           .v = nn_reshape(c, nn_rows(c, fed, i, end), (int[]){t, inner, 1}, 3),
+                           .q = nn_reshape(c, nn_rows(c, out, i, end), (int[]){t, 1, n}, 3)};
+        rows[count++] = nn_reshape(c, nn_recur(c, g, a->layer, 1, &r), (int[]){t, inner}, 2);
     }
-    nn_cache_set_state(c, g->cache, a->layer, 1, t, state);
-    mlx_array y = nn_concat(c, rows, t, 0);
+    mlx_array y = nn_concat_rows(c, rows, count);
     free(rows);
     return nn_add(c, y, nn_mul(c, x, nn_reshape(c, nn_vector(c, &a->w->d), (int[]){1, inner}, 2)));
 }
@@ -240,21 +278,10 @@ mlx_array nn_delta_rule(nn *c, const nn_segment *g, int layer, int index, mlx_ar
 {
     if (c->failed)
         return v;
-    int t = g->count, h = mlx_array_dim(v, 1), dv = mlx_array_dim(v, 2), dk = mlx_array_dim(k, 2);
-    mlx_array state = nn_cache_state(c, g->cache, layer, index);
-    mlx_array *rows = nx_malloc((size_t)t * sizeof *rows);
-    for (int i = 0; i < t; i++) {
-        mlx_array key = row(c, k, i, h, dk, 1);
-        state = nn_mul(c, state, row(c, decay, i, h, 1, 1));
-        mlx_array known = NN_CALL(c, mlx_matmul, state, key); /* [H, V, 1] */
-        mlx_array delta = NN_CALL(c, mlx_subtract, row(c, v, i, h, dv, 1), known);
-        delta = nn_mul(c, delta, row(c, beta, i, h, 1, 1));
-        state = nn_add(c, state, nn_mul(c, delta, nn_reshape(c, key, (int[]){h, 1, dk}, 3)));
-        mlx_array y = NN_CALL(c, mlx_matmul, state, row(c, q, i, h, dk, 1));
-        rows[i] = nn_reshape(c, y, (int[]){1, h, dv}, 3);
-    }
-    nn_cache_set_state(c, g->cache, layer, index, t, state);
-    mlx_array y = nn_concat(c, rows, t, 0);
-    free(rows);
-    return y;
+    int t = g->count, h = mlx_array_dim(v, 1);
+    beta = nn_reshape(c, beta, (int[]){t, h, 1}, 3);
+    mlx_array taken = nn_mul(c, nn_reshape(c, decay, (int[]){t, h, 1}, 3), beta);
+    mlx_array a = nn_mul(c, NN_CALL(c, mlx_negative, taken), for_heads(c, k, h));
+    return nn_recur(c, g, layer, index,
+                    &(nn_recurrence){.decay = decay, .k = k, .v = nn_mul(c, v, beta), .q = q, .a = a, .b = k});
 }

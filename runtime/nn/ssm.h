@@ -14,6 +14,16 @@
 mlx_array nn_short_conv(nn *c, const nn_segment *g, int layer, int state, mlx_array x, mlx_array w,
                         mlx_array bias, int k);
 
+/* What a state does along one text, a token after the other, in each of H heads:
+ *     S = S decay + (S a) b' + v k';  y = S q           S [H, P, N]
+ * decay [T, H], or [T, H, N] for each column; v [T, H, P]; k, q, a, b [T, G, N], each with its own G that
+ * divides H: neighbours share. a and b may be empty. y is [T, H, P]. State `state` of the layer goes on
+ * by these T tokens, all of the segment's or a part of them. */
+typedef struct {
+    mlx_array decay, k, v, q, a, b;
+} nn_recurrence;
+mlx_array nn_recur(nn *c, const nn_segment *g, int layer, int state, const nn_recurrence *r);
+
 typedef struct {
     int heads, head_dim, groups, state, conv; /* conv: taps of the convolution */
     float dt_min, dt_max; /* dt_max 0: none */
@@ -36,7 +46,7 @@ void nn_mamba2_cache(const nn_mamba2 *m, nn_cache_shape *shape);
 mlx_array nn_mamba2_block(nn *c, const nn_mamba2 *m, nn_mamba2_weights *w, const nn_batch *b,
                           int layer, mlx_array x, mlx_array factors);
 
-/* Mamba 1: a state [inner, N] whose step sizes and in and out vectors are made from the text itself,
+/* Mamba 1: a state [inner, 1, N] whose step sizes and in and out vectors are made from the text itself,
  * each normed (as Jamba has it). The cache's states are 0 (conv) and 1. */
 typedef struct {
     int inner, state, rank, conv;
@@ -58,7 +68,7 @@ void nn_mamba1_cache(const nn_mamba1 *m, nn_cache_shape *shape);
 mlx_array nn_mamba1_block(nn *c, const nn_mamba1 *m, nn_mamba1_weights *w, const nn_batch *b, int layer,
                           mlx_array x);
 
-/* The gated delta rule of one text: q, k [T, H, K], v [T, H, V], decay and beta [T, H]: [T, H, V].
+/* The gated delta rule of one text: q, k [T, G, K], v [T, H, V], decay and beta [T, H]: [T, H, V].
  *     S *= decay;  S += beta (v - S k) k';  y = S q      S [H, V, K], state `state` of the layer */
 mlx_array nn_delta_rule(nn *c, const nn_segment *g, int layer, int state, mlx_array q, mlx_array k,
                         mlx_array v, mlx_array decay, mlx_array beta);

@@ -23,6 +23,7 @@ FIELDS = [
     ("cache_pack", C.CFUNCTYPE(C.c_int, R, H, C.c_int, S)),
     ("packed_attention", C.CFUNCTYPE(C.c_int, R, H, H, H, C.c_int, C.c_int, C.c_float, H, C.c_bool, C.c_int,
                                      H, S)),
+    ("state_scan", C.CFUNCTYPE(C.c_int, R, R, H, H, H, H, H, H, H, S)),
 ]
 REPACKED = 0x10000
 

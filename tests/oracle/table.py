@@ -393,7 +393,7 @@ ELSEWHERE = {
     "GgufMatmul": "oracle/test_gguf_matrices.py", "GgufTake": "oracle/test_gguf_matrices.py",
     "GgufRepack": "oracle/test_gguf_matrices.py", "AffineRepack": "oracle/test_gguf_matrices.py", "Placeholder": "oracle/test_transforms.py",
     "CustomTransforms": "oracle/test_transforms.py", "Compiled": "oracle/test_transforms.py",
-    "CachePack": "oracle/test_packed_cache.py",
+    "CachePack": "oracle/test_packed_cache.py", "StateScan": "oracle/test_state_scan.py",
     # Traces for any size alone have these.
     "BroadcastAxes": "oracle/test_export.py", "NumberOfElements": "oracle/test_export.py",
     **{n: "oracle/test_linalg.py" for n in "QRF SVD Inverse Cholesky LUF Eig Eigh".split()},
