@@ -293,6 +293,7 @@ mlx_array nn_cache_state(nn *c, nn_cache *k, int layer, int i)
 void nn_cache_set_state(nn *c, nn_cache *k, int layer, int i, int n, mlx_array state)
 {
     nn_cache_layer *l = &k->layers[layer];
+    state = NN_CALL(c, mlx_contiguous, state, false); /* a part of a prompt's rows would keep them all */
     if (c->failed || mlx_array_set(&l->state[i], state)) {
         nn_fail(c);
         return;

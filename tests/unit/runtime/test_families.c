@@ -106,7 +106,7 @@ static float in_pieces(family *f, const char *which, nn_cache_form type, const i
 {
     text t = text_of(f, which, type);
     float worst = 0;
-    for (int i = 0; t.cache.length < t.n; i++) {
+    for (int i = 0; t.cache.length < t.n && worst < INFINITY; i++) {
         int size = sizes[i < n_sizes ? i : n_sizes - 1], left = t.n - t.cache.length;
         size = size < left ? size : left;
         float d = step(f, (text *[]){&t}, &size, 1);
