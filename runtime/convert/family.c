@@ -36,6 +36,18 @@ static const family families[] = {
     {"stablelm", "stablelm", "StableLmForCausalLM", FAMILY_LAYER_NORM, silu},
     {"starcoder2", "starcoder2", "Starcoder2ForCausalLM", FAMILY_LAYER_NORM, gelu_tanh},
     {"gpt2", "gpt2", "GPT2LMHeadModel", FAMILY_GPT2 | FAMILY_LAYER_NORM, gelu_new},
+    {"exaone4", "exaone4", NULL, FAMILY_CARRIED, NULL},
+    {"phimoe", "phimoe", NULL, FAMILY_CARRIED, NULL},
+    {"glm4_moe", "glm4moe", NULL, FAMILY_CARRIED, NULL},
+    {"deepseek_v2", "deepseek2", NULL, FAMILY_CARRIED, NULL},
+    {"deepseek_v3", "deepseek2", NULL, FAMILY_CARRIED, NULL},
+    {"falcon", "falcon", NULL, FAMILY_CARRIED | FAMILY_GROUPED, NULL},
+    {"gpt_neox", "gptneox", NULL, FAMILY_CARRIED | FAMILY_GROUPED, NULL},
+    {"lfm2", "lfm2", NULL, FAMILY_CARRIED, NULL},
+    {"mamba2", "mamba2", NULL, FAMILY_CARRIED, NULL},
+    {"nemotron_h", "nemotron_h", NULL, FAMILY_CARRIED, NULL},
+    {"bert", "bert", NULL, FAMILY_CARRIED, NULL},
+    {"nomic_bert", "nomic-bert", NULL, FAMILY_CARRIED, NULL},
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
@@ -53,8 +65,38 @@ const family *family_of_config(const char *model_type)
     return unknown(model_type);
 }
 
-const family *family_of_gguf(const char *arch, bool experts)
+json_t *family_carried(const nx_gguf *g)
 {
+    nx_slice text = nx_gguf_get_str(g, "nexus.config_json");
+    json_t *o = text.data ? nx_json_parse(text.data, text.len, "nexus.config_json") : NULL;
+    if (json_is_object(o))
+        return o;
+    json_decref(o);
+    return NULL;
+}
+
+/* By the config.json that the file carries, if it speaks of this architecture. */
+static const family *told(const nx_gguf *g, const char *arch)
+{
+    json_t *o = family_carried(g);
+    const char *type = nx_json_get_str(o, "model_type", "");
+    const family *found = NULL;
+    for (int i = 0; i < FAMILIES && !found; i++)
+        if (strcmp(families[i].model_type, type) == 0 && strcmp(families[i].gguf, arch) == 0)
+            found = &families[i];
+    json_decref(o);
+    return found;
+}
+
+const family *family_of_gguf(const nx_gguf *g, const char *arch, bool experts)
+{
+    const family *f = told(g, arch);
+    if (f)
+        return f;
+    for (int i = 0; i < FAMILIES; i++)
+        if (strcmp(families[i].gguf, arch) == 0 && families[i].flags & FAMILY_CARRIED)
+            return nx_fail_null("a GGUF file of the family '%s' becomes a folder only if it carries its config.json, "
+                                "as those do that nexus convert made", arch);
     for (int i = 0; i < FAMILIES; i++)
         if (strcmp(families[i].gguf, arch) == 0 && experts == ((families[i].flags & FAMILY_EXPERTS) != 0))
             return &families[i];

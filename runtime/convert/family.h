@@ -12,6 +12,8 @@ enum {
     FAMILY_GPT2 = 2,    /* config.json says n_layer, n_embd, … */
     FAMILY_EXPERTS = 4, /* of two families with GGUF's name, the one with experts */
     FAMILY_LAYER_NORM = 8, /* its norms have a mean: attention.layer_norm_epsilon */
+    FAMILY_GROUPED = 16,   /* config.json's formats have q, k and v in one matrix, by KV head */
+    FAMILY_CARRIED = 32,   /* from GGUF only where the file carries a config.json */
 };
 
 typedef struct {
@@ -22,6 +24,8 @@ typedef struct {
 
 /* By config.json's model_type, or GGUF's architecture. NULL with a message: not known well enough. */
 const family *family_of_config(const char *model_type);
-const family *family_of_gguf(const char *arch, bool experts);
+const family *family_of_gguf(const nx_gguf *g, const char *arch, bool experts);
+/* The config.json that a GGUF file of ours carries; NULL: none. The caller's. */
+json_t *family_carried(const nx_gguf *g);
 
 #endif

@@ -1,5 +1,6 @@
 #include "runtime/convert/items.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,7 +180,7 @@ int64_t item_run(const item *t, int64_t begin, int64_t n)
 
 int64_t item_step(const item *t)
 {
-    return t->pair_heads ? t->rows / t->pair_heads : 1;
+    return t->kv_groups ? t->rows : t->pair_heads ? t->rows / t->pair_heads : 1;
 }
 
 size_t item_row_bytes(const item *t)
@@ -190,9 +191,26 @@ size_t item_row_bytes(const item *t)
     return (size_t)(p->w->bytes / (uint64_t)part_rows(t));
 }
 
+/* q, k, v of each KV head <-> all q, all k, all v. */
+static int64_t row_of_group(const item *t, bool to_gguf, int64_t row)
+{
+    int64_t groups = t->kv_groups, share = t->kv_share, d = t->rows / (groups * (share + 2));
+    int64_t head = row / d, i = row % d, q = groups * share;
+    if (to_gguf) {
+        int64_t k = (head - q) % groups, which = (head - q) / groups; /* 0: k, 1: v */
+        head = head < q ? head / share * (share + 2) + head % share : k * (share + 2) + share + which;
+    } else {
+        int64_t g = head / (share + 2), part = head % (share + 2);
+        head = part < share ? g * share + part : q + (part - share) * groups + g;
+    }
+    return head * d + i;
+}
+
 /* Within a head: first half, second half <-> pairs of one of each. */
 static int64_t row_of(const item *t, bool to_gguf, int64_t row)
 {
+    if (t->kv_groups)
+        return row_of_group(t, to_gguf, row);
     int64_t d = item_step(t), head = row / d, i = row % d, half = d / 2;
     int64_t from = to_gguf ? i % 2 * half + i / 2 : i % half * 2 + i / half;
     return head * d + from;
@@ -200,7 +218,7 @@ static int64_t row_of(const item *t, bool to_gguf, int64_t row)
 
 void item_order(const item *t, bool to_gguf, void *rows, int64_t n, size_t bytes)
 {
-    if (!t->pair_heads)
+    if (!t->pair_heads && !t->kv_groups)
         return;
     unsigned char *copy = nx_malloc((size_t)n * bytes), *to = rows;
     memcpy(copy, rows, (size_t)n * bytes);
@@ -430,5 +448,7 @@ bool item_read(item *t, bool to_gguf, int64_t begin, int64_t n, float *out)
     item_order(t, to_gguf, out, n, (size_t)t->cols * sizeof *out);
     for (size_t i = 0; t->shift != 0 && i < count; i++)
         out[i] += t->shift;
+    for (size_t i = 0; t->log && i < count; i++)
+        out[i] = t->log > 0 ? -expf(out[i]) : logf(-out[i]);
     return true;
 }

@@ -35,6 +35,9 @@ typedef struct {
     int ndim;       /* of a plain tensor of more dimensions than a matrix: kept as it is */
     int shape[8];
     int pair_heads; /* GGUF's copy has the rows of each of so many heads in pairs; 0: as elsewhere */
+    int kv_groups;  /* config.json's copy has the rows of q, k and v by KV head; 0: as elsewhere */
+    int kv_share;   /* with kv_groups: q's heads to one */
+    int8_t log;     /* 1: numbers x become -exp(x), -1: log(-x) */
     bool turned;    /* the source's matrix is the transposed of the target's */
     float shift;    /* added to the numbers */
     float *whole;   /* of a turned one, while it is read */
@@ -58,7 +61,7 @@ bool item_read(item *t, bool to_gguf, int64_t begin, int64_t n, float *out);
 size_t item_row_bytes(const item *t);
 /* Such rows, in the target's order. */
 bool item_bytes(item *t, bool to_gguf, int64_t begin, int64_t n, unsigned char *out);
-/* Rows that are put in order together: 1, or those of a head. */
+/* Rows that are put in order together: 1, those of a head, or all. */
 int64_t item_step(const item *t);
 /* Rows from begin on that lie in one part, at most n. */
 int64_t item_run(const item *t, int64_t begin, int64_t n);

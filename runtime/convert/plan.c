@@ -11,6 +11,7 @@
 #include "runtime/convert/allot.h"
 #include "runtime/convert/blocks.h"
 #include "runtime/convert/codes.h"
+#include "runtime/convert/family_keys.h"
 
 const char *plan_role(const item *t)
 {
@@ -252,7 +253,7 @@ static out_how how_to(const plan *p, const item *t, const storage *as)
 {
     int bits, group;
     const item_part *a = &t->parts[0];
-    bool changed = t->turned || t->shift != 0;
+    bool changed = t->turned || t->shift != 0 || t->log;
     if (changed)
         return HOW_NUMBERS;
     if (as->form == OUT_AFFINE && a->form == ITEM_AFFINE && same_mode(as, a) && as->type == t->type)
@@ -271,6 +272,38 @@ static out_how how_to(const plan *p, const item *t, const storage *as)
 }
 
 /* ---- names and shapes ------------------------------------------------------------------------- */
+
+/* Taps of convolutions: GGUF's [C, K] is [C, 1, K] in Hugging Face's folders, [C, K, 1] in MLX's. State
+ * spaces: GGUF has a number a head as [H, 1], a norm by its groups. */
+static bool shape_of_space(const plan *p, out_tensor *o, const item *t)
+{
+    const char *role = plan_role(t);
+    bool to = p->target == TARGET_GGUF;
+    uint64_t n = (uint64_t)o->rows * (uint64_t)o->cols;
+    if (to == (p->source == TARGET_GGUF) || !(t->row->flags & WEIGHT_NUMBERS))
+        return false;
+    if (strstr(role, "conv") && strstr(role, ".weight")) {
+        uint64_t taps = t->ndim == 3 && t->shape[2] == 1 ? (uint64_t)t->shape[1] : (uint64_t)o->cols;
+        uint64_t third = p->target == TARGET_HF ? taps : 1;
+        o->shape[0] = n / taps;
+        o->shape[1] = to || third == 1 ? taps : 1;
+        o->shape[2] = third;
+        o->ndim = to ? 2 : 3;
+    } else if (strcmp(role, "ssm_a") == 0 || strcmp(role, "ssm_d") == 0) {
+        o->shape[0] = n;
+        o->shape[1] = 1;
+        o->ndim = to ? 2 : 1;
+    } else if (strcmp(role, "ssm_norm.weight") == 0) {
+        double groups = 1;
+        family_member(p->m, "ssm.group_count", &groups);
+        o->shape[0] = to ? (uint64_t)groups : n;
+        o->shape[1] = n / o->shape[0];
+        o->ndim = to ? 2 : 1;
+    } else {
+        return false;
+    }
+    return true;
+}
 
 static void shape_matrix(out_tensor *o, const item *t, int experts)
 {
@@ -304,7 +337,8 @@ static bool add_out(plan *p, item *t, storage as, int expert)
     else if (!model_tensor_name(t->row, gguf, expert < 0, t->layer, expert < 0 ? 0 : expert, o.name,
                                 sizeof o.name))
         return nx_fail("tensor '%s' has no name in the target's format", t->parts[0].name);
-    shape_matrix(&o, t, expert < 0 ? t->experts : 0);
+    if (!shape_of_space(p, &o, t))
+        shape_matrix(&o, t, expert < 0 ? t->experts : 0);
     nx_vec_push(&p->tensors, o);
     return true;
 }
@@ -332,8 +366,14 @@ static void prepare(plan *p, item *t)
         t->pair_heads = p->m->n_kv_heads;
     if (t->pair_heads && t->rows % t->pair_heads)
         t->pair_heads = 0;
+    if (p->kin->flags & FAMILY_GROUPED && strncmp(role, "attn_qkv.", 9) == 0) {
+        t->kv_groups = p->m->n_kv_heads;
+        t->kv_share = p->m->n_heads / p->m->n_kv_heads;
+    }
     if (flags & WEIGHT_PLUS_ONE)
         t->shift = to ? 1 : -1;
+    if (flags & WEIGHT_LOG)
+        t->log = to ? 1 : -1;
 }
 
 static bool add_item(plan *p, item *t, const plan_request *ask, const storage *allotted)
@@ -424,7 +464,7 @@ static bool known_for_gguf(plan *p)
 {
     if (p->source != TARGET_GGUF && p->target != TARGET_GGUF)
         return true;
-    p->kin = p->source == TARGET_GGUF ? family_of_gguf(p->from->arch, p->m->n_experts > 0)
+    p->kin = p->source == TARGET_GGUF ? family_of_gguf(p->from->config.gguf, p->from->arch, p->m->n_experts > 0)
                                       : family_of_config(p->from->arch);
     return p->kin != NULL || nx_fail_in("[%s]", p->from->path);
 }

@@ -9,6 +9,7 @@
 #include "base/ggml_types.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "runtime/convert/family_keys.h"
 #include "runtime/models/decoder.h"
 
 typedef enum { WHOLE, REAL, TRUTH } kind;
@@ -241,22 +242,12 @@ static void put_minicpm(const plan *p, json_t *o)
                         json_integer((json_int_t)lround((double)d->logit_scale * p->m->hidden_size)));
 }
 
-/* The config.json that a file of ours carries, else an empty object. */
-static json_t *carried(const plan *p)
-{
-    nx_slice text = nx_gguf_get_str(p->from->config.gguf, "nexus.config_json");
-    json_t *o = text.data ? nx_json_parse(text.data, text.len, "nexus.config_json") : NULL;
-    if (json_is_object(o) && strcmp(nx_json_get_str(o, "model_type", ""), p->kin->model_type) == 0)
-        return o;
-    json_decref(o);
-    return NULL;
-}
-
 static json_t *config_of_gguf(const plan *p)
 {
-    json_t *o = carried(p);
-    if (o)
+    json_t *o = family_carried(p->from->config.gguf);
+    if (o && strcmp(nx_json_get_str(o, "model_type", ""), p->kin->model_type) == 0)
         return o;
+    json_decref(o);
     o = p->kin->fixed ? nx_json_parse(p->kin->fixed, strlen(p->kin->fixed), "settings") : json_object();
     json_object_set_new(o, "architectures", json_pack("[s]", p->kin->class_name));
     json_object_set_new(o, "model_type", json_string(p->kin->model_type));
@@ -345,15 +336,51 @@ static bool put_number(nx_gguf_writer *w, const char *arch, const char *name, ki
                      : v >= 0 && v <= UINT32_MAX && nx_gguf_writer_u32(w, key, (uint32_t)v);
 }
 
+static bool has_layers(const model *m, unsigned bit)
+{
+    for (int i = 0; i < m->n_layers; i++)
+        if (m->kinds[i] & bit)
+            return true;
+    return false;
+}
+
+static bool attends(const model *m)
+{
+    for (int i = 0; i < m->n_layers; i++)
+        if (m->caches[i].heads)
+            return true;
+    return m->arch->encoder;
+}
+
+/* What is not said of a model without attention or experts, or is listed by layer. */
+static bool says_nothing(const model *m, const char *key)
+{
+    if (strncmp(key, "expert_", 7) == 0)
+        return !has_layers(m, LAYER_MOE);
+    if (strcmp(key, "attention.head_count_kv") == 0)
+        return family_heads_differ(m);
+    if (strcmp(key, "feed_forward_length") == 0)
+        return family_networks_differ(m);
+    return !attends(m) && strcmp(key, "attention.key_length") == 0;
+}
+
 /* Settings whose value follows from others where config.json leaves them out. */
 static double completed(const plan *p, const setting *s, double v, double none)
 {
     const model *m = p->m;
+    if (says_nothing(m, s->gguf))
+        return none;
+    if (strcmp(s->gguf, "expert_weights_norm") == 0 && family_member(m, s->gguf, &v))
+        return v;
+    if (strncmp(s->gguf, "attention.head_count", 20) == 0 && !attends(m))
+        return 0;
     if (strcmp(s->gguf, "attention.head_count_kv") == 0)
         return m->n_kv_heads;
     if (strcmp(s->gguf, "attention.key_length") == 0)
         return m->head_dim;
-    if (strcmp(s->gguf, "feed_forward_length") == 0 && v <= 0)
+    if (strcmp(s->gguf, "block_count") == 0)
+        return m->n_layers;
+    if (strcmp(s->gguf, "feed_forward_length") == 0)
         return m->intermediate_size > 0 ? m->intermediate_size : 4.0 * m->hidden_size;
     if (strcmp(s->gguf, "context_length") == 0)
         return m->max_context;
@@ -380,6 +407,17 @@ static bool put_table(const plan *p, nx_gguf_writer *w)
     return ok;
 }
 
+/* DeepSeek sharpens its attention for long texts. */
+static bool put_sharpening(const plan *p, nx_gguf_writer *w, const json_t *scaling)
+{
+    double all = nx_json_get_real(scaling, "mscale_all_dim", 0);
+    if (all == 0 || strcmp(p->kin->gguf, "deepseek2") != 0)
+        return true;
+    if (nx_json_get_real(scaling, "mscale", 1) != all)
+        return nx_fail("[%s] mscale and mscale_all_dim differ, and GGUF cannot say so", p->from->path);
+    return put_number(w, p->kin->gguf, "rope.scaling.yarn_log_multiplier", REAL, 0.1 * all);
+}
+
 static bool put_gguf_rotation(const plan *p, nx_gguf_writer *w)
 {
     const decoder *d = as_decoder(p);
@@ -390,12 +428,12 @@ static bool put_gguf_rotation(const plan *p, nx_gguf_writer *w)
     double factor = nx_json_get_real(scaling, "factor", 1);
     double original = nx_json_get_real(scaling, "original_max_position_embeddings", 0);
     char key[128];
-    bool ok = !d || d->rope_dims <= 0 ||
+    bool ok = !d || d->rope_dims <= 0 || !attends(p->m) ||
               put_number(w, p->kin->gguf, "rope.dimension_count", WHOLE, d->rope_dims);
     if (strcmp(type, "linear") == 0 || strcmp(type, "yarn") == 0) {
         snprintf(key, sizeof key, "%s.rope.scaling.type", p->kin->gguf);
         return ok && nx_gguf_writer_str(w, key, nx_slice_of(type)) &&
-               put_number(w, p->kin->gguf, "rope.scaling.factor", REAL, factor) &&
+               put_number(w, p->kin->gguf, "rope.scaling.factor", REAL, factor) && put_sharpening(p, w, scaling) &&
                (original <= 0 || put_number(w, p->kin->gguf, "rope.scaling.original_context_length", WHOLE,
                                             original));
     }
@@ -426,10 +464,11 @@ static bool check_said(const plan *p)
     if (d && d->window > 0 && d->window < p->m->max_context && strcmp(p->kin->gguf, "llama") == 0)
         nx_warn("[%s] GGUF's llama has no sliding window: past %d tokens the answers will differ",
                 p->from->path, d->window);
-    unsigned all = 0;
+    double dense = 0; /* layers at the beginning */
+    bool leading = family_member(p->m, "leading_dense_block_count", &dense);
     for (int i = 0; i < p->m->n_layers; i++)
-        all |= p->m->kinds[i];
-    if (all & LAYER_MOE && all & LAYER_DENSE)
+        leading = leading && !(p->m->kinds[i] & LAYER_MOE) == (i < (int)dense);
+    if (has_layers(p->m, LAYER_MOE) && has_layers(p->m, LAYER_DENSE) && !leading)
         return nx_fail("[%s] some of its layers have no experts, and GGUF cannot say which", p->from->path);
     return true;
 }
@@ -475,9 +514,20 @@ static bool copy_metadata(const plan *p, nx_gguf_writer *w)
     return ok;
 }
 
+/* Keys that are written here, not by the family's own table. */
+static bool shared(const char *key)
+{
+    for (int i = 0; i < SETTINGS; i++)
+        if (strcmp(table[i].gguf, key) == 0)
+            return true;
+    return strcmp(key, "rope.dimension_count") == 0 || strcmp(key, "attention.value_length") == 0;
+}
+
 bool settings_metadata(const plan *p, nx_gguf_writer *w)
 {
     bool ok;
+    double values = p->m->head_dim;
+    family_member(p->m, "attention.value_length", &values);
     if (p->source == TARGET_GGUF)
         ok = copy_metadata(p, w);
     else
@@ -485,7 +535,8 @@ bool settings_metadata(const plan *p, nx_gguf_writer *w)
              nx_gguf_writer_str(w, "general.architecture", nx_slice_of(p->kin->gguf)) &&
              nx_gguf_writer_str(w, "general.type", nx_slice_of("model")) &&
              nx_gguf_writer_str(w, "general.name", nx_slice_of(p->from->name)) && put_table(p, w) &&
-             put_number(w, p->kin->gguf, "attention.value_length", WHOLE, p->m->head_dim) &&
+             (!attends(p->m) || put_number(w, p->kin->gguf, "attention.value_length", WHOLE, values)) &&
+             family_put_keys(p, w, shared) &&
              put_gguf_rotation(p, w) && put_carried(p, w);
     return ok && nx_gguf_writer_u32(w, "general.file_type", (uint32_t)file_type(p)) &&
            nx_gguf_writer_u32(w, "general.quantization_version", 2);

@@ -8,6 +8,7 @@
 #include "runtime/convert/settings.h"
 #include "runtime/convert/vocab.h"
 #include "runtime/convert/write.h"
+#include "runtime/models/decoder.h"
 
 /* Tensors that the settings become. */
 typedef struct {
@@ -74,10 +75,48 @@ static bool write_part(emitter *e, const char *path, size_t part, const shard_en
     return ok;
 }
 
+/* A family's window that its architecture in GGUF has no key for is warned of (settings.c), not refused. */
+static bool same_layer(const plan *p, const model *said, int i)
+{
+    const model *m = p->m;
+    nn_cache_shape a = m->caches[i], b = said->caches[i];
+    unsigned differs = m->kinds[i] ^ said->kinds[i];
+    if (strcmp(p->kin->gguf, "llama") == 0) {
+        differs &= ~(unsigned)LAYER_WINDOW;
+        a.window = b.window;
+    }
+    return !differs && memcmp(&a, &b, sizeof a) == 0;
+}
+
+/* The settings are read back before anything else is written: what GGUF has no key for must not get lost. */
+static bool says_the_same(const plan *p, const char *path)
+{
+    nx_gguf_writer *w = nx_gguf_writer_new(path);
+    bool ok = w && settings_metadata(p, w) && nx_gguf_writer_finish(w);
+    nx_gguf_writer_free(w);
+    nx_gguf *g = ok ? nx_gguf_open(path) : NULL;
+    config_source from = {.gguf = g, .arch = p->kin->gguf};
+    model *said = g ? model_configure(&from) : NULL;
+    ok = said != NULL && said->n_layers == p->m->n_layers;
+    for (int i = 0; ok && i < said->n_layers; i++)
+        ok = same_layer(p, said, i) || nx_fail("[%s] layer %d is of a kind that GGUF cannot say in this family",
+                                               p->from->path, i);
+    model_free(said);
+    nx_gguf_free(g);
+    remove(path);
+    return ok;
+}
+
 bool write_gguf(emitter *e, const char *folder, const char *name, const shard_ends *shards)
 {
     made extra[MADE] = {{0}};
     bool ok = shards->n <= UINT16_MAX || nx_fail("%zu parts are too many: let them be larger", shards->n);
+    if (ok && e->plan->source != TARGET_GGUF) {
+        nx_str path = {0};
+        nx_str_printf(&path, "%s/settings.gguf", folder);
+        ok = says_the_same(e->plan, nx_str_cstr(&path));
+        nx_str_clear(&path);
+    }
     for (size_t i = 0; i < MADE; i++) {
         extra[i].name = made_names[i];
         extra[i].numbers = settings_rope_factors(e->plan, made_names[i], &extra[i].n);

@@ -62,7 +62,7 @@ static const config_row config[] = {
     ROW_OF("mixer.conv1d.bias", "ssm_conv1d.bias", ON_SPACE | WEIGHT_OPTIONAL, mixer.conv_bias, 0, \
            OWN(channels)),                                                                         \
     ROW_OF("mixer.dt_bias", "ssm_dt.bias", ON_SPACE, mixer.dt_bias, 0, OWN(space.heads)),          \
-    ROW_OF("mixer.A_log", "ssm_a", ON_SPACE | WEIGHT_NUMBERS, mixer.a, 0, 0),                      \
+    ROW_OF("mixer.A_log", "ssm_a", ON_SPACE | WEIGHT_NUMBERS | WEIGHT_LOG, mixer.a, 0, 0),                      \
     ROW_OF("mixer.D", "ssm_d", ON_SPACE | WEIGHT_NUMBERS, mixer.d, 0, 0),                          \
     ROW_OF("mixer.norm.weight", "ssm_norm.weight", ON_SPACE | WEIGHT_NUMBERS, mixer.norm, 0, 0),   \
     ROW_OF("mixer.out_proj.weight", "ssm_out.weight", ON_SPACE, mixer.out, HIDDEN, OWN(inner)),    \

@@ -33,6 +33,7 @@ enum {
     WEIGHT_PLUS_ONE = 8,  /* config.json's formats store a norm's factor less one */
     WEIGHT_TURNED = 16,   /* config.json's formats store the transposed matrix */
     WEIGHT_NOT_MLX = 64,  /* of the two above: Hugging Face's folders alone */
+    WEIGHT_LOG = 128,     /* config.json's formats store the logarithm of the negative */
     WEIGHT_NUMBERS = 32,  /* used otherwise than in products: plain float32, of any shape */
 };
 /* Only in layers with this bit in model.kinds. */

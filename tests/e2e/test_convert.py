@@ -2,6 +2,7 @@
 load in the programs they are made for."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -90,8 +91,25 @@ def test_wrong_requests_leave_nothing(tmp_path, wrong):
 
 
 def test_families_that_gguf_is_not_known_for(tmp_path):
-    got = nexus("convert", os.path.join(FAMILIES, "mamba2"), tmp_path / "m.gguf")
-    assert got.returncode and b"mamba2" in got.stderr and not list(tmp_path.iterdir())
+    got = nexus("convert", os.path.join(FAMILIES, "rwkv7"), tmp_path / "m.gguf")
+    assert got.returncode and b"rwkv7" in got.stderr and not list(tmp_path.iterdir())
+
+
+def test_layers_that_gguf_cannot_tell_apart(tmp_path):
+    model = tmp_path / "exaone4"
+    shutil.copytree(os.path.join(FAMILIES, "exaone4"), model)
+    config = json.loads((model / "config.json").read_text())
+    config["layer_types"] = ["full_attention"] + ["sliding_attention"] * 3
+    (model / "config.json").write_text(json.dumps(config))
+    got = nexus("convert", model, tmp_path / "m.gguf")
+    assert got.returncode and b"layer 0 is of a kind" in got.stderr
+    assert [f.name for f in tmp_path.iterdir()] == ["exaone4"]
+
+
+def test_a_folder_is_made_only_of_gguf_files_that_say_all_of_it(tmp_path):
+    source = os.path.join(FAMILIES, "gguf_mamba2", "model.gguf")
+    got = nexus("convert", source, tmp_path / "out", "--to", "hf")
+    assert got.returncode and b"config.json" in got.stderr and not list(tmp_path.iterdir())
 
 
 @needs_model
