@@ -25,10 +25,19 @@ static double value_of(const model *m, const config_row *r)
     return 0;
 }
 
+static bool has_key(const config_row *r, const char *key)
+{
+    size_t n = strlen(key);
+    for (const char *at = r->gguf; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+        if (strcspn(at, "|") == n && strncmp(at, key, n) == 0)
+            return true;
+    return false;
+}
+
 bool family_member(const model *m, const char *key, double *out)
 {
     for (int i = 0; i < m->arch->n_config; i++)
-        if (key_of(&m->arch->config[i]) && strcmp(key_of(&m->arch->config[i]), key) == 0) {
+        if (has_key(&m->arch->config[i], key)) {
             *out = value_of(m, &m->arch->config[i]);
             return true;
         }
@@ -93,13 +102,19 @@ static bool put_whole(const plan *p, nx_gguf_writer *w, const char *name, uint32
     return nx_gguf_writer_u32(w, key, v);
 }
 
-/* The width of a state space is that of its last matrix. */
-static bool put_space(const plan *p, nx_gguf_writer *w)
+/* What follows from shapes: a state space's width, the kinds of texts. */
+static bool put_shapes(const plan *p, nx_gguf_writer *w)
 {
-    for (size_t i = 0; i < p->items.n; i++)
-        if (strcmp(plan_role(&p->items.at[i]), "ssm_out.weight") == 0)
-            return put_whole(p, w, "ssm.inner_size", (uint32_t)p->items.at[i].cols);
-    return true;
+    uint32_t inner = 0, types = 0;
+    for (size_t i = 0; i < p->items.n; i++) {
+        const item *t = &p->items.at[i];
+        if (strcmp(plan_role(t), "ssm_out.weight") == 0)
+            inner = (uint32_t)t->cols;
+        if (strcmp(plan_role(t), "token_types.weight") == 0)
+            types = (uint32_t)t->rows;
+    }
+    return (!inner || put_whole(p, w, "ssm.inner_size", inner)) &&
+           (!types || nx_gguf_writer_u32(w, "tokenizer.ggml.token_type_count", types));
 }
 
 /* A router of sigmoids, where GGUF's readers would take the softmax. */
@@ -116,10 +131,14 @@ bool family_put_keys(const plan *p, nx_gguf_writer *w, bool (*shared)(const char
     const model_arch *a = p->m->arch;
     char key[128];
     bool ok = true;
+    bool experts = false;
+    for (int i = 0; i < p->m->n_layers; i++)
+        experts = experts || p->m->kinds[i] & LAYER_MOE;
     for (int i = 0; i < a->n_config && ok; i++)
-        if (a->config[i].gguf && !shared(key_of(&a->config[i])))
+        if (a->config[i].gguf && !shared(key_of(&a->config[i])) &&
+            (experts || strncmp(a->config[i].gguf, "expert_", 7) != 0))
             ok = put(w, p->kin->gguf, &a->config[i], value_of(p->m, &a->config[i]));
     snprintf(key, sizeof key, "%s.attention.causal", p->kin->gguf);
-    return ok && put_layers(p, w) && put_space(p, w) && put_router(p, w) &&
+    return ok && put_layers(p, w) && put_shapes(p, w) && put_router(p, w) &&
            (!a->encoder || nx_gguf_writer_bool(w, key, false));
 }

@@ -334,8 +334,8 @@ static bool add_out(plan *p, item *t, storage as, int expert)
     o.begin = expert > 0 ? expert * rows : 0;
     if (same_names && (t->n_parts == 1) == (expert < 0))
         snprintf(o.name, sizeof o.name, "%s", t->parts[expert > 0 ? expert : 0].name);
-    else if (!model_tensor_name(t->row, gguf, expert < 0, t->layer, expert < 0 ? 0 : expert, o.name,
-                                sizeof o.name))
+    else if (!model_tensor_name(t->row, gguf, expert < 0, t->layer, expert < 0 ? 0 : expert,
+                                same_names ? NULL : t->parts[0].name, o.name, sizeof o.name))
         return nx_fail("tensor '%s' has no name in the target's format", t->parts[0].name);
     if (!shape_of_space(p, &o, t))
         shape_matrix(&o, t, expert < 0 ? t->experts : 0);
@@ -385,7 +385,7 @@ static bool add_item(plan *p, item *t, const plan_request *ask, const storage *a
         return false;
     bool split = t->experts && p->target == TARGET_HF;
     char name[300];
-    split = split && model_tensor_name(t->row, false, false, 0, 0, name, sizeof name) &&
+    split = split && model_tensor_name(t->row, false, false, 0, 0, NULL, name, sizeof name) &&
             strstr(t->row->hf, "%e");
     for (int e = 0; split && e < t->experts; e++)
         if (!add_out(p, t, as, e))

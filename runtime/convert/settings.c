@@ -370,7 +370,8 @@ static double completed(const plan *p, const setting *s, double v, double none)
     const model *m = p->m;
     if (says_nothing(m, s->gguf))
         return none;
-    if (strcmp(s->gguf, "expert_weights_norm") == 0 && family_member(m, s->gguf, &v))
+    bool own = strncmp(s->gguf, "attention.layer_norm", 20) == 0 || strcmp(s->gguf, "expert_weights_norm") == 0;
+    if (own && family_member(m, s->gguf, &v))
         return v;
     if (strncmp(s->gguf, "attention.head_count", 20) == 0 && !attends(m))
         return 0;

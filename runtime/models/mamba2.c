@@ -26,7 +26,8 @@ typedef struct {
 
 static const config_row config[] = {
     DECODER_CONFIG,
-    {"layer_norm_epsilon|rms_norm_eps|norm_eps", "attention.layer_norm_rms_epsilon", CONFIG_FLOAT,
+    {"layer_norm_epsilon|rms_norm_eps|norm_eps",
+     "attention.layer_norm_rms_epsilon|attention.layer_norm_epsilon", CONFIG_FLOAT,
      DECODER(norm.eps), 1e-5, false},
     {"mamba_num_heads|num_heads|num_attention_heads", "ssm.time_step_rank", CONFIG_INT,
      OWN(space.heads), 0, true},

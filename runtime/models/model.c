@@ -493,13 +493,40 @@ const nn_weight *model_weight(const model *m, const weight_row *row, int layer)
     return weight_at(m, row, layer);
 }
 
+static const char *next_name(const char *pattern)
+{
+    const char *bar = strchr(pattern, '|');
+    return bar ? bar + 1 : NULL;
+}
+
+/* Of as many names as there are in the other spelling the one that stands where `from` does there; else the
+ * first. */
+static const char *counterpart(const char *pattern, const char *other, const char *from, int layer)
+{
+    int n = 0;
+    char name[300];
+    const char *first = pattern;
+    for (const char *at = pattern; at; at = next_name(at))
+        n++;
+    for (const char *at = other; at; at = next_name(at))
+        n--;
+    for (; other && from && n == 0; other = next_name(other), pattern = next_name(pattern)) {
+        fill_name(other, layer, 0, name, sizeof name);
+        size_t a = strlen(name), b = strlen(from), least = a < b ? a : b; /* a prefix may lack */
+        if (strcmp(name + a - least, from + b - least) == 0)
+            return pattern;
+    }
+    return first;
+}
+
 bool model_tensor_name(const weight_row *row, bool is_gguf, bool stacked, int layer, int expert,
-                       char *out, size_t size)
+                       const char *from, char *out, size_t size)
 {
     const char *pattern = is_gguf ? row->gguf : row->hf;
     if (!pattern)
         return false;
-    for (const char *at = pattern; stacked && at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL) {
+    pattern = counterpart(pattern, is_gguf ? row->hf : row->gguf, from, layer);
+    for (const char *at = pattern; stacked && at; at = next_name(at)) {
         const char *e = strstr(at, "%e");
         if (!e || e > at + strcspn(at, "|")) {
             pattern = at;

@@ -115,9 +115,10 @@ bool model_each_tensor(const model *m, nn_source *s, bool is_gguf, model_tensor_
 /* The loaded weight of a row. */
 const nn_weight *model_weight(const model *m, const weight_row *row, int layer);
 /* How a format names a weight: of Hugging Face's an expert's own tensor, or with `stacked` (MLX's way)
- * all experts' one. False where it has no name for it. */
+ * all experts' one. Where both formats have as many names for it, the one that corresponds to `from`, its
+ * name in the other (NULL: the first). False where it has no name for it. */
 bool model_tensor_name(const weight_row *row, bool is_gguf, bool stacked, int layer, int expert,
-                       char *out, size_t size);
+                       const char *from, char *out, size_t size);
 
 /* Facts about the weights, without loading: parameters and stored bytes. */
 typedef struct {
