@@ -28,4 +28,8 @@ struct nexus_model {
     NX_VEC(nexus_session *) sessions; /* engine thread only: which may hold a new prompt's beginning */
 };
 
+void model_handle_unref(nexus_model *m);
+/* False with a message for one that was opened for its text alone. */
+bool model_handle_whole(const nexus_model *m);
+
 #endif

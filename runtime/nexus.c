@@ -1,8 +1,9 @@
 /*
- * nexus.c: libnexus's C interface: handles, threads and status codes around the parts.
+ * nexus.c: generation: how tokens cross from the engine's thread to the caller's.
  *
- * The engine thread (nn/engine.h) loads models and runs the scheduler; a generation hands its tokens
- * over in a queue, from which the calling thread takes them, makes text and calls back.
+ * The engine thread (nn/engine.h) runs the scheduler; a generation hands its tokens over in a queue,
+ * from which the calling thread takes them, makes text and calls back. Models are open.c's, what a
+ * session remembers session.c's, the form of an answer form.c's.
  */
 #include "nexus/nexus.h"
 
@@ -13,29 +14,12 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/os.h"
-#include "base/utf8.h"
-#include "runtime/catalog/refuse.h"
-#include "runtime/convert/onload.h"
+#include "runtime/form.h"
 #include "runtime/generate/stopper.h"
-#include "runtime/handles.h"
 #include "runtime/nn/engine.h"
+#include "runtime/session.h"
 #include "runtime/text/detok.h"
-
-struct nexus_session {
-    nexus_model *model;
-    nn_cache cache;
-    token_vec tokens; /* what the cache holds, and perhaps one more */
-    nexus_model *draft; /* NULL: none */
-    nn_cache draft_cache;
-    /* Of cache and tokens between generations, when others may look for their beginning; during one
-     * only the engine thread, which is the one that looks, touches them. */
-    pthread_mutex_t kept;
-    int context;
-    pthread_mutex_t use; /* one generation at a time */
-    atomic_bool cancel;
-};
 
 const char *nexus_error_message(void)
 {
@@ -52,408 +36,7 @@ void nexus_free(void *p)
     free(p);
 }
 
-/* ---- models ----------------------------------------------------------------------------------- */
-
-/* The jinja source of a folder: chat_template.jinja, or tokenizer_config.json's entry. */
-static char *folder_template(const package *p)
-{
-    nx_str path = {0}, text = {0};
-    nx_str_printf(&path, "%s/chat_template.jinja", p->path);
-    if (nx_os_is_file(nx_str_cstr(&path)) &&
-        nx_os_read_file(nx_str_cstr(&path), &text, 16 << 20)) {
-        nx_str_clear(&path);
-        return nx_str_take(&text);
-    }
-    nx_str_truncate(&path, 0);
-    nx_str_printf(&path, "%s/tokenizer_config.json", p->path);
-    json_t *config = nx_os_is_file(nx_str_cstr(&path)) ? nx_json_load_file(nx_str_cstr(&path)) : NULL;
-    const json_t *t = nx_json_get(config, "chat_template");
-    const char *source = json_string_value(t);
-    size_t i;
-    json_t *entry;
-    if (json_is_array(t)) /* several by name: the one called default */
-        json_array_foreach(t, i, entry)
-            if (strcmp(nx_json_get_str(entry, "name", ""), "default") == 0)
-                source = nx_json_get_str(entry, "template", NULL);
-    char *copy = source ? nx_strdup(source) : NULL;
-    json_decref(config);
-    nx_str_clear(&path);
-    nx_str_clear(&text);
-    return copy;
-}
-
-static char *gguf_template(const nx_gguf *g)
-{
-    nx_slice s = nx_gguf_get_str(g, "tokenizer.chat_template");
-    return s.data ? nx_strndup(s.data, s.len) : NULL;
-}
-
-static char *token_text(const tokenizer *t, int32_t id)
-{
-    nx_slice s = id < 0 ? (nx_slice){"", 0} : tok_token(t, id);
-    return nx_strndup(s.data ? s.data : "", s.len);
-}
-
-static bool load_text(nexus_model *m, const nx_gguf *gguf)
-{
-    const package *p = &m->package;
-    m->tokenizer = gguf ? tok_from_gguf(gguf) : tok_from_json(p->path);
-    if (!m->tokenizer)
-        return false;
-    char *source = gguf ? gguf_template(gguf) : folder_template(p);
-    char *bos = token_text(m->tokenizer, tok_bos(m->tokenizer));
-    char *eos = token_text(m->tokenizer, tok_eos(m->tokenizer));
-    m->chat = chat_template_new(source, bos, eos);
-    m->template_text = source;
-    free(bos);
-    free(eos);
-    if (m->chat && chat_template_is_fallback(m->chat))
-        nx_info("%s brings no chat template: ChatML is used", p->name);
-    return m->chat != NULL;
-}
-
-typedef struct {
-    nexus_model *m;
-    int threads;
-    bool brief;
-    nexus_status status;
-} load_job;
-
-static bool load_weights(void *arg)
-{
-    load_job *j = arg;
-    nexus_model *m = j->m;
-    const nexus_engine *ext = engine_extensions();
-    if (ext && j->threads > 0)
-        ext->set_threads(j->threads);
-    if (!model_load_weights(m->model, &m->package.source, m->package.quant, m->package.is_gguf)) {
-        j->status = NEXUS_ERROR_FORMAT;
-        return false;
-    }
-    m->scheduler = scheduler_new(m->model, j->brief);
-    return true;
-}
-
-static bool free_on_engine(void *arg)
-{
-    nexus_model *m = arg;
-    scheduler_free(m->scheduler);
-    model_free(m->model);
-    return true;
-}
-
-static void model_unref(nexus_model *m)
-{
-    if (atomic_fetch_sub(&m->refs, 1) != 1)
-        return;
-    if (m->model)
-        engine_run(free_on_engine, m);
-    vocabulary_free(m->vocabulary);
-    nx_vec_clear(&m->sessions);
-    pthread_mutex_destroy(&m->vocabulary_lock);
-    tok_free(m->tokenizer);
-    chat_template_free(m->chat);
-    free(m->template_text);
-    free(m->note);
-    package_clear(&m->package);
-    free(m);
-}
-
-static bool report(const nexus_load_options *o, double fraction)
-{
-    return !o || !o->progress || o->progress(fraction, o->user);
-}
-
-/* Opens the package of `name`, or of what it was quantized to. */
-static nexus_status open_package(nexus_model *m, const char *name, const nexus_load_options *o)
-{
-    nx_str instead = {0}, note = {0};
-    nexus_status status = NEXUS_OK;
-    if (o && o->quantize && *o->quantize && strcmp(o->quantize, "none") != 0)
-        status = onload_path(name, o, &instead, &note);
-    if (!status)
-        status = package_open(&m->package, instead.len ? nx_str_cstr(&instead) : name);
-    m->note = note.len ? nx_str_take(&note) : NULL;
-    if (m->note)
-        nx_info("%s", m->note);
-    nx_str_clear(&instead);
-    nx_str_clear(&note);
-    return status;
-}
-
-static nexus_status load_parts(nexus_model *m, const char *name, const nexus_load_options *o)
-{
-    nexus_status status = open_package(m, name, o);
-    if (status)
-        return status;
-    if (!report(o, 0.1))
-        return NEXUS_ERROR_CANCELLED;
-    m->model = model_configure(&m->package.config);
-    if (!m->model) {
-        nx_fail_in("[%s]", m->package.path);
-        return model_arch_find(m->package.arch) ? NEXUS_ERROR_FORMAT : NEXUS_ERROR_UNSUPPORTED;
-    }
-    if (!o || !o->force) {
-        int ctx = package_context(m->model, o ? o->context : 0);
-        status = refuse_unless_fits(&m->package, m->model, ctx, o ? o->cache_type : NULL);
-        if (status)
-            return status;
-    }
-    if (!load_text(m, m->package.is_gguf ? m->package.source.ggufs.at[0] : NULL)) {
-        nx_fail_in("[%s]", m->package.path);
-        return NEXUS_ERROR_FORMAT;
-    }
-    if (!report(o, 0.5))
-        return NEXUS_ERROR_CANCELLED;
-    load_job job = {.m = m, .threads = o ? o->threads : 0, .brief = o && o->shared};
-    if (!engine_run(load_weights, &job))
-        return job.status ? job.status : NEXUS_ERROR;
-    return report(o, 1) ? NEXUS_OK : NEXUS_ERROR_CANCELLED;
-}
-
-/* Tokenizer and template of `name`: of a vocabulary without a model too. */
-static nexus_status load_text_only(nexus_model *m, const char *name)
-{
-    nx_str path = {0}, json = {0}, pieces = {0};
-    nx_str_printf(&json, "%s/tokenizer.json", name);
-    nx_str_printf(&pieces, "%s/tokenizer.model", name);
-    bool is_file = nx_ends_with(name, ".json") || nx_ends_with(name, ".model");
-    nexus_status status = NEXUS_OK;
-    if (is_file || nx_os_is_file(nx_str_cstr(&json)) || nx_os_is_file(nx_str_cstr(&pieces)))
-        nx_str_puts(&path, name);
-    else
-        status = package_resolve(name, &path);
-    nx_str_clear(&json);
-    nx_str_clear(&pieces);
-    if (!status) {
-        m->package.path = nx_str_take(&path);
-        m->package.name = nx_strdup(name);
-        m->package.is_gguf = nx_os_is_file(m->package.path) && !is_file;
-        nx_gguf *g = m->package.is_gguf ? nx_gguf_open(m->package.path) : NULL;
-        if ((m->package.is_gguf && !g) || !load_text(m, g)) {
-            nx_fail_in("[%s]", m->package.path);
-            status = NEXUS_ERROR_FORMAT;
-        }
-        nx_gguf_free(g);
-    }
-    nx_str_clear(&path);
-    return status;
-}
-
-nexus_status nexus_model_load(const char *name, const nexus_load_options *options,
-                              nexus_model **out)
-{
-    nexus_model *m = nx_calloc(1, sizeof *m);
-    atomic_init(&m->refs, 1);
-    pthread_mutex_init(&m->vocabulary_lock, NULL);
-    bool text_only = options && options->text_only;
-    nexus_status status = text_only ? load_text_only(m, name) : load_parts(m, name, options);
-    if (status) {
-        char message[1024];
-        snprintf(message, sizeof message, "%s", nx_error_message());
-        model_unref(m);
-        nx_fail("%s", status == NEXUS_ERROR_CANCELLED ? "loading was stopped" : message);
-        return status;
-    }
-    *out = m;
-    return NEXUS_OK;
-}
-
-void nexus_model_free(nexus_model *m)
-{
-    if (m)
-        model_unref(m);
-}
-
-nexus_status nexus_inspect(const char *name, int ctx, nexus_model_info *out)
-{
-    return nexus_inspect_cache(name, ctx, NULL, out);
-}
-
-nexus_status nexus_inspect_cache(const char *name, int ctx, const char *cache_type, nexus_model_info *out)
-{
-    nn_cache_form form;
-    if (!nn_cache_type(cache_type, &form))
-        return NEXUS_ERROR_ARGUMENT;
-    package p;
-    nexus_status status = package_open(&p, name);
-    if (status)
-        return status;
-    model *m = model_configure(&p.config);
-    if (m)
-        status = package_describe(&p, m, ctx, form, out);
-    else
-        status = model_arch_find(p.arch) ? NEXUS_ERROR_FORMAT : NEXUS_ERROR_UNSUPPORTED;
-    if (status)
-        nx_fail_in("[%s]", p.path);
-    model_free(m);
-    package_clear(&p);
-    return status;
-}
-
-/* False with a message for one that was opened for its text alone. */
-static bool is_whole(const nexus_model *m)
-{
-    return m->model || nx_fail("the model was opened for its text alone: open it whole for this");
-}
-
-nexus_status nexus_model_describe(nexus_model *m, int ctx, nexus_model_info *out)
-{
-    if (!is_whole(m))
-        return NEXUS_ERROR_ARGUMENT;
-    return package_describe(&m->package, m->model, ctx, NN_CACHE_F16, out);
-}
-
-const char *nexus_model_note(const nexus_model *m)
-{
-    return m->note;
-}
-
-bool nexus_model_has_template(const nexus_model *m)
-{
-    return !chat_template_is_fallback(m->chat);
-}
-
-const char *nexus_model_template(const nexus_model *m)
-{
-    return m->template_text;
-}
-
-bool nexus_model_takes_tools(const nexus_model *m)
-{
-    return chat_template_supports_tools(m->chat);
-}
-
-bool nexus_model_reads(const nexus_model *m, const char *variable)
-{
-    return chat_template_reads(m->chat, variable);
-}
-
-/* ---- drafts ------------------------------------------------------------------------------------ */
-
-static bool keeps_states(const model *m)
-{
-    for (int i = 0; i < m->n_layers; i++)
-        if (m->caches[i].state[0][0])
-            return true;
-    return false;
-}
-
-bool nexus_model_takes_drafts(const nexus_model *m)
-{
-    return m->model && !m->model->arch->encoder && !keeps_states(m->model);
-}
-
-/* The id of the first token that differs; -1: none does. */
-static int64_t first_other_token(const tokenizer *a, const tokenizer *b)
-{
-    size_t n = tok_vocab_size(a), m = tok_vocab_size(b);
-    for (size_t i = 0; i < n && i < m; i++) {
-        nx_slice x = tok_token(a, (int32_t)i), y = tok_token(b, (int32_t)i);
-        if (x.len != y.len || (x.len && memcmp(x.data, y.data, x.len) != 0))
-            return (int64_t)i;
-    }
-    return n == m ? -1 : (int64_t)(n < m ? n : m);
-}
-
-nexus_status nexus_model_can_draft(nexus_model *smaller, nexus_model *m)
-{
-    const nexus_model *both[] = {smaller, m};
-    for (int i = 0; i < 2; i++) {
-        if (!is_whole(both[i]))
-            return NEXUS_ERROR_ARGUMENT;
-        if (!nexus_model_takes_drafts(both[i])) {
-            nx_fail("%s (%s) cannot speculate: what its layers keep of a text knows no way back",
-                    both[i]->package.name, both[i]->package.arch);
-            return NEXUS_ERROR_UNSUPPORTED;
-        }
-    }
-    int64_t other = first_other_token(smaller->tokenizer, m->tokenizer);
-    if (other < 0)
-        return NEXUS_OK;
-    nx_fail("%s cannot propose tokens for %s: their vocabularies differ from token %lld on; choose a "
-            "smaller model of the same family", smaller->package.name, m->package.name, (long long)other);
-    return NEXUS_ERROR_UNSUPPORTED;
-}
-
-/* ---- sessions --------------------------------------------------------------------------------- */
-
-nexus_status nexus_session_new(nexus_model *m, const nexus_session_options *options,
-                               nexus_session **out)
-{
-    nn_cache_form type;
-    if (!is_whole(m))
-        return NEXUS_ERROR_ARGUMENT;
-    if (!nn_cache_type(options ? options->cache_type : NULL, &type))
-        return NEXUS_ERROR_ARGUMENT;
-    int wanted = options ? options->context : 0;
-    if (m->model->arch->encoder) {
-        nx_fail("a model of the family '%s' makes embeddings, not text", m->package.arch);
-        return NEXUS_ERROR_UNSUPPORTED;
-    }
-    if (wanted < 0 || wanted > m->model->max_context) {
-        nx_fail("a context of %d tokens is not possible: the model was made for at most %d", wanted,
-                m->model->max_context);
-        return NEXUS_ERROR_ARGUMENT;
-    }
-    nexus_model *smaller = options ? options->draft : NULL;
-    nexus_status drafts = smaller ? nexus_model_can_draft(smaller, m) : NEXUS_OK;
-    if (drafts)
-        return drafts;
-    nexus_session *s = nx_calloc(1, sizeof *s);
-    s->model = m;
-    s->context = package_context(m->model, wanted);
-    atomic_fetch_add(&m->refs, 1);
-    pthread_mutex_init(&s->use, NULL);
-    pthread_mutex_init(&s->kept, NULL);
-    nn_cache_init(&s->cache, m->model->caches, m->model->n_layers, type, s->context);
-    if (smaller) {
-        const model *d = smaller->model;
-        s->draft = smaller;
-        atomic_fetch_add(&smaller->refs, 1);
-        nn_cache_init(&s->draft_cache, d->caches, d->n_layers, type,
-                      s->context < d->max_context ? s->context : d->max_context);
-    }
-    *out = s;
-    return NEXUS_OK;
-}
-
-/* Engine thread. */
-static bool clear_caches(void *arg)
-{
-    nexus_session *s = arg;
-    nexus_model *m = s->model;
-    for (size_t i = 0; i < m->sessions.n; i++)
-        if (m->sessions.at[i] == s)
-            m->sessions.at[i] = nx_vec_pop(&m->sessions);
-    nn_cache_clear(&s->cache);
-    if (s->draft)
-        nn_cache_clear(&s->draft_cache);
-    return true;
-}
-
-void nexus_session_free(nexus_session *s)
-{
-    if (!s)
-        return;
-    pthread_mutex_lock(&s->use); /* a running generation ends first */
-    pthread_mutex_unlock(&s->use);
-    engine_run(clear_caches, s);
-    nx_vec_clear(&s->tokens);
-    pthread_mutex_destroy(&s->use);
-    pthread_mutex_destroy(&s->kept);
-    if (s->draft)
-        model_unref(s->draft);
-    model_unref(s->model);
-    free(s);
-}
-
-void nexus_session_cancel(nexus_session *s)
-{
-    atomic_store(&s->cancel, true);
-}
-
-/* ---- generation ------------------------------------------------------------------------------- */
+/* ---- the engine thread's side ---- */
 
 nexus_generate_options nexus_generate_defaults(void)
 {
@@ -551,105 +134,19 @@ static void sequence_ended(sequence *q)
     end_generation(q->user);
 }
 
-/* What a prompt shares with the old tokens; at least one token is left to compute. */
-static size_t shared_prefix(const nexus_session *s, const int32_t *prompt, size_t count)
-{
-    size_t most = (size_t)s->cache.length, n = 0;
-    most = most < count - 1 ? most : count - 1;
-    while (n < most && s->tokens.at[n] == prompt[n])
-        n++;
-    return n;
-}
-
-/* A session of the same model that holds more of the prompt than this one; *shared: how much. */
-static nexus_session *better_holder(nexus_session *s, const generation *g, size_t *shared)
-{
-    enum { WORTH = 16 }; /* tokens */
-    nexus_session *best = NULL;
-    for (size_t i = 0; i < s->model->sessions.n; i++) {
-        nexus_session *o = s->model->sessions.at[i];
-        if (o == s || o->cache.form != s->cache.form)
-            continue;
-        pthread_mutex_lock(&o->kept);
-        size_t n = shared_prefix(o, g->prompt, g->count);
-        if (n >= *shared + WORTH && nn_cache_holds(&o->cache, (int)n)) {
-            best = o;
-            *shared = n;
-        }
-        pthread_mutex_unlock(&o->kept);
-    }
-    return best;
-}
-
-static bool copy_prefix(nexus_session *s, nexus_session *from, size_t n)
-{
-    nn c;
-    nn_init(&c);
-    pthread_mutex_lock(&from->kept);
-    bool ok = (size_t)from->cache.length >= n && nn_cache_copy(&c, &s->cache, &from->cache, (int)n);
-    pthread_mutex_unlock(&from->kept);
-    nn_clear(&c);
-    return ok;
-}
-
-static void truncate_draft(nexus_session *s, size_t n)
-{
-    if (s->draft && (size_t)s->draft_cache.length > n)
-        nn_cache_truncate(&s->draft_cache, (int)n);
-}
-
-/* Engine thread: the cache keeps what the prompt shares with it, or gets more from another session. */
-static void reuse_prefix(generation *g)
-{
-    nexus_session *s = g->session;
-    size_t mine = shared_prefix(s, g->prompt, g->count), n = mine;
-    nexus_session *from = better_holder(s, g, &n);
-    truncate_draft(s, mine);
-    nn_cache_expect(&s->cache, (int)g->count);
-    if (from && copy_prefix(s, from, n))
-        g->cached = n;
-    else /* a copy for which there is no memory has emptied the cache */
-        g->cached = (size_t)nn_cache_truncate(&s->cache, s->cache.length ? (int)mine : 0);
-    s->tokens.n = 0;
-    nx_vec_reserve(&s->tokens, g->count);
-    memcpy(s->tokens.at, g->prompt, g->count * sizeof *g->prompt);
-    s->tokens.n = g->count;
-}
-
-static void join_sessions(nexus_session *s)
-{
-    nexus_model *m = s->model;
-    for (size_t i = 0; i < m->sessions.n; i++)
-        if (m->sessions.at[i] == s)
-            return;
-    nx_vec_push(&m->sessions, s);
-}
-
 static void start_generation(void *arg)
 {
     generation *g = arg;
     nexus_model *m = g->session->model;
-    join_sessions(g->session);
-    reuse_prefix(g);
+    session_join(g->session);
+    g->cached = session_reuse(g->session, g->prompt, g->count);
     scheduler_add(m->scheduler, &g->sequence);
     if (!m->driving)
         drive_again(m, true);
 }
 
-size_t nexus_session_shared(nexus_session *s, const int32_t *prompt, size_t count)
-{
-    pthread_mutex_lock(&s->use);
-    size_t n = count ? shared_prefix(s, prompt, count) : 0;
-    pthread_mutex_unlock(&s->use);
-    return n;
-}
+/* ---- the calling thread's side: text, stop strings, callbacks ---- */
 
-int nexus_session_context(const nexus_session *s)
-{
-    return s->context;
-}
-
-/* The calling thread's side: text, stop strings, callbacks. */
 typedef struct {
     generation *g;
     detok detok;
@@ -765,16 +262,6 @@ static void fill_stats(const generation *g, const reader *r, nexus_stats *out)
         snprintf(out->stop_text, sizeof out->stop_text, "%s", r->stopper.found);
 }
 
-static void forget_after(nexus_session *s, size_t n)
-{
-    pthread_mutex_lock(&s->kept);
-    s->tokens.n = n;
-    if ((size_t)s->cache.length > n)
-        nn_cache_truncate(&s->cache, (int)n);
-    truncate_draft(s, (size_t)s->cache.length);
-    pthread_mutex_unlock(&s->kept);
-}
-
 static nexus_status run_generation(generation *g, nexus_piece_fn piece, void *user, nexus_stats *stats)
 {
     nexus_session *s = g->session;
@@ -788,11 +275,11 @@ static nexus_status run_generation(generation *g, nexus_piece_fn piece, void *us
     if (g->sequence.failed) {
         nx_fail("%s", g->sequence.message);
         status = strstr(g->sequence.message, "[malloc]") ? NEXUS_ERROR_MEMORY : NEXUS_ERROR;
-        forget_after(s, 0);
+        session_forget_after(s, 0);
     } else {
         read_rest(&r);
         /* Tokens after a stop string are not part of the conversation. */
-        forget_after(s, g->sequence.prompt_end + r.accepted);
+        session_forget_after(s, g->sequence.prompt_end + r.accepted);
         if (stats)
             fill_stats(g, &r, stats);
     }
@@ -843,95 +330,8 @@ static uint64_t fresh_seed(void)
     return nx_os_monotonic_ns() ^ (uint64_t)nx_os_wall_ms() << 20 ^ atomic_fetch_add(&turn, 1) << 48;
 }
 
-/* ---- grammars ---- */
-
-struct nexus_grammar {
-    grammar *program;
-};
-
-nexus_status nexus_grammar_new(nexus_grammar_kind kind, const char *text, size_t length,
-                               nexus_grammar **out)
-{
-    grammar *g = NULL;
-    switch (kind) {
-    case NEXUS_GRAMMAR_JSON: g = grammar_any_json(); break;
-    case NEXUS_GRAMMAR_SCHEMA: g = grammar_from_schema(text, length); break;
-    case NEXUS_GRAMMAR_REGEX: g = grammar_from_regex(text, length); break;
-    case NEXUS_GRAMMAR_GBNF: g = grammar_from_gbnf(text, length); break;
-    }
-    if (!g)
-        return NEXUS_ERROR_ARGUMENT;
-    *out = nx_calloc(1, sizeof **out);
-    (*out)->program = g;
-    return NEXUS_OK;
-}
-
-void nexus_grammar_free(nexus_grammar *g)
-{
-    if (!g)
-        return;
-    grammar_free(g->program);
-    free(g);
-}
-
-static vocabulary *model_vocabulary(nexus_model *m)
-{
-    pthread_mutex_lock(&m->vocabulary_lock);
-    if (!m->vocabulary)
-        m->vocabulary = vocabulary_new(m->tokenizer);
-    pthread_mutex_unlock(&m->vocabulary_lock);
-    return m->vocabulary;
-}
-
-/* A generation's grammar, asleep until the text it comes after. */
-typedef struct {
-    sampler_constraint hooks;
-    const tokenizer *tokenizer;
-    matcher *matcher;
-    const char *after; /* NULL: awake */
-    nx_str text;       /* so far, while asleep */
-    uint64_t *all;     /* a mask that allows everything */
-} constraint;
-
-static const uint64_t *constraint_mask(void *user)
-{
-    constraint *c = user;
-    return c->after ? c->all : matcher_mask(c->matcher);
-}
-
-static void constraint_accept(void *user, int32_t id)
-{
-    constraint *c = user;
-    if (!c->after) {
-        matcher_accept(c->matcher, id);
-        return;
-    }
-    nx_slice s = tok_piece(c->tokenizer, id);
-    nx_str_add(&c->text, s.data, s.len);
-    if (strstr(nx_str_cstr(&c->text), c->after))
-        c->after = NULL;
-}
-
-static void constraint_init(constraint *c, nexus_model *m, const nexus_generate_options *o)
-{
-    size_t words = ((size_t)m->model->vocab_size + 63) / 64;
-    c->hooks = (sampler_constraint){constraint_mask, constraint_accept, c};
-    c->tokenizer = m->tokenizer;
-    c->after = o->grammar_after;
-    c->matcher = matcher_new(o->grammar->program, model_vocabulary(m), m->model->vocab_size);
-    c->all = nx_malloc(words * sizeof *c->all);
-    memset(c->all, 0xFF, words * sizeof *c->all);
-}
-
-static void constraint_clear(constraint *c)
-{
-    matcher_free(c->matcher);
-    nx_str_clear(&c->text);
-    free(c->all);
-}
-
 static sampler *make_sampler(const nexus_session *s, const nexus_generate_options *o,
-                             const constraint *c)
+                             const form *f)
 {
     _Static_assert(sizeof(nexus_bias) == sizeof(sampler_bias), "one is handed on as the other");
     sampler_options so = {
@@ -955,7 +355,7 @@ static sampler *make_sampler(const nexus_session *s, const nexus_generate_option
         .mirostat_eta = o->mirostat_eta,
         .bias = (const sampler_bias *)o->bias,
         .n_bias = o->bias_count,
-        .constraint = c->matcher ? &c->hooks : NULL,
+        .constraint = f->matcher ? &f->hooks : NULL,
         .seed = o->seed ? o->seed : fresh_seed(),
     };
     if (o->top_logprobs < 0 || o->top_logprobs > SAMPLER_TOP_MOST)
@@ -975,10 +375,10 @@ nexus_status nexus_generate(nexus_session *s, const int32_t *prompt, size_t coun
     nexus_status status = check_prompt(s, prompt, count);
     if (!status)
         status = check_drafts(s, g.options);
-    constraint form = {0};
+    form f = {0};
     if (!status && g.options->grammar)
-        constraint_init(&form, s->model, g.options);
-    if (!status && !(g.sampler = make_sampler(s, g.options, &form)))
+        form_init(&f, s->model, g.options);
+    if (!status && !(g.sampler = make_sampler(s, g.options, &f)))
         status = NEXUS_ERROR_ARGUMENT;
     if (!status) {
         bool drafts = g.options->draft_tokens >= 0 && nexus_model_takes_drafts(s->model) &&
@@ -1000,7 +400,7 @@ nexus_status nexus_generate(nexus_session *s, const int32_t *prompt, size_t coun
         nx_vec_clear(&g.top);
     }
     sampler_free(g.sampler);
-    constraint_clear(&form);
+    form_clear(&f);
     pthread_mutex_unlock(&s->use);
     return status;
 }
