@@ -49,23 +49,38 @@ static const uint64_t *form_mask(void *user)
     return f->after ? f->all : matcher_mask(f->matcher);
 }
 
-static void form_accept(void *user, int32_t id)
+static bool form_accept(void *user, int32_t id)
 {
     form *f = user;
-    if (!f->after) {
-        matcher_accept(f->matcher, id);
-        return;
-    }
+    if (!f->after)
+        return matcher_accept(f->matcher, id);
     nx_slice s = tok_piece(f->tokenizer, id);
     nx_str_add(&f->text, s.data, s.len);
     if (strstr(nx_str_cstr(&f->text), f->after))
         f->after = NULL;
+    return true;
+}
+
+static void form_mark(void *user)
+{
+    form *f = user;
+    f->marked_after = f->after;
+    f->marked_length = f->text.len;
+    matcher_mark(f->matcher);
+}
+
+static void form_back(void *user)
+{
+    form *f = user;
+    f->after = f->marked_after;
+    nx_str_truncate(&f->text, f->marked_length);
+    matcher_back(f->matcher);
 }
 
 void form_init(form *f, nexus_model *m, const nexus_generate_options *o)
 {
     size_t words = ((size_t)m->model->vocab_size + 63) / 64;
-    f->hooks = (sampler_constraint){form_mask, form_accept, f};
+    f->hooks = (sampler_constraint){form_mask, form_accept, form_mark, form_back, f};
     f->tokenizer = m->tokenizer;
     f->after = o->grammar_after;
     f->matcher = matcher_new(o->grammar->program, model_vocabulary(m), m->model->vocab_size);

@@ -12,6 +12,8 @@ typedef struct {
     matcher *matcher;
     const char *after; /* NULL: awake */
     nx_str text;       /* so far, while asleep */
+    const char *marked_after;
+    size_t marked_length;
     uint64_t *all;     /* a mask that allows everything */
 } form;
 

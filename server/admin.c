@@ -24,8 +24,8 @@ void admin_ps(app *a, app_call *c)
     for (size_t i = 0; i < n; i++) {
         const host_loaded *l = &loaded[i];
         json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:f, s:f}", "name", l->name, "family",
-                            l->info.family, "quantization", l->info.quantization, "memory_bytes",
+            list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:f, s:f}", "name", l->name, "draft",
+                            l->draft, "family", l->info.family, "quantization", l->info.quantization, "memory_bytes",
                             (json_int_t)l->info.memory_bytes, "context", l->context, "running", l->lanes,
                             "waiting", l->waiting, "idle_seconds", l->idle_seconds, "expires_seconds",
                             l->expires_seconds));

@@ -35,6 +35,7 @@ struct host_model {
     char *name, *path;
     nexus_model *handle; /* NULL while it loads */
     nexus_model *draft;  /* the host's; NULL: none for this model */
+    char draft_note[256]; /* its name, or why there is none */
     nexus_model_info info;
     bool loading, failed, leaving;
     bool embeds; /* makes vectors, no text */
@@ -258,7 +259,7 @@ static nexus_status check_fit(host *h, const nexus_models *all, const nexus_mode
 
 /* The draft model where `m` can use it. A load fails where the server was told of one that it cannot
  * have; models of another vocabulary run without. */
-static nexus_status find_draft(host *h, const nexus_models *all, nexus_model *m, nexus_model **out)
+static nexus_status find_draft(host *h, const nexus_models *all, host_model *m, nexus_model *handle)
 {
     nexus_status status = NEXUS_OK;
     if (!h->o.draft)
@@ -273,10 +274,13 @@ static nexus_status find_draft(host *h, const nexus_models *all, nexus_model *m,
     pthread_mutex_unlock(&h->draft_lock);
     if (status)
         return status;
-    if (nexus_model_can_draft(draft, m))
-        nx_info("no drafts: %s", nexus_error_message());
-    else
-        *out = draft;
+    if (nexus_model_can_draft(draft, handle)) {
+        snprintf(m->draft_note, sizeof m->draft_note, "none: %s", nexus_error_message());
+        nx_warn("%s runs without --draft: %s", m->name, nexus_error_message());
+    } else {
+        snprintf(m->draft_note, sizeof m->draft_note, "%s", h->o.draft);
+        m->draft = draft;
+    }
     return NEXUS_OK;
 }
 
@@ -293,7 +297,7 @@ static void load(host *h, host_model *m, const nexus_models *all, const nexus_mo
     if (!status)
         status = lib(nexus_model_describe(handle, h->o.context, &m->info));
     if (!status)
-        status = find_draft(h, all, handle, &m->draft);
+        status = find_draft(h, all, m, handle);
     if (status)
         snprintf(m->message, sizeof m->message, "%s", nx_error_message());
     pthread_mutex_lock(&h->lock);
@@ -561,6 +565,7 @@ static void describe_loaded(const host_model *m, double now, host_loaded *out)
                          .idle_seconds = m->users ? 0 : now - m->used,
                          .expires_seconds = m->ttl > 0 ? m->ttl : -1, .loaded_at = m->loaded_at};
     snprintf(out->name, sizeof out->name, "%s", m->name);
+    snprintf(out->draft, sizeof out->draft, "%s", m->draft_note);
     if (m->ttl > 0 && m->users == 0)
         out->expires_seconds = m->ttl - out->idle_seconds;
     for (int i = 0; i < m->n_lanes; i++)

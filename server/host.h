@@ -80,6 +80,7 @@ typedef struct {
     int context, users, lanes, waiting;
     double idle_seconds, expires_seconds; /* expires < 0: never */
     int64_t loaded_at;                    /* seconds since 1970 */
+    char draft[256]; /* the model that proposes tokens to it, "none: why", or "" without --draft */
 } host_loaded;
 size_t host_list_loaded(host *h, host_loaded *out, size_t most);
 

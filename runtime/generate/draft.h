@@ -6,8 +6,8 @@
  * which rows to compute ahead. So a text is the same with drafts and without, whatever the sampler.
  *
  * Proposals are what followed the last tokens when they stood in the text before, or what a smaller
- * model with the same vocabulary chooses, with the sampler's own random numbers. How many are
- * proposed follows how many were right.
+ * model with the same vocabulary chooses, with the sampler's own random numbers; where the text has to
+ * have a form, none that leaves it. How many are proposed follows how many were right.
  */
 #ifndef NX_RUNTIME_GENERATE_DRAFT_H
 #define NX_RUNTIME_GENERATE_DRAFT_H

@@ -43,8 +43,11 @@ void matcher_reset(matcher *m);
 /* Bits of the tokens that may come next; end-of-text tokens only where the text may end. NULL with a
  * message where nothing may. */
 const uint64_t *matcher_mask(matcher *m);
-/* Moves over a token that the mask allowed. */
-void matcher_accept(matcher *m, int32_t id);
+/* Moves over a token; false where it may not come here, and nothing may any more. */
+bool matcher_accept(matcher *m, int32_t id);
+/* Remembers this place, one at a time, and goes back to it: to try what may not come. */
+void matcher_mark(matcher *m);
+void matcher_back(matcher *m);
 /* For tests: moves over bytes; false where they do not match. */
 bool matcher_bytes(matcher *m, const char *bytes, size_t n);
 bool matcher_may_end(matcher *m);

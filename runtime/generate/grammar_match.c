@@ -102,6 +102,7 @@ struct matcher {
     nx_map by_content; /* places of a state to its number; frames to theirs */
     place_vec work, seen;
     int32_t now;
+    int32_t marked; /* the place to go back to; DEAD: none */
     int n_masks;
     NX_VEC(int32_t) path; /* state after each byte of the word being walked */
 };
@@ -257,6 +258,7 @@ matcher *matcher_new(const grammar *g, const vocabulary *v, int vocab_size)
     m->g = g;
     m->v = v;
     m->words_n = (vocab_size + 63) / 64;
+    m->marked = DEAD;
     matcher_reset(m);
     return m;
 }
@@ -351,7 +353,7 @@ const uint64_t *matcher_mask(matcher *m)
 {
     if (m->now == DEAD)
         return nx_fail_null("[grammar] the text left the grammar");
-    if (m->states.n > STATES_MOST)
+    if (m->states.n > STATES_MOST && m->marked == DEAD) /* what is marked has to stay */
         compact(m);
     if (m->states.at[m->now].mask)
         return m->states.at[m->now].mask;
@@ -380,11 +382,26 @@ bool matcher_bytes(matcher *m, const char *bytes, size_t n)
     return m->now != DEAD;
 }
 
-void matcher_accept(matcher *m, int32_t id)
+bool matcher_accept(matcher *m, int32_t id)
 {
-    nx_slice s = tok_piece(m->v->tokenizer, id);
-    if (!tok_is_eog(m->v->tokenizer, id))
-        matcher_bytes(m, s.data, s.len);
+    const tokenizer *t = m->v->tokenizer;
+    nx_slice s = tok_piece(t, id);
+    if (tok_is_eog(t, id))
+        return matcher_may_end(m);
+    if (tok_is_special(t, id) || s.len == 0)
+        m->now = DEAD;
+    return matcher_bytes(m, s.data, s.len);
+}
+
+void matcher_mark(matcher *m)
+{
+    m->marked = m->now;
+}
+
+void matcher_back(matcher *m)
+{
+    m->now = m->marked;
+    m->marked = DEAD;
 }
 
 bool matcher_may_end(matcher *m)

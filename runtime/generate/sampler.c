@@ -398,11 +398,17 @@ int32_t sampler_next(sampler *s, const float *logits, const int32_t *recent, siz
 
 sampler_place sampler_mark(const sampler *s)
 {
+    const sampler_constraint *c = s->o.constraint;
+    if (c)
+        c->mark(c->user);
     return (sampler_place){{s->state[0], s->state[1]}, s->surprise};
 }
 
 void sampler_back(sampler *s, const sampler_place *p)
 {
+    const sampler_constraint *c = s->o.constraint;
+    if (c)
+        c->back(c->user);
     memcpy(s->state, p->state, sizeof s->state);
     s->surprise = p->surprise;
 }
@@ -410,7 +416,7 @@ void sampler_back(sampler *s, const sampler_place *p)
 int32_t sampler_guess(sampler *s, const float *logits, int n_logits, const int32_t *recent,
                       size_t n_recent)
 {
-    const sampler_constraint *kept = s->o.constraint;
+    const sampler_constraint *c = s->o.constraint;
     float *padded = NULL; /* a smaller model may have fewer rows that no token uses */
     if (n_logits < s->vocab_size) {
         padded = nx_malloc((size_t)s->vocab_size * sizeof *padded);
@@ -419,13 +425,24 @@ int32_t sampler_guess(sampler *s, const float *logits, int n_logits, const int32
             padded[i] = -INFINITY;
         logits = padded;
     }
-    s->o.constraint = NULL;
     logits = prepare(s, logits, recent, n_recent);
-    s->o.constraint = kept;
-    int32_t best = likeliest(logits, s->vocab_size);
+    int32_t best = logits ? likeliest(logits, s->vocab_size) : -1;
     int32_t id = best < 0 || !isfinite(logits[best]) ? -1 : choose(s, logits, best);
     free(padded);
-    return id;
+    return id >= 0 && c && !c->accept(c->user, id) ? -1 : id;
+}
+
+int sampler_allowed(const sampler *s, const int32_t *ids, int n)
+{
+    const sampler_constraint *c = s->o.constraint;
+    int allowed = 0;
+    if (!c)
+        return n;
+    c->mark(c->user);
+    while (allowed < n && c->accept(c->user, ids[allowed]))
+        allowed++;
+    c->back(c->user);
+    return allowed;
 }
 
 /* log of the sum of exp(logits - most) */

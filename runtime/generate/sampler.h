@@ -17,7 +17,10 @@
 typedef struct {
     /* Bit i % 64 of word i / 64: token i may come next. NULL with a message when none may. */
     const uint64_t *(*mask)(void *user);
-    void (*accept)(void *user, int32_t id);
+    bool (*accept)(void *user, int32_t id); /* moves over it; false where it may not come */
+    /* For drafts: remembers where it is, and goes back there. Not nested. */
+    void (*mark)(void *user);
+    void (*back)(void *user);
     void *user;
 } sampler_constraint;
 
@@ -59,8 +62,9 @@ void sampler_free(sampler *s);
  * logit is finite (a broken model), or the constraint leaves none, -1 with a message. */
 int32_t sampler_next(sampler *s, const float *logits, const int32_t *recent, size_t n_recent);
 
-/* Drafts: where the sampler is in its random numbers; what it would choose next from another model's
- * logits (without the constraint's mask; -1: nothing), its random numbers moving on; and back. */
+/* Drafts: where the sampler is in its random numbers (and its constraint in its text, which between
+ * mark and back moves too); what it would choose next from another model's logits (-1: nothing), moving
+ * on; and back. */
 typedef struct {
     uint64_t state[2];
     float surprise;
@@ -69,6 +73,8 @@ sampler_place sampler_mark(const sampler *s);
 int32_t sampler_guess(sampler *s, const float *logits, int n_logits, const int32_t *recent,
                       size_t n_recent);
 void sampler_back(sampler *s, const sampler_place *p);
+/* How many of these, from the first on, the constraint allows one after the other. */
+int sampler_allowed(const sampler *s, const int32_t *ids, int n);
 
 /* Natural log of the probability of `id` under the logits as they are. */
 float sampler_logprob(const float *logits, int vocab_size, int32_t id);

@@ -146,7 +146,8 @@ static void propose(scheduler *s)
         int left = q->cache->limit - (int)q->tokens->n;
         int wanted = decodes(q) ? draft_width(d, room < left ? room : left) : 0;
         if (d->lookup && wanted > 0)
-            d->n = draft_lookup(q->tokens->at, q->tokens->n, d->ids, wanted);
+            d->n = sampler_allowed(q->sampler, d->ids,
+                                   draft_lookup(q->tokens->at, q->tokens->n, d->ids, wanted));
         bool room_there = d->model && (int)q->tokens->n + DRAFT_MOST <= d->cache->limit;
         if (room_there && d->n == 0 && (wanted > 0 || !decodes(q)))
             texts[n++] = (draft_text){d, q->tokens->at, q->tokens->n, q->sampler, wanted, NULL};

@@ -192,16 +192,53 @@ static const uint64_t *give_mask(void *user)
     return user ? allowed : nx_fail_null("nothing is allowed");
 }
 
-static void take_id(void *user, int32_t id)
+static bool take_id(void *user, int32_t id)
 {
     accepted = id;
+    return allowed[id / 64] >> (id % 64) & 1;
+}
+
+static int32_t marked;
+
+static void mark_id(void *user)
+{
+    marked = accepted;
+}
+
+static void back_to_mark(void *user)
+{
+    accepted = marked;
+}
+
+/* A proposal is what would be chosen, constraint and random numbers included, and leaves no trace. */
+static void drafts_keep_to(const sampler_options *o)
+{
+    sampler_options hot = *o;
+    hot.temperature = 1;
+    sampler *s = sampler_new(&hot, VOCAB);
+    accepted = 3;
+    for (int i = 0; i < 100; i++) {
+        sampler_place before = sampler_mark(s);
+        int32_t guess[2] = {sampler_guess(s, logits, VOCAB, NULL, 0), 0};
+        guess[1] = sampler_guess(s, logits, 16, NULL, 0); /* a smaller model's: only 9 is there */
+        assert_int_equal(guess[1], 9);
+        assert_int_equal(accepted, 9);
+        sampler_back(s, &before);
+        assert_int_equal(sampler_next(s, logits, NULL, 0), guess[0]);
+        assert_true(guess[0] == 9 || guess[0] == 17);
+    }
+    accepted = 3;
+    assert_int_equal(sampler_allowed(s, (const int32_t[]){9, 17, 9, 8, 9}, 5), 3);
+    assert_int_equal(sampler_allowed(s, (const int32_t[]){8}, 1), 0);
+    assert_int_equal(accepted, 3);
+    sampler_free(s);
 }
 
 static void constraints_hold(void **state)
 {
     fill();
     int any = 1;
-    sampler_constraint c = {give_mask, take_id, &any};
+    sampler_constraint c = {give_mask, take_id, mark_id, back_to_mark, &any};
     sampler_options o = plain();
     o.constraint = &c;
     memset(allowed, 0, sizeof allowed);
@@ -213,6 +250,7 @@ static void constraints_hold(void **state)
     }
     o.temperature = 0;
     assert_int_equal(one(o, NULL, 0), 9);
+    drafts_keep_to(&o);
     c.user = NULL;
     assert_int_equal(one(o, NULL, 0), -1);
     assert_string_equal(nx_error_message(), "nothing is allowed");
