@@ -115,6 +115,8 @@ static void set_echo(bool on)
 void terminal_answer_begin(nexus_session *s)
 {
     set_echo(false);
+    if (s)
+        nexus_session_uncancel(s); /* what stopped the answer before, too late */
     atomic_store(&answering, s);
 }
 

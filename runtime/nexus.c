@@ -383,7 +383,6 @@ nexus_status nexus_generate(nexus_session *s, const int32_t *prompt, size_t coun
     if (!status) {
         bool drafts = g.options->draft_tokens >= 0 && nexus_model_takes_drafts(s->model) &&
                       (s->draft || g.options->lookup);
-        atomic_store(&s->cancel, false);
         draft_init(&g.draft, g.options->lookup, s->draft ? s->draft->model : NULL, &s->draft_cache,
                    g.options->draft_tokens);
         g.sequence = (sequence){.cache = &s->cache, .tokens = &s->tokens, .sampler = g.sampler,
@@ -401,6 +400,7 @@ nexus_status nexus_generate(nexus_session *s, const int32_t *prompt, size_t coun
     }
     sampler_free(g.sampler);
     form_clear(&f);
+    atomic_store(&s->cancel, false); /* it was this one's */
     pthread_mutex_unlock(&s->use);
     return status;
 }

@@ -81,6 +81,11 @@ void nexus_session_cancel(nexus_session *s)
     atomic_store(&s->cancel, true);
 }
 
+void nexus_session_uncancel(nexus_session *s)
+{
+    atomic_store(&s->cancel, false);
+}
+
 /* ---- what it holds ---- */
 
 /* What a prompt shares with the old tokens; at least one token is left to compute. */

@@ -18,7 +18,7 @@ struct nexus_session {
     pthread_mutex_t kept;
     int context;
     pthread_mutex_t use; /* one generation at a time */
-    atomic_bool cancel;
+    atomic_bool cancel; /* from when it is asked for until the generation it meets has ended */
 };
 
 /* Engine thread: others may look into its cache from now on. */

@@ -295,10 +295,10 @@ static int run_on_lane(app *a, const gen_job *j, run *u, host_lane *l, const int
     o.lookup = o.lookup || (a->o.lookup && nexus_model_takes_drafts(host_handle(host_lane_model(l))));
     o.draft_tokens = o.draft_tokens ? o.draft_tokens : a->o.draft_tokens;
     o.grammar_after = u->answer ? answer_thinking_end(u->answer) : NULL;
+    nexus_session_uncancel(host_lane_session(l)); /* by whom the lane served before */
     http_on_gone(u->r, cancel_session, host_lane_session(l));
-    nexus_status status = NEXUS_OK;
-    if (!http_gone(u->r))
-        status = lib(nexus_generate(host_lane_session(l), ids, n, &o, take_piece, u, &u->out->stats));
+    nexus_status status =
+        lib(nexus_generate(host_lane_session(l), ids, n, &o, take_piece, u, &u->out->stats));
     http_on_gone(u->r, NULL, NULL);
     if (status)
         return app_status(status);

@@ -464,8 +464,12 @@ void nexus_session_free(nexus_session *s);
 size_t nexus_session_shared(nexus_session *s, const int32_t *prompt, size_t count);
 /* Most tokens, prompt and answer together. */
 int nexus_session_context(const nexus_session *s);
-/* Stops the running generation soon; it ends with stop_reason "cancelled". Safe in handlers. */
+/* Stops the running generation soon, or, where none runs, the next one before its first token: so a
+ * cancel that comes while a generation is being prepared is not lost. It ends with stop_reason
+ * "cancelled", and cancels no other. Safe in handlers. */
 void nexus_session_cancel(nexus_session *s);
+/* Forgets a cancel that met no generation: before the session serves somebody else. */
+void nexus_session_uncancel(nexus_session *s);
 
 typedef struct {
     int32_t id;

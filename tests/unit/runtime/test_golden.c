@@ -208,6 +208,31 @@ static void cancelling_ends_soon(void **state)
     nexus_session_free(s);
 }
 
+static void a_cancel_is_for_one_generation(void **state)
+{
+    nexus_session *s;
+    nexus_stats stats;
+    assert_int_equal(nexus_session_new(m, NULL, &s), 0);
+    nexus_generate_options o = greedy(2);
+    nexus_message ask = {"user", "Count to a million."};
+    taken none = {.thread = pthread_self()};
+    nexus_session_cancel(s); /* before it begins */
+    assert_int_equal(nexus_chat(s, &ask, 1, &o, take, &none, &stats), 0);
+    assert_string_equal(stats.stop_reason, "cancelled");
+    assert_int_equal(none.n, 0);
+    assert_int_equal(nexus_chat(s, &ask, 1, &o, NULL, NULL, &stats), 0);
+    assert_string_equal(stats.stop_reason, "length");
+    nexus_session_cancel(s);
+    assert_int_equal(nexus_generate(s, NULL, 0, &o, NULL, NULL, &stats), NEXUS_ERROR_ARGUMENT);
+    assert_int_equal(nexus_chat(s, &ask, 1, &o, NULL, NULL, &stats), 0); /* that one was cancelled */
+    assert_string_equal(stats.stop_reason, "length");
+    nexus_session_cancel(s);
+    nexus_session_uncancel(s);
+    assert_int_equal(nexus_chat(s, &ask, 1, &o, NULL, NULL, &stats), 0);
+    assert_string_equal(stats.stop_reason, "length");
+    nexus_session_free(s);
+}
+
 static void arguments_are_checked(void **state)
 {
     nexus_session *s;
@@ -254,6 +279,7 @@ int main(void)
         cmocka_unit_test(prefix_is_reused_and_changes_nothing),
         cmocka_unit_test(a_batch_changes_no_text),
         cmocka_unit_test(cancelling_ends_soon),
+        cmocka_unit_test(a_cancel_is_for_one_generation),
         cmocka_unit_test(arguments_are_checked),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
