@@ -6,7 +6,6 @@ asks again. The prompts begin alike (a system prompt, as an assistant's requests
 differently. Answers are greedy and go on to their full length in both, whatever they say.
 """
 import asyncio
-import contextlib
 import json
 import os
 import re
@@ -88,29 +87,45 @@ def llama(args):
                   port)
 
 
+def texts(stream):
+    """How many pieces of the answer a stream holds so far."""
+    return sum(b'"content"' in line and b'"role"' not in line for line in stream.split(b"\n"))
+
+
+class Answer(asyncio.Protocol):
+    """A streamed answer, taken in as it comes and looked at once: clients share the server's processors."""
+
+    def __init__(self, request):
+        self.request, self.first, self.stream = request, None, bytearray()
+        self.whole = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        transport.write(self.request)
+
+    def data_received(self, data):
+        self.stream += data
+        if self.first is None and texts(self.stream):
+            self.first = time.perf_counter()
+
+    def connection_lost(self, error):
+        if not self.whole.done():
+            self.whole.set_result(bytes(self.stream))
+
+
 async def ask(server, max_tokens, messages=None):
     """One streamed answer: seconds to its first token, and in all; tokens."""
     body = json.dumps({"model": server.model, "messages": messages or prompt(), "max_tokens": max_tokens,
                        "temperature": 0, "stream": True, **({"ignore_eos": True} if server.name == "nexus" else
                                                             {"logit_bias": {"2": -100, "0": -100}})}).encode()
+    request = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+               b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     start = time.perf_counter()
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                 b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-    first, tokens, done, status = None, 0, False, b""
-    status = await reader.readline()
-    async for line in reader:
-        if line.startswith(b"data: [DONE]"):
-            done = True
-        elif line.startswith(b"data: ") and b'"content"' in line and b'"role"' not in line:
-            first = first or time.perf_counter() - start
-            tokens += 1
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    if b" 200 " not in status or not done:
-        raise RuntimeError(f"{server.name}: {status.decode().strip()}, {tokens} tokens, whole: {done}")
-    return first or time.perf_counter() - start, time.perf_counter() - start, tokens
+    _, answer = await asyncio.get_running_loop().create_connection(lambda: Answer(request), "127.0.0.1", server.port)
+    stream = await answer.whole
+    took, tokens = time.perf_counter() - start, texts(stream)
+    if b" 200 " not in stream[:20] or b"data: [DONE]" not in stream:
+        raise RuntimeError(f"{server.name}: {stream[:80].decode()!r}, {tokens} tokens")
+    return (answer.first - start if answer.first else took), took, tokens
 
 
 async def load(server, clients, seconds, max_tokens):
@@ -125,16 +140,17 @@ async def load(server, clients, seconds, max_tokens):
                 failed.append(str(e))
                 await asyncio.sleep(0.1)
 
-    start, cpu = time.perf_counter(), server.processor_seconds()
+    start, cpu, own = time.perf_counter(), server.processor_seconds(), time.process_time()
     await asyncio.gather(*(client() for _ in range(clients)))
-    took, cpu = time.perf_counter() - start, server.processor_seconds() - cpu
+    took, cpu, own = (time.perf_counter() - start, server.processor_seconds() - cpu, time.process_time() - own)
     if not answers:
         raise SystemExit(f"{server.name}: no request of {clients} clients was answered: {failed[:1]}")
     firsts, wholes = sorted(a[0] for a in answers), sorted(a[1] for a in answers)
     tokens = sum(a[2] for a in answers)
     return {"requests": len(answers), "failed": len(failed), "rate": len(answers) / took, "tokens": tokens / took,
             "p50": quantile(wholes, 0.5), "p95": quantile(wholes, 0.95), "first": quantile(firsts, 0.5),
-            "first95": quantile(firsts, 0.95), "cpu_ms": 1000 * cpu / max(tokens, 1), "resident": server.resident()}
+            "first95": quantile(firsts, 0.95), "cpu_ms": 1000 * cpu / max(tokens, 1),
+            "client_ms": 1000 * own / max(tokens, 1), "resident": server.resident()}
 
 
 def quantile(sorted_values, q):
@@ -177,19 +193,20 @@ def line(clients, ours, theirs):
         print(f"{clients:7} {'ratio':10}{ours['rate'] / theirs['rate']:8.2f}x{theirs['p50'] / ours['p50']:7.2f}x"
               f"{theirs['p95'] / ours['p95']:7.2f}x{ours['tokens'] / theirs['tokens']:8.2f}x"
               f"{theirs['first'] / ours['first']:8.2f}x{theirs['first95'] / ours['first95']:7.2f}x"
-              f"{theirs['cpu_ms'] / ours['cpu_ms']:8.2f}x{theirs['resident'] / ours['resident']:8.2f}x")
+              f"{theirs['cpu_ms'] / ours['cpu_ms']:8.2f}x{'':9}{theirs['resident'] / ours['resident']:8.2f}x")
 
 
 def figures(f):
     return (f"{f['rate']:9.2f}{f['p50']:8.2f}{f['p95']:8.2f}{f['tokens']:9.1f}{f['first']:9.3f}{f['first95']:8.3f}"
-            f"{f['cpu_ms']:9.2f}{f['resident'] / 1e6:9.0f}{f['failed']:7}")
+            f"{f['cpu_ms']:9.2f}{f['client_ms']:9.2f}{f['resident'] / 1e6:9.0f}{f['failed']:7}")
 
 
 def main(args):
     print(f"{os.path.basename(args.model)}, {args.threads} threads, answers of {args.n} tokens, {args.seconds:g} s "
           f"a row, load of the machine before {os.getloadavg()[0]:.1f}")
     print(f"clients {'':10}{'req/s':>9}{'p50 s':>8}{'p95 s':>8}{'tok/s':>9}{'first s':>9}{'p95 s':>8}"
-          f"{'cpu ms':>9}{'MB':>9}{'failed':>7}   (first: to the first token; cpu: of the server, a token)")
+          f"{'cpu ms':>9}{'client':>9}{'MB':>9}{'failed':>7}   (first: to the first token; cpu, client: "
+          "processor time of server and load generator, a token)")
     ours = {}
     for clients in args.clients:
         ours[clients] = alone(args, nexus, clients)
