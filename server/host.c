@@ -1,182 +1,14 @@
-#include "server/host.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
+/* host.c: the loaded models: loading, making room, who uses them, and when they go. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/os.h"
-#include "base/str.h"
+#include "server/host_impl.h"
 #include "server/lib.h"
-
-static const double CATALOG_SECONDS = 5, GONE_TICK = 0.1;
-
-struct host_catalog {
-    _Atomic int refs;
-    nexus_models *models;
-    double made;
-};
-
-struct host_lane {
-    host_model *model;
-    nexus_session *session;
-    bool busy;
-    double used;
-};
-
-struct host_model {
-    host *host;
-    host_model *next;
-    char *name, *path;
-    nexus_model *handle; /* NULL while it loads */
-    nexus_model *draft;  /* the host's; NULL: none for this model */
-    char draft_note[256]; /* its name, or why there is none */
-    nexus_model_info info;
-    bool loading, failed, leaving;
-    bool embeds; /* makes vectors, no text */
-    nexus_status status; /* of a failed load */
-    char message[512];
-    int users;
-    double used, ttl, load_seconds;
-    int64_t loaded_at;
-    host_lane *lanes;
-    int n_lanes, context;
-    uint64_t next_ticket, serving; /* who waits for a lane, in order */
-};
-
-struct host {
-    host_options o;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    host_model *models;
-    host_catalog *catalog;
-    pthread_mutex_t draft_lock;
-    nexus_model *draft; /* once it was needed */
-    pthread_t janitor;
-    bool closing, has_janitor;
-};
-
-/* ---- what there is ---- */
-
-static host_catalog *catalog_make(host *h)
-{
-    host_catalog *c = nx_calloc(1, sizeof *c);
-    atomic_init(&c->refs, 1);
-    nexus_models_options o = {.folders = h->o.folders, .folder_count = h->o.n_folders, .stores = true,
-                              .context = h->o.context, .cache_type = h->o.cache_type};
-    if (nexus_models_scan(&o, &c->models))
-        nx_warn("the models cannot be listed: %s", nexus_error_message());
-    c->made = nx_os_seconds();
-    return c;
-}
-
-void host_catalog_free(host_catalog *c)
-{
-    if (c && atomic_fetch_sub(&c->refs, 1) == 1) {
-        nexus_models_free(c->models);
-        free(c);
-    }
-}
-
-host_catalog *host_catalog_get(host *h)
-{
-    pthread_mutex_lock(&h->lock);
-    host_catalog *c = h->catalog;
-    if (c && nx_os_seconds() - c->made < CATALOG_SECONDS) {
-        atomic_fetch_add(&c->refs, 1);
-        pthread_mutex_unlock(&h->lock);
-        return c;
-    }
-    pthread_mutex_unlock(&h->lock);
-    c = catalog_make(h);
-    atomic_fetch_add(&c->refs, 1);
-    pthread_mutex_lock(&h->lock);
-    host_catalog *old = h->catalog;
-    h->catalog = c;
-    pthread_mutex_unlock(&h->lock);
-    host_catalog_free(old);
-    return c;
-}
-
-const nexus_models *host_catalog_models(const host_catalog *c)
-{
-    return c->models;
-}
-
-bool host_usable(const nexus_models_entry *e)
-{
-    return strcmp(e->status, "ready") == 0 &&
-           (strcmp(e->kind, "text") == 0 || strcmp(e->kind, "embedding") == 0);
-}
-
-/* "no model is called X; there are A, B and 3 more" */
-static nexus_status not_found(const nexus_models *all, const char *name)
-{
-    nx_str list = {0};
-    size_t shown = 0, more = 0;
-    for (size_t i = 0; all && i < nexus_models_count(all); i++) {
-        const nexus_models_entry *e = nexus_models_at(all, i);
-        if (!host_usable(e))
-            continue;
-        if (shown == 5) {
-            more++;
-            continue;
-        }
-        nx_str_printf(&list, "%s%s", shown++ ? ", " : "", e->name);
-    }
-    if (more)
-        nx_str_printf(&list, " and %zu more", more);
-    if (!*name)
-        nx_fail(shown ? "name a model: there are %s" : "there is no model here: fetch one with "
-                        "'nexus pull', or name a folder with --models%.0s", nx_str_cstr(&list));
-    else
-        nx_fail("there is no model called '%s'%s%s", name, shown ? ": there are " : "",
-                nx_str_cstr(&list));
-    nx_str_clear(&list);
-    return NEXUS_ERROR_NOT_FOUND;
-}
-
-static const nexus_models_entry *only_one(const nexus_models *all)
-{
-    const nexus_models_entry *found = NULL;
-    for (size_t i = 0; all && i < nexus_models_count(all); i++) {
-        const nexus_models_entry *e = nexus_models_at(all, i);
-        if (!host_usable(e) || e->duplicate_of[0])
-            continue;
-        if (found)
-            return NULL;
-        found = e;
-    }
-    return found;
-}
-
-/* ollama writes "name:latest"; everybody else the name. */
-static const nexus_models_entry *find_entry(const nexus_models *all, const char *name)
-{
-    if (!all)
-        return NULL;
-    if (!*name)
-        return only_one(all);
-    const nexus_models_entry *e = strchr(name, '/') == name ? NULL : nexus_models_find(all, name);
-    const char *tag = strrchr(name, ':');
-    if (!e && tag && strcmp(tag, ":latest") == 0) {
-        char *plain = nx_strndup(name, (size_t)(tag - name));
-        e = nexus_models_find(all, plain);
-        free(plain);
-    }
-    return e;
-}
-
-const nexus_models_entry *host_find(const host_catalog *c, const char *name)
-{
-    const nexus_models_entry *e = *name ? find_entry(c->models, name) : NULL;
-    return e && host_usable(e) ? e : NULL;
-}
 
 /* ---- loading ---- */
 
@@ -266,9 +98,9 @@ static nexus_status find_draft(host *h, const nexus_models *all, host_model *m, 
         return NEXUS_OK;
     pthread_mutex_lock(&h->draft_lock);
     if (!h->draft) {
-        const nexus_models_entry *e = find_entry(all, h->o.draft);
+        const nexus_models_entry *e = host_find_entry(all, h->o.draft);
         nexus_load_options o = {.threads = h->o.threads};
-        status = e ? lib(nexus_model_load(e->path, &o, &h->draft)) : not_found(all, h->o.draft);
+        status = e ? lib(nexus_model_load(e->path, &o, &h->draft)) : host_not_found(all, h->o.draft);
     }
     nexus_model *draft = h->draft;
     pthread_mutex_unlock(&h->draft_lock);
@@ -372,10 +204,10 @@ nexus_status host_acquire(host *h, const char *name, double ttl, host_model **ou
     if (!name || !*name)
         name = h->o.model ? h->o.model : "";
     host_catalog *c = host_catalog_get(h);
-    const nexus_models_entry *e = find_entry(c->models, name);
+    const nexus_models_entry *e = host_find_entry(c->models, name);
     nexus_status status;
     if (!e) {
-        status = not_found(c->models, name);
+        status = host_not_found(c->models, name);
     } else if (!host_usable(e)) {
         nx_fail("%s cannot be run: %s", e->name, *e->reason ? e->reason : e->kind);
         status = NEXUS_ERROR_UNSUPPORTED;
@@ -446,14 +278,6 @@ bool host_embeds(const host_model *m)
     return m->embeds;
 }
 
-void host_look_again(host *h)
-{
-    pthread_mutex_lock(&h->lock);
-    if (h->catalog)
-        h->catalog->made = -CATALOG_SECONDS;
-    pthread_mutex_unlock(&h->lock);
-}
-
 double host_load_seconds(const host_model *m)
 {
     return m->load_seconds;
@@ -462,98 +286,6 @@ double host_load_seconds(const host_model *m)
 int host_context(const host_model *m)
 {
     return m->context;
-}
-
-/* ---- lanes ---- */
-
-/* With the lock held, so that no lane is busy while it is asked: the free lane that holds most of
- * the prompt; among equals the one that was unused longest, whose prefix is least likely missed. */
-static host_lane *best_lane(host_model *m, const int32_t *prompt, size_t n)
-{
-    host_lane *best = NULL;
-    size_t most = 0;
-    for (int i = 0; i < m->n_lanes; i++) {
-        host_lane *l = &m->lanes[i];
-        if (l->busy)
-            continue;
-        size_t shared = l->session ? nexus_session_shared(l->session, prompt, n) : 0;
-        if (!best || shared > most || (shared == most && l->used < best->used)) {
-            best = l;
-            most = shared;
-        }
-    }
-    return best;
-}
-
-/* With the lock held: until the condition changes, or a tenth of a second. */
-static void wait_tick(host *h)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    long ns = until.tv_nsec + (long)(GONE_TICK * 1e9);
-    until.tv_sec += ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
-    pthread_cond_timedwait(&h->changed, &h->lock, &until);
-}
-
-/* Waits for its turn and a free lane. Tickets of those who left are passed over by their owners. */
-static host_lane *wait_lane(host_model *m, const int32_t *prompt, size_t n, bool (*gone)(void *arg),
-                            void *arg)
-{
-    host *h = m->host;
-    uint64_t ticket = m->next_ticket++;
-    host_lane *l = NULL;
-    for (;;) {
-        bool turn = m->serving == ticket;
-        bool left = gone && gone(arg);
-        l = turn && !left ? best_lane(m, prompt, n) : NULL;
-        if (turn && (l || left)) {
-            m->serving++;
-            pthread_cond_broadcast(&h->changed);
-            break;
-        }
-        wait_tick(h);
-    }
-    if (l)
-        l->busy = true;
-    return l;
-}
-
-host_lane *host_lane_take(host_model *m, const int32_t *prompt, size_t n, bool (*gone)(void *arg),
-                          void *arg)
-{
-    host *h = m->host;
-    pthread_mutex_lock(&h->lock);
-    host_lane *l = wait_lane(m, prompt, n, gone, arg);
-    pthread_mutex_unlock(&h->lock);
-    if (!l || l->session)
-        return l;
-    nexus_session_options o = {.context = m->context, .draft = m->draft, .cache_type = m->host->o.cache_type};
-    if (lib(nexus_session_new(m->handle, &o, &l->session))) {
-        host_lane_give(l);
-        return NULL;
-    }
-    return l;
-}
-
-void host_lane_give(host_lane *l)
-{
-    host *h = l->model->host;
-    pthread_mutex_lock(&h->lock);
-    l->busy = false;
-    l->used = nx_os_seconds();
-    pthread_cond_broadcast(&h->changed);
-    pthread_mutex_unlock(&h->lock);
-}
-
-nexus_session *host_lane_session(host_lane *l)
-{
-    return l->session;
-}
-
-host_model *host_lane_model(host_lane *l)
-{
-    return l->model;
 }
 
 /* ---- the loaded ones ---- */
@@ -602,7 +334,7 @@ static void *janitor_main(void *arg)
             pthread_mutex_lock(&h->lock);
             continue;
         }
-        wait_tick(h);
+        host_wait_tick(h);
     }
     pthread_mutex_unlock(&h->lock);
     return NULL;
