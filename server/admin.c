@@ -53,7 +53,7 @@ void admin_load(app *a, app_call *c)
     fields_open(&f, c->body);
     const char *name = fields_str(&f, "model", "");
     double ttl = fields_real(&f, "ttl", -1);
-    nexus_status status = fields_ok(&f) ? host_acquire(a->host, name, ttl, &m) : NEXUS_ERROR_ARGUMENT;
+    nexus_status status = fields_ok(&f) ? host_acquire(a->host, name, ttl, 0, &m) : NEXUS_ERROR_ARGUMENT;
     if (status) {
         app_fail(c->r, app_status(status), f.key ? f.key : "model", "%s",
                  fields_ok(&f) ? nx_error_message() : f.fault);

@@ -167,7 +167,7 @@ static bool job_run(embed_job *j)
         return false;
     }
     double start = nx_os_seconds();
-    nexus_status status = host_acquire(j->app->host, model_name(j), j->ttl, &j->m);
+    nexus_status status = host_acquire(j->app->host, model_name(j), j->ttl, 0, &j->m);
     if (status) {
         app_fail(j->r, app_status(status), "model", "%s", nx_error_message());
         return false;

@@ -283,7 +283,8 @@ static bool context_fits(const host_model *m, size_t n)
     if (n < (size_t)context)
         return true;
     return nx_fail("the prompt has %zu tokens, and the context of %s here is %d, answer included: "
-                   "shorten the prompt, or start the server with a larger --ctx", n, host_name(m),
+                   "shorten the prompt, or have a larger context: the server's --ctx, LM Studio's "
+                   "context_length or ollama's num_ctx", n, host_name(m),
                    context);
 }
 
@@ -344,7 +345,7 @@ int gen_run(app *a, http_request *r, const gen_job *j, const gen_sink *sink, gen
     *out = (gen_result){0};
     host_model *m;
     double start = nx_os_seconds();
-    nexus_status status = host_acquire(a->host, j->model, j->ttl, &m);
+    nexus_status status = host_acquire(a->host, j->model, j->ttl, j->context, &m);
     if (status)
         return app_status(status);
     out->load_seconds = nx_os_seconds() - start;
@@ -363,7 +364,7 @@ int gen_run(app *a, http_request *r, const gen_job *j, const gen_sink *sink, gen
 int gen_count(app *a, const gen_job *j, size_t *tokens, int *context)
 {
     host_model *m;
-    nexus_status status = host_acquire(a->host, j->model, j->ttl, &m);
+    nexus_status status = host_acquire(a->host, j->model, j->ttl, j->context, &m);
     if (status)
         return app_status(status);
     char *text = NULL;

@@ -18,6 +18,7 @@
 typedef struct {
     const char *model; /* as the request names it; NULL: the default */
     double ttl;        /* < 0: the server's */
+    int context;       /* the model's lanes are to have at least; 0: as they are */
     json_t *chat;      /* owned: {"messages": …, "tools": …, variables}; NULL: a text or ids */
     const char *text;  /* continued as it stands */
     size_t length;

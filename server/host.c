@@ -69,9 +69,16 @@ static bool make_room(host *h, uint64_t need)
     }
 }
 
-static nexus_status check_fit(host *h, const nexus_models *all, const nexus_models_entry *e)
+/* What the model needs at a context; 0: unknown. */
+static uint64_t memory_at(const host *h, const nexus_models *all, const nexus_models_entry *e, int context)
 {
-    if (h->o.force || h->o.quantize || !e->memory_bytes || make_room(h, e->memory_bytes))
+    return context ? nexus_models_memory(all, e, context, h->o.cache_type) : e->memory_bytes;
+}
+
+/* `need`: bytes it still needs. */
+static nexus_status check_fit(host *h, const nexus_models *all, const nexus_models_entry *e, uint64_t need)
+{
+    if (h->o.force || h->o.quantize || !need || make_room(h, need))
         return NEXUS_OK;
     nexus_memory now;
     nexus_memory_now(&now);
@@ -84,7 +91,7 @@ static nexus_status check_fit(host *h, const nexus_models *all, const nexus_mode
         if (host_usable(o) && o->memory_bytes && o->memory_bytes <= now.available)
             snprintf(instead, sizeof instead, "; %s would fit", o->name);
     }
-    nx_fail("%s needs %.1f GB and %.1f GB are free%s", e->name, (double)e->memory_bytes * 1e-9,
+    nx_fail("%s needs %.1f GB and %.1f GB are free%s", e->name, (double)need * 1e-9,
             (double)now.available * 1e-9, instead);
     return NEXUS_ERROR_MEMORY;
 }
@@ -116,18 +123,30 @@ static nexus_status find_draft(host *h, const nexus_models *all, host_model *m, 
     return NEXUS_OK;
 }
 
+static nexus_status check_context(const host_model *m, int context)
+{
+    if (context <= m->info.max_context)
+        return NEXUS_OK;
+    nx_fail("a context of %d tokens is not possible: %s was made for at most %d", context, m->name,
+            m->info.max_context);
+    return NEXUS_ERROR_ARGUMENT;
+}
+
 /* Loads without the lock; others who want the model wait. */
 static void load(host *h, host_model *m, const nexus_models *all, const nexus_models_entry *e)
 {
     double start = nx_os_seconds();
-    nexus_status status = check_fit(h, all, e);
+    int context = m->context ? m->context : h->o.context;
+    nexus_status status = check_fit(h, all, e, memory_at(h, all, e, m->context));
     nexus_model *handle = NULL;
     nexus_load_options o = {.threads = h->o.threads, .cache_type = h->o.cache_type,
-                            .context = h->o.context, .quantize = h->o.quantize, .shared = true};
+                            .context = context, .quantize = h->o.quantize, .shared = true};
     if (!status)
         status = lib(nexus_model_load(m->path, &o, &handle));
     if (!status)
-        status = lib(nexus_model_describe(handle, h->o.context, &m->info));
+        status = lib(nexus_model_describe(handle, context, &m->info));
+    if (!status)
+        status = check_context(m, m->context);
     if (!status)
         status = find_draft(h, all, m, handle);
     if (status)
@@ -138,6 +157,7 @@ static void load(host *h, host_model *m, const nexus_models *all, const nexus_mo
     m->loading = false;
     m->failed = status != NEXUS_OK;
     m->context = m->info.context;
+    m->memory_bytes = m->info.memory_bytes;
     m->load_seconds = nx_os_seconds() - start;
     m->loaded_at = nx_os_wall_ms() / 1000;
     if (m->failed)
@@ -148,7 +168,7 @@ static void load(host *h, host_model *m, const nexus_models *all, const nexus_mo
         nx_info("%s loaded in %.2f s", m->name, m->load_seconds);
 }
 
-static host_model *model_new(host *h, const nexus_models_entry *e)
+static host_model *model_new(host *h, const nexus_models_entry *e, int context)
 {
     host_model *m = nx_calloc(1, sizeof *m);
     m->host = h;
@@ -156,6 +176,7 @@ static host_model *model_new(host *h, const nexus_models_entry *e)
     m->path = nx_strdup(e->path);
     m->embeds = strcmp(e->kind, "embedding") == 0;
     m->loading = true;
+    m->context = context;
     m->ttl = h->o.ttl;
     m->n_lanes = h->o.lanes;
     m->lanes = nx_calloc((size_t)m->n_lanes, sizeof *m->lanes);
@@ -166,14 +187,42 @@ static host_model *model_new(host *h, const nexus_models_entry *e)
     return m;
 }
 
+/* Without the lock; the model is in use. Nothing is loaded anew: what grows is the room of lanes. */
+static nexus_status raise_context(host_model *m, const nexus_models *all, const nexus_models_entry *e,
+                                  int context)
+{
+    host *h = m->host;
+    if (context <= m->context || m->embeds)
+        return NEXUS_OK;
+    uint64_t need = memory_at(h, all, e, context), has = m->memory_bytes;
+    nexus_status status = check_context(m, context);
+    if (!status)
+        status = check_fit(h, all, e, need > has ? need - has : 0);
+    if (status)
+        return status;
+    pthread_mutex_lock(&h->lock);
+    if (context > m->context) {
+        m->context = context;
+        m->memory_bytes = need ? need : has;
+    }
+    pthread_mutex_unlock(&h->lock);
+    return NEXUS_OK;
+}
+
+void host_lower_context(host_model *m, int context)
+{
+    if (context < m->context)
+        m->context = context;
+}
+
 static nexus_status acquire_entry(host *h, const nexus_models *all, const nexus_models_entry *e,
-                                  double ttl, host_model **out)
+                                  double ttl, int context, host_model **out)
 {
     pthread_mutex_lock(&h->lock);
     host_model *m = find_loaded(h, e->path);
     bool mine = !m;
     if (mine)
-        m = model_new(h, e);
+        m = model_new(h, e, context);
     m->users++;
     if (mine) {
         pthread_mutex_unlock(&h->lock);
@@ -195,11 +244,15 @@ static nexus_status acquire_entry(host *h, const nexus_models *all, const nexus_
     if (ttl >= 0)
         m->ttl = ttl;
     pthread_mutex_unlock(&h->lock);
-    *out = m;
-    return NEXUS_OK;
+    status = raise_context(m, all, e, context);
+    if (status)
+        host_release(m);
+    else
+        *out = m;
+    return status;
 }
 
-nexus_status host_acquire(host *h, const char *name, double ttl, host_model **out)
+nexus_status host_acquire(host *h, const char *name, double ttl, int context, host_model **out)
 {
     if (!name || !*name)
         name = h->o.model ? h->o.model : "";
@@ -212,7 +265,7 @@ nexus_status host_acquire(host *h, const char *name, double ttl, host_model **ou
         nx_fail("%s cannot be run: %s", e->name, *e->reason ? e->reason : e->kind);
         status = NEXUS_ERROR_UNSUPPORTED;
     } else {
-        status = acquire_entry(h, c->models, e, ttl, out);
+        status = acquire_entry(h, c->models, e, ttl, context, out);
     }
     host_catalog_free(c);
     return status;
@@ -296,6 +349,7 @@ static void describe_loaded(const host_model *m, double now, host_loaded *out)
                          .waiting = (int)(m->next_ticket - m->serving),
                          .idle_seconds = m->users ? 0 : now - m->used,
                          .expires_seconds = m->ttl > 0 ? m->ttl : -1, .loaded_at = m->loaded_at};
+    out->info.memory_bytes = m->memory_bytes;
     snprintf(out->name, sizeof out->name, "%s", m->name);
     snprintf(out->draft, sizeof out->draft, "%s", m->draft_note);
     if (m->ttl > 0 && m->users == 0)

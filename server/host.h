@@ -52,8 +52,11 @@ bool host_usable(const nexus_models_entry *e);
 const nexus_models_entry *host_find(const host_catalog *c, const char *name);
 
 /* A model by name ("" or NULL: the default), loaded if need be. ttl: seconds, < 0: the server's.
- * NOT_FOUND: no such model, and the message lists some; MEMORY: it does not fit. */
-nexus_status host_acquire(host *h, const char *name, double ttl, host_model **out);
+ * context: its lanes have at least so many tokens from now on; 0: as they are. NOT_FOUND: no such
+ * model, and the message lists some; MEMORY: it does not fit; ARGUMENT: it was made for less. */
+nexus_status host_acquire(host *h, const char *name, double ttl, int context, host_model **out);
+/* Its lanes have so many tokens from now on, no more than they have: those that run end as they are. */
+void host_lower_context(host_model *m, int context);
 void host_release(host_model *m);
 /* Unloads when nobody uses it any more. False with a message when it is not loaded. */
 bool host_unload(host *h, const char *name);

@@ -36,7 +36,9 @@ struct host_model {
     double used, ttl, load_seconds;
     int64_t loaded_at;
     host_lane *lanes;
-    int n_lanes, context;
+    int n_lanes;
+    _Atomic int context;   /* of lanes that begin from now on */
+    uint64_t memory_bytes; /* at that context */
     uint64_t next_ticket, serving; /* who waits for a lane, in order */
 };
 

@@ -68,9 +68,16 @@ host_lane *host_lane_take(host_model *m, const int32_t *prompt, size_t n, bool (
     pthread_mutex_lock(&h->lock);
     host_lane *l = wait_lane(m, prompt, n, gone, arg);
     pthread_mutex_unlock(&h->lock);
-    if (!l || l->session)
+    if (!l)
+        return NULL;
+    int context = m->context;
+    if (l->session && nexus_session_context(l->session) != context) { /* it was changed since */
+        nexus_session_free(l->session);
+        l->session = NULL;
+    }
+    if (l->session)
         return l;
-    nexus_session_options o = {.context = m->context, .draft = m->draft, .cache_type = m->host->o.cache_type};
+    nexus_session_options o = {.context = context, .draft = m->draft, .cache_type = m->host->o.cache_type};
     if (lib(nexus_session_new(m->handle, &o, &l->session))) {
         host_lane_give(l);
         return NULL;

@@ -103,13 +103,16 @@ void lmstudio_v1_load(app *a, app_call *c)
     fields_open(&f, c->body);
     const char *name = fields_str(&f, "model", "");
     bool echo = fields_bool(&f, "echo_load_config", false);
+    int context = (int)fields_int(&f, "context_length", 0, 1, INT32_MAX);
     json_t *unknown = fields_unknown(&f);
     host_model *m;
-    nexus_status status = fields_ok(&f) ? host_acquire(a->host, name, -1, &m) : NEXUS_ERROR_ARGUMENT;
+    nexus_status status = fields_ok(&f) ? host_acquire(a->host, name, -1, context, &m) : NEXUS_ERROR_ARGUMENT;
     if (status) {
-        app_fail(c->r, app_status(status), "model", "%s",
+        app_fail(c->r, app_status(status), f.key ? f.key : "model", "%s",
                  fields_ok(&f) ? nx_error_message() : f.fault);
     } else {
+        if (context)
+            host_lower_context(m, context);
         json_t *o = json_pack("{s:s, s:s, s:f, s:s}", "type", "llm", "instance_id", host_name(m),
                               "load_time_seconds", host_load_seconds(m), "status", "loaded");
         if (echo)

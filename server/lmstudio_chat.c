@@ -108,6 +108,7 @@ static void read_request(talk *t, fields *f)
     gen_job *j = &t->job;
     j->model = fields_str(f, "model", NULL);
     j->ttl = fields_real(f, "ttl", -1);
+    j->context = (int)fields_int(f, "context_length", 0, 1, INT32_MAX);
     t->stream = fields_bool(f, "stream", false);
     t->store = fields_bool(f, "store", true);
     read_previous(t, f);
@@ -174,7 +175,7 @@ static bool load_first(talk *t)
     begin_stream(t, t->name);
     event(t, "model_load.start", json_pack("{s:s}", "model_instance_id", t->name));
     event(t, "model_load.progress", json_pack("{s:s, s:f}", "model_instance_id", t->name, "progress", 0.0));
-    nexus_status status = host_acquire(t->app->host, t->name, t->job.ttl, &t->held);
+    nexus_status status = host_acquire(t->app->host, t->name, t->job.ttl, t->job.context, &t->held);
     if (status) {
         app_fail(t->r, app_status(status), "model", "%s", nx_error_message());
         return false;

@@ -53,7 +53,7 @@ double ollama_keep_alive(fields *f)
 /* "options": sampling under ollama's names, which are ours but for a few. */
 static void read_options(reply *a, fields *f)
 {
-    static const char *const harmless[] = {"num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread",
+    static const char *const harmless[] = {"num_batch", "num_gpu", "main_gpu", "num_thread",
                                            "use_mmap", "num_keep", "numa", NULL};
     json_t *o = (json_t *)(uintptr_t)fields_object(f, "options");
     a->job.o.temperature = 0.8f; /* ollama's defaults */
@@ -68,6 +68,7 @@ static void read_options(reply *a, fields *f)
     a->job.o.max_tokens = (int)fields_int(&g, "num_predict", 0, -2, INT32_MAX);
     if (a->job.o.max_tokens < 0)
         a->job.o.max_tokens = 0;
+    a->job.context = (int)fields_int(&g, "num_ctx", 0, 0, INT32_MAX);
     fields_skip(&g, harmless);
     if (!fields_ok(&g))
         fields_fault(f, g.key, "%s", g.fault);
@@ -227,7 +228,7 @@ static void load_only(reply *a)
     nexus_status status = NEXUS_OK;
     if (unload)
         host_unload(a->app->host, a->job.model ? a->job.model : "");
-    else if (!(status = host_acquire(a->app->host, a->job.model, a->job.ttl, &m)))
+    else if (!(status = host_acquire(a->app->host, a->job.model, a->job.ttl, a->job.context, &m)))
         host_release(m);
     if (status) {
         app_fail(a->r, app_status(status), NULL, "%s", nx_error_message());
@@ -253,6 +254,7 @@ static void answer_request(app *a, app_call *call, bool is_chat)
     if (empty) {
         p.job.model = fields_str(&f, "model", NULL);
         p.job.ttl = ollama_keep_alive(&f);
+        read_options(&p, &f);
     } else if (is_chat) {
         read_chat(&p, &f);
     } else {

@@ -65,9 +65,9 @@ const app_route app_routes[] = {
     {"GET", "/api/v1/models", lmstudio_v1_models, false, "LM Studio: the models there are", NULL},
     {"POST", "/api/v1/chat", lmstudio_v1_chat, false, "LM Studio: answer, in a kept conversation",
      "model:s input:*! system_prompt:s stream:b store:b previous_response_id:s reasoning:s "
-     "max_output_tokens:i ttl:n" SAMPLING FORM},
+     "max_output_tokens:i context_length:i ttl:n" SAMPLING FORM},
     {"POST", "/api/v1/models/load", lmstudio_v1_load, false, "LM Studio: load a model",
-     "model:s! echo_load_config:b"},
+     "model:s! echo_load_config:b context_length:i"},
     {"POST", "/api/v1/models/unload", lmstudio_v1_unload, false, "LM Studio: unload a model",
      "instance_id:s!"},
     {"POST", "/api/v1/models/download", lmstudio_v1_download, false,

@@ -90,7 +90,7 @@ static bool preload(app *a)
     host_model *m;
     if (!a->o.model)
         return true;
-    if (host_acquire(a->host, a->o.model, -1, &m))
+    if (host_acquire(a->host, a->o.model, -1, 0, &m))
         return false;
     host_release(m);
     return true;

@@ -15,7 +15,7 @@ typedef struct {
 static bool begin(app *a, app_call *c, text_call *t)
 {
     fields_open(&t->f, c->body);
-    nexus_status status = host_acquire(a->host, fields_str(&t->f, "model", NULL), -1, &t->m);
+    nexus_status status = host_acquire(a->host, fields_str(&t->f, "model", NULL), -1, 0, &t->m);
     if (!status)
         return true;
     app_fail(c->r, app_status(status), "model", "%s", nx_error_message());
