@@ -15,7 +15,9 @@ const key = { get: () => localStorage.getItem("key"), set: (k) => localStorage.s
 async function call(method, path, body, signal) {
   const headers = { "Content-Type": "application/json" };
   if (key.get()) headers.Authorization = "Bearer " + key.get();
-  const r = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+  let r;
+  try { r = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) }); }
+  catch (e) { if (e.name === "AbortError") throw e; throw new Error("The server does not answer. Is it still running?"); }
   if (r.status === 401) {
     const k = prompt("This server asks for its key:");
     if (k) { key.set(k); return call(method, path, body, signal); }
@@ -31,7 +33,7 @@ async function call(method, path, body, signal) {
 const get = async (path) => (await call("GET", path)).json();
 const post = async (path, body) => (await call("POST", path, body)).json();
 
-// The data of server-sent events, one after the other.
+// The data of server-sent events, one after the other; a comment as {note}.
 async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
@@ -44,6 +46,7 @@ async function* events(response) {
       const line = held.slice(0, at);
       held = held.slice(at + 2);
       if (line.startsWith("data: ") && line !== "data: [DONE]") yield JSON.parse(line.slice(6));
+      else if (line.startsWith(": ")) yield { note: line.slice(2) };
     }
   }
 }
@@ -92,7 +95,7 @@ async function openConversation(id) {
   talk = await get("/nexus/conversations/" + id);
   if ([...$("model").options].some((o) => o.value === talk.model)) $("model").value = talk.model;
   view("chat");
-  $("side").classList.remove("shown");
+  drawer(false);
   await draw();
   await listConversations();
 }
@@ -108,6 +111,7 @@ function newTalk() {
   stop();
   talk = fresh();
   view("chat");
+  drawer(false);
   draw();
   listConversations();
   $("input").focus();
@@ -117,8 +121,10 @@ function newTalk() {
 
 const say = (text, bad) => { $("status").textContent = text; $("status").className = bad ? "fault" : ""; };
 
-async function render(text) {
-  return (await post("/nexus/markdown", { text })).html;
+// Into box: as Markdown, or as it stands where the server is not there to make it.
+async function render(box, text) {
+  try { box.innerHTML = (await post("/nexus/markdown", { text })).html; box.classList.remove("plain"); }
+  catch { box.textContent = text; box.classList.add("plain"); }
 }
 
 function decorate(box) {
@@ -149,11 +155,12 @@ async function fill(box, m) {
   if (m.role === "user") text.textContent = m.text;
   else {
     if (m.thinking) box.append(thinkingBox(m.thinking, false));
-    text.innerHTML = await render(m.text);
+    await render(text, m.text);
     decorate(text);
   }
   box.append(text);
-  if (m.fault) box.append(make("p", { className: "fault", textContent: m.fault }));
+  if (m.cut) box.append(make("p", { className: "hint", textContent: m.cut }));
+  if (m.fault) box.append(make("p", { className: "fault", role: "alert", textContent: m.fault }));
 }
 
 function toolbar(m) {
@@ -181,13 +188,18 @@ async function draw() {
     box.append(toolbar(m));
     return box;
   }));
-  if (!boxes.length) boxes.push(make("div", { className: "empty" },
+  if (!boxes.length) boxes.push(!$("model").options.length ? noModel() : make("div", { className: "empty" },
     make("h2", { textContent: "What shall we think about?" }),
     make("p", { textContent: "The model runs on this machine. Nothing you write leaves it." }),
     make("p", { className: "hint", textContent: "Enter sends, Shift+Enter begins a line, Esc stops, Ctrl+Shift+O begins a new chat." })));
   $("messages").replaceChildren(...boxes);
   $("messages").scrollTop = $("messages").scrollHeight;
 }
+
+const noModel = () => make("div", { className: "empty" },
+  make("h2", { textContent: "There is no model here yet" }),
+  make("p", { textContent: "Fetch one, once; from then on everything happens on this machine." }),
+  make("button", { className: "primary", type: "button", textContent: "Fetch a model", onclick: () => { view("models"); $("pull-name").focus(); } }));
 
 const show = (m) => { talk.leaf = deepest(m); draw(); save(); };
 
@@ -210,7 +222,7 @@ function request(leaf) {
   const body = { model: $("model").value, messages, stream: true, stream_options: { include_usage: true },
                  temperature: number("temperature"), top_p: number("top_p") };
   if (number("max_tokens") > 0) body.max_tokens = number("max_tokens");
-  if (number("seed") >= 0) body.seed = number("seed");
+  if ($("seed").value !== "" && number("seed") >= 0) body.seed = number("seed");
   return body;
 }
 
@@ -231,7 +243,7 @@ function liveBox() {
     if (!busy && performance.now() - last > 200) {
       busy = true;
       last = performance.now();
-      text.innerHTML = await render(m.text);
+      await render(text, m.text);
       busy = false;
     }
     bottom();
@@ -246,6 +258,7 @@ async function answer(parent) {
   m.model = $("model").value;
   m.thinking = "";
   running = new AbortController();
+  $("messages").ariaBusy = "true";
   $("send").hidden = true;
   $("stop").hidden = false;
   const started = performance.now();
@@ -256,7 +269,9 @@ async function answer(parent) {
     const r = await call("POST", "/v1/chat/completions", request(parent), running.signal);
     for await (const e of events(r)) {
       if (e.error) throw new Error(e.error.message);
+      if (e.note) { say(e.note[0].toUpperCase() + e.note.slice(1)); continue; }
       const d = e.choices[0]?.delta;
+      if (e.choices[0]?.finish_reason === "length") m.cut = "Cut off here: " + (number("max_tokens") > 0 && tokens >= number("max_tokens") - 1 ? "“Most tokens” in the settings allows no more." : "the context is full.");
       if (d?.content || d?.reasoning_content) {
         m.text += d.content || "";
         m.thinking += d.reasoning_content || "";
@@ -269,12 +284,15 @@ async function answer(parent) {
     }
     say("");
   } catch (e) {
-    if (e.name !== "AbortError") m.fault = e.message;
+    if (e.name !== "AbortError") m.fault = /network|fetch/i.test(e.message) ? "The server went away in the middle of the answer." : e.message;
     say(e.name === "AbortError" ? "Stopped." : "");
   }
   running = null;
+  const focused = document.activeElement === $("stop");
+  $("messages").ariaBusy = "false";
   $("send").hidden = false;
   $("stop").hidden = true;
+  if (focused) $("input").focus(); // what had it is hidden
   await draw();
   await save();
 }
@@ -286,6 +304,7 @@ async function send(event) {
   const input = $("input");
   let text = input.value.trim();
   if ((!text && !files.length) || running) return;
+  if (!$("model").options.length) { say("There is no model to ask: fetch one under Models.", true); return; }
   for (const f of files) text = `${f.name}:\n\`\`\`\n${f.text}\n\`\`\`\n\n` + text;
   const parent = input.dataset.edits ? input.dataset.parent || null : talk.leaf;
   leaveEdit();
@@ -344,21 +363,29 @@ async function listModels() {
   const chosen = $("model").value || localStorage.getItem("model");
   $("model").replaceChildren(...all.models.filter((m) => m.kind === "text").map((m) => make("option", { value: m.name, textContent: m.name + (loaded.has(m.name) ? " ●" : "") })));
   if ([...$("model").options].some((o) => o.value === chosen)) $("model").value = chosen;
-  $("memory").textContent = `${bytes(ps.memory_available_bytes)} of ${bytes(ps.memory_total_bytes)} are free.` +
-    (all.models.length ? "" : " There is no model yet.");
+  $("memory").textContent = `${bytes(ps.memory_available_bytes)} of ${bytes(ps.memory_total_bytes)} are free.`;
+  $("model").parentNode.hidden = !$("model").options.length;
+  $("models").hidden = !all.models.length;
+  $("models-none").hidden = !!all.models.length;
+  if ($("messages").querySelector(".empty")) draw();
   $("models").tBodies[0].replaceChildren(...all.models.map((m) => {
     const is = loaded.has(m.name);
-    const b = make("button", { textContent: is ? "Unload" : "Load", ariaLabel: (is ? "Unload " : "Load ") + m.name });
+    const b = make("button", { type: "button", textContent: is ? "Unload" : "Load", ariaLabel: (is ? "Unload " : "Load ") + m.name });
+    b.dataset.model = m.name;
     b.onclick = async () => {
       b.disabled = true;
-      try { await post(is ? "/nexus/unload" : "/nexus/load", { model: m.name }); } catch (e) { alert(e.message); }
-      listModels();
+      b.textContent = is ? "Unloading…" : "Loading…";
+      try { await post(is ? "/nexus/unload" : "/nexus/load", { model: m.name }); sayModels(""); } catch (e) { sayModels(e.message); }
+      await listModels();
+      document.querySelector(`#models button[data-model="${CSS.escape(m.name)}"]`)?.focus();
     };
     const cell = (text, num) => make("td", { textContent: text, className: num ? "num" : "" });
     return make("tr", {}, cell(m.name), cell(m.family), cell(m.quantization), cell(bytes(m.bytes), true),
       cell(m.memory_bytes ? bytes(m.memory_bytes) : "", true), cell(fits[m.fits] || ""), cell(m.kind), make("td", {}, b));
   }));
 }
+
+const sayModels = (text) => { $("models-status").textContent = text; };
 
 // ---- fetching ----
 
@@ -448,9 +475,18 @@ async function live() {
 function view(name) {
   for (const v of ["chat", "models", "live"]) $("view-" + v).hidden = v !== name;
   for (const b of document.querySelectorAll("nav button")) b.dataset.view === name ? b.setAttribute("aria-current", "page") : b.removeAttribute("aria-current");
-  if (name === "models") { listModels(); listPulls().catch((e) => sayPull(e.message, true)); }
-  if (name === "live") live();
+  if (name === "chat") $("messages").scrollTop = $("messages").scrollHeight; // hidden, it forgot where it was
+  if (name === "models") { listModels().then(() => sayModels(""), (e) => sayModels(e.message)); listPulls().catch((e) => sayPull(e.message, true)); }
+  if (name === "live") liveNow();
 }
+
+// Conversations, on a small screen.
+function drawer(open) {
+  $("side").classList.toggle("shown", open);
+  $("menu").setAttribute("aria-expanded", open);
+}
+
+const liveNow = () => live().then(() => { $("live-status").textContent = ""; }, (e) => { $("live-status").textContent = e.message; });
 
 function theme() {
   const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -461,7 +497,9 @@ function theme() {
 if (localStorage.getItem("theme")) document.documentElement.dataset.theme = localStorage.getItem("theme");
 for (const b of document.querySelectorAll("nav button")) b.onclick = () => view(b.dataset.view);
 $("theme").onclick = theme;
-$("menu").onclick = () => $("menu").setAttribute("aria-expanded", $("side").classList.toggle("shown"));
+$("menu").onclick = () => drawer(!$("side").classList.contains("shown"));
+for (const v of document.querySelectorAll("main")) v.addEventListener("click", () => drawer(false));
+document.addEventListener("click", (e) => { if (!$("export").contains(e.target)) $("export").open = false; });
 $("new").onclick = newTalk;
 $("settings-open").onclick = () => { $("settings").hidden = !$("settings").hidden; $("settings-open").setAttribute("aria-expanded", !$("settings").hidden); };
 $("settings").onsubmit = (e) => e.preventDefault();
@@ -469,13 +507,23 @@ $("ask").onsubmit = send;
 $("pull").onsubmit = (e) => { e.preventDefault(); pull($("pull-name").value.trim()); };
 $("stop").onclick = stop;
 $("input").oninput = grow;
+$("attach").parentNode.onkeydown = (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); $("attach").click(); } };
+for (const f of $("settings").elements) { // kept by this browser
+  f.value = localStorage.getItem("set-" + f.id) ?? f.value;
+  f.oninput = () => localStorage.setItem("set-" + f.id, f.value);
+}
 $("attach").onchange = (e) => { attach(e.target.files); e.target.value = ""; };
 $("model").onchange = () => localStorage.setItem("model", $("model").value);
 $("export-md").onclick = () => download(fileName(".md"), "text/markdown", asMarkdown());
 $("export-json").onclick = () => download(fileName(".json"), "application/json", JSON.stringify(talk, null, 1));
 $("input").onkeydown = (e) => { if (e.key === "Enter" && !e.shiftKey && !e.isComposing) send(e); };
 document.onkeydown = (e) => {
-  if (e.key === "Escape") { if (running) stop(); else if ($("input").dataset.edits) leaveEdit(); }
+  if (e.key === "Escape") {
+    if ($("side").classList.contains("shown")) { drawer(false); $("menu").focus(); }
+    else if ($("export").open) { $("export").open = false; $("export").firstElementChild.focus(); }
+    else if (running) stop();
+    else if ($("input").dataset.edits) leaveEdit();
+  }
   if (e.key.toLowerCase() === "o" && e.ctrlKey && e.shiftKey) { e.preventDefault(); newTalk(); }
   if (e.key === "/" && e.target === document.body) { e.preventDefault(); $("input").focus(); }
 };
@@ -483,7 +531,7 @@ document.ondragover = (e) => e.preventDefault();
 document.ondrop = (e) => { e.preventDefault(); attach(e.dataTransfer.files); };
 setInterval(() => {
   if (document.hidden) return;
-  if (!$("view-live").hidden) live().catch((e) => say(e.message, true));
+  if (!$("view-live").hidden) liveNow();
   if (!$("view-models").hidden && pulling) listPulls().catch((e) => sayPull(e.message, true));
 }, 1000);
 (async () => {

@@ -234,3 +234,65 @@ def test_keyboard_and_labels(page):
     page.click("h1")
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "input"
+
+
+def test_settings_stay_and_an_answer_that_is_cut_says_so(page):
+    settings(page, temperature=0, max_tokens=3)
+    ask(page, "Tell me a long story.")
+    assert "Most tokens" in page.locator(".message.assistant .hint").inner_text()
+    page.reload()
+    assert page.input_value("#max_tokens") == "3" and page.input_value("#seed") == ""
+
+
+def test_menus_close_and_attaching_needs_no_mouse(page):
+    bar = page.locator("#bar").bounding_box()
+    page.click("#export summary")
+    assert page.is_visible("#export-md") and page.locator("#bar").bounding_box() == bar  # nothing is pushed aside
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#export-md") and page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    page.focus("label:has(#attach)")
+    with page.expect_file_chooser():
+        page.keyboard.press("Enter")
+    page.set_viewport_size({"width": 390, "height": 780})
+    page.click("#menu")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#side") and page.get_attribute("#menu", "aria-expanded") == "false"
+
+
+def test_no_model(browser, tmp_path):
+    s = Server(env={"XDG_DATA_HOME": str(tmp_path), "HOME": str(tmp_path)})
+    p = browser.new_page()
+    p.goto(s.url)
+    p.wait_for_selector("text=There is no model here yet")
+    p.fill("#input", "Hello")
+    p.keyboard.press("Enter")
+    p.wait_for_selector("#status.fault")
+    assert p.input_value("#input") == "Hello", "what was written is kept"
+    p.click("text=Fetch a model")
+    assert p.evaluate("document.activeElement.id") == "pull-name" and not p.is_visible("#models")
+    p.close()
+    assert s.stop() == 0
+
+
+def test_the_server_goes_away(browser, tmp_path):
+    models = tmp_path / "nexus" / "models"
+    models.mkdir(parents=True)
+    (models / (MODEL + ".gguf")).symlink_to(os.path.join(STORE, MODEL + ".gguf"))
+    s = Server("--model", MODEL, env={"XDG_DATA_HOME": str(tmp_path)})
+    p = browser.new_page()
+    broken = []
+    p.on("pageerror", lambda e: broken.append(str(e)))
+    p.goto(s.url)
+    wait(p, "document.querySelector('#model').options.length > 0")
+    settings(p, temperature=0, max_tokens=12)
+    ask(p, "What is the capital of France?")
+    assert s.stop() == 0
+    p.fill("#input", "And of Italy?")
+    p.keyboard.press("Enter")
+    p.wait_for_selector(".message .fault >> text=The server does not answer")
+    assert "And of Italy?" in p.locator("#messages").inner_text() and "Paris" in p.locator("#messages").inner_text()
+    assert "Not stored" in p.locator("#status").inner_text() and p.is_visible("#send")
+    p.click("nav >> text=Live")
+    p.wait_for_selector("#live-status >> text=does not answer")
+    assert broken == []
+    p.close()
