@@ -5,6 +5,7 @@
  * applies. Runs take milliseconds, so that some are not interrupted by other programs; the third
  * best counts. One thread is measured in its processor time.
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +104,14 @@ static double best_of(nx_piece fn, int64_t pieces, int64_t grain)
     return seconds[2];
 }
 
+#if defined(__x86_64__)
+/* Levels of vectors of 64 bytes. */
+static bool wide(const char *level)
+{
+    return strcmp(level, "avx512") == 0 || strcmp(level, "amx") == 0;
+}
+#endif
+
 static double fma_peak(void)
 {
     int threads = nx_pool_threads(), lanes = 4;
@@ -110,7 +119,7 @@ static double fma_peak(void)
 #if defined(__x86_64__)
     const char *level = nx_cpu_isa_name();
     fn = fma_base;
-    if (strcmp(level, "avx512") == 0)
+    if (wide(level))
         fn = fma_avx512, lanes = 16;
     else if (strcmp(level, "avx2") == 0)
         fn = fma_avx2, lanes = 8;
@@ -123,7 +132,7 @@ static double fma_peak(void)
 static double bf16_peak(void)
 {
 #if defined(__x86_64__)
-    if (strcmp(nx_cpu_isa_name(), "avx512") == 0 && __builtin_cpu_supports("avx512bf16")) {
+    if (wide(nx_cpu_isa_name()) && __builtin_cpu_supports("avx512bf16")) {
         int threads = nx_pool_threads();
         return 2.0 * 32 * (FMA_ROUNDS / 12 * 12) * threads / best_of(dot_bf16, threads, 1) * 1e-9;
     }

@@ -45,10 +45,10 @@ struct nx_gemm {
     void *user; /* of the loader and the store function */
 };
 
-void NX_FN(nx_gemm_f32)(const nx_gemm *g);
-void NX_FN(nx_gemm_f64)(const nx_gemm *g);
+void NX_BELOW(nx_gemm_f32)(const nx_gemm *g);
+void NX_BELOW(nx_gemm_f64)(const nx_gemm *g);
 /* What one product's packed operands take; 0: it is too small to pack. Grows with m, n and k. */
-size_t NX_FN(nx_gemm_workspace)(bool doubles, int64_t m, int64_t n, int64_t k);
+size_t NX_BELOW(nx_gemm_workspace)(bool doubles, int64_t m, int64_t n, int64_t k);
 
 /* matmul_tmpl.c: out = a b of the last two dimensions, leading ones broadcast already. a of 16-bit type
  * needs a workspace of its size in floats; b may be of any floating type when out is not float64. */

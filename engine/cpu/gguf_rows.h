@@ -13,10 +13,13 @@ typedef void nx_unpack_row(int type, const uint8_t *row, int64_t g0, int64_t gro
                            float *min);
 
 /* For a type without the bit of tiles; never NULL for a type that has blocks. */
-nx_unpack_row *NX_FN(nx_unpack_row_of)(int type);
+nx_unpack_row *NX_BELOW(nx_unpack_row_of)(int type);
 
 /* A loader for nx_qmm (qmm.h). q->type may have the bit of tiles. */
-void NX_FN(nx_load_rows)(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, int64_t kc, uint32_t *panel,
-                         float *scale, float *min);
+void NX_BELOW(nx_load_rows)(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, int64_t kc, uint32_t *panel,
+                            float *scale, float *min);
+
+/* gguf_kinds_tmpl.c: fills in what of q follows from q->type: loaders, and the signs of codes. */
+void NX_BELOW(nx_gguf_kernels)(nx_qmm *q);
 
 #endif

@@ -16,8 +16,14 @@ static bool always(void)
 }
 
 #if defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 extern const nx_kernel_entry nx_kernels_avx2[NX_PRIM_COUNT];
 extern const nx_kernel_entry nx_kernels_avx512[NX_PRIM_COUNT];
+extern const nx_kernel_entry nx_kernels_amx[NX_PRIM_COUNT];
 
 static bool has_avx2(void)
 {
@@ -30,6 +36,22 @@ static bool has_avx512(void)
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vnni");
+}
+
+/* The tiles' eight kilobytes are saved at a switch of threads only for processes that asked Linux for them;
+ * threads made later have the permission too. */
+static bool has_amx(void)
+{
+#if defined(__linux__)
+    enum { ASK = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA */
+    unsigned a, b, c, d = 0;
+    __get_cpuid_count(7, 0, &a, &b, &c, &d);
+    const unsigned bf16 = 1u << 22, tiles = 1u << 24, int8 = 1u << 25;
+    return has_avx512() && (d & bf16) && (d & tiles) && (d & int8) &&
+           syscall(SYS_arch_prctl, ASK, TILE_DATA) == 0;
+#else
+    return false;
+#endif
 }
 #elif defined(__aarch64__)
 #if defined(__linux__)
@@ -59,6 +81,7 @@ static const struct {
 #if defined(__x86_64__)
     {"avx2", has_avx2, nx_kernels_avx2},
     {"avx512", has_avx512, nx_kernels_avx512},
+    {"amx", has_amx, nx_kernels_amx},
 #elif defined(__aarch64__)
     {"neon", has_neon, nx_kernels_neon},
 #endif

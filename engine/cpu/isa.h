@@ -11,10 +11,17 @@
 #define NX_FN_JOIN(name, isa) name##_##isa
 #define NX_FN_PASTE(name, isa) NX_FN_JOIN(name, isa)
 #define NX_FN(name) NX_FN_PASTE(name, NX_ISA)
+/* A level may be another one in which only some templates are compiled anew (engine/CMakeLists.txt lists
+ * them). Of the others it takes the functions of the level below: NX_BELOW(copy). */
+#ifdef NX_ISA_BELOW
+#define NX_BELOW(name) NX_FN_PASTE(name, NX_ISA_BELOW)
+#else
+#define NX_BELOW(name) NX_FN(name)
+#endif
 
 /* The kernel table of the level in use. */
 const nx_kernel_entry *nx_cpu_kernels(void);
-/* Its name: "base", "avx2", "avx512", "neon". */
+/* Its name: "base", "avx2", "avx512", "amx", "neon". */
 const char *nx_cpu_isa_name(void);
 /* Levels this build has and this processor can run, best last; for tests over all of them. */
 int nx_cpu_isa_count(void);

@@ -1,9 +1,11 @@
 /*
  * matmul_tmpl.c: Matmul, AddMM, GatherMM, SegmentedMM: products of strided, batched matrices of
- * floats (through gemm.h) and of complex numbers (here). Halves are computed in float.
+ * floats (through gemm.h) and of complex numbers (here). Halves are computed in float, or by tiles
+ * where the level has them (amx_product.h).
  */
 #include <string.h>
 
+#include "engine/cpu/amx.h"
 #include "engine/cpu/gemm.h"
 #include "engine/cpu/half_tile.h"
 #include "engine/cpu/kernels.h"
@@ -258,25 +260,27 @@ static void put_row_f64(int64_t n, const double *x, double *out)
 #define PUT_f64(x)  (x)
 #define PUT_f16(x)  ((nx_f16){nx_half_from_float(x)})
 #define PUT_bf16(x) ((nx_bf16){nx_bf16_from_float(x)})
+/* put: nb results of a row, from n0 on. */
 #define STORE(t, T, A, NB)                                                                         \
+    static void put_##t(const product *p, int64_t batch, int64_t row, int64_t n0, int nb,          \
+                        const A *x)                                                                \
+    {                                                                                              \
+        T *out = (T *)p->out->data + (batch * p->g.m + row) * p->g.n + n0;                         \
+        if (!p->c) {                                                                               \
+            put_row_##t(nb, x, out);                                                               \
+            return;                                                                                \
+        }                                                                                          \
+        const T *c = (const T *)p->c->data + matrix_offset(p->c, batch) + row * p->c_row +         \
+                     n0 * p->c_col;                                                                \
+        A alpha = p->alpha, beta = p->beta;                                                        \
+        for (int j = 0; j < nb; j++)                                                               \
+            out[j] = PUT_##t(alpha * x[j] + beta * t##_value(c, j * p->c_col));                    \
+    }                                                                                              \
     static void store_##t(const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int64_t n0,      \
                           int nb, const void *acc)                                                 \
     {                                                                                              \
-        const product *p = g->user;                                                                \
-        T *out = (T *)p->out->data + (batch * g->m + m0) * g->n + n0;                              \
-        const A *x = acc;                                                                          \
-        if (!p->c) {                                                                               \
-            for (int64_t i = 0; i < m; i++)                                                        \
-                put_row_##t(nb, x + i * NB, out + i * g->n);                                       \
-            return;                                                                                \
-        }                                                                                          \
-        const T *c = (const T *)p->c->data + matrix_offset(p->c, batch) + m0 * p->c_row +          \
-                     n0 * p->c_col;                                                                \
-        A alpha = p->alpha, beta = p->beta;                                                        \
         for (int64_t i = 0; i < m; i++)                                                            \
-            for (int j = 0; j < nb; j++)                                                           \
-                out[i * g->n + j] = PUT_##t(alpha * x[i * NB + j] +                                \
-                                            beta * t##_value(c, i * p->c_row + j * p->c_col));     \
+            put_##t(g->user, batch, m0 + i, n0, nb, (const A *)acc + i * NB);                      \
     }
 STORE(f32, float, float, NX_GEMM_NB)
 STORE(f16, nx_f16, float, NX_GEMM_NB)
@@ -335,6 +339,10 @@ static void c64_run(product *p)
     nx_parallel(g->batches * g->m * blocks, nx_grain(g->k * C64_COLUMNS * 4, 1 << 18), c64_piece, p);
 }
 
+#if NX_HAS_AMX
+#include "engine/cpu/amx_product.h"
+#endif
+
 /* ---- setting up ----------------------------------------------------------------------------- */
 
 /* Where all rows of all batches of a are one step apart, that step. */
@@ -385,7 +393,7 @@ static void copy_a(product *p, void *workspace)
     to.data = workspace;
     to.dtype = NX_FLOAT32;
     to.strides = strides;
-    NX_FN(copy)(&(nx_call){.n_in = 1, .n_out = 1, .in = p->a, .out = &to});
+    NX_BELOW(copy)(&(nx_call){.n_in = 1, .n_out = 1, .in = p->a, .out = &to});
     p->g.a = workspace;
     p->g.a_row = p->g.k;
     p->g.a_col = 1;
@@ -442,7 +450,13 @@ static void product_run(product *p, void *workspace, bool roomy)
         p->c_col = p->c->strides[p->c->ndim - 1];
     }
     fold(p);
-    if (roomy && NX_FN(nx_gemm_workspace)(doubles, g->m, g->n, g->k)) {
+#if NX_HAS_AMX
+    if (roomy && by_tiles(p)) {
+        tile_run(p, workspace);
+        return;
+    }
+#endif
+    if (roomy && NX_BELOW(nx_gemm_workspace)(doubles, g->m, g->n, g->k)) {
         g->workspace = workspace;
         /* Packing a costs more than it gains where few panels read it, unless its rows lie a
          * multiple of 4 KB apart: they would push each other out of the first cache. */
@@ -457,9 +471,9 @@ static void product_run(product *p, void *workspace, bool roomy)
     if (out->dtype == NX_COMPLEX64)
         c64_run(p);
     else if (doubles)
-        NX_FN(nx_gemm_f64)(g);
+        NX_BELOW(nx_gemm_f64)(g);
     else
-        NX_FN(nx_gemm_f32)(g);
+        NX_BELOW(nx_gemm_f32)(g);
 }
 
 void NX_FN(nx_product)(const nx_view *a, const nx_view *b, const nx_view *out, void *workspace)
@@ -478,9 +492,16 @@ size_t NX_FN(matmul_workspace)(const nx_call *c)
     int64_t rows = n ? nx_view_size(out) / n : 0;
     size_t packed = out->dtype == NX_COMPLEX64
                         ? 0
-                        : NX_FN(nx_gemm_workspace)(out->dtype == NX_FLOAT64, rows, n, k);
+                        : NX_BELOW(nx_gemm_workspace)(out->dtype == NX_FLOAT64, rows, n, k);
     bool copies = out->ndim > 2 || !packed; /* one matrix that is packed is not copied */
-    return packed > copy || !copies ? packed : copy;
+    size_t size = packed > copy || !copies ? packed : copy;
+#if NX_HAS_AMX
+    if (tile_types(a->dtype, c->in[1].dtype, out->dtype)) {
+        size_t tiles = tile_workspace(out->dtype, rows, n, k);
+        size = tiles > size ? tiles : size;
+    }
+#endif
+    return size;
 }
 
 size_t NX_FN(segmented_mm_workspace)(const nx_call *c)

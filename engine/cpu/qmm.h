@@ -30,6 +30,10 @@ typedef struct {
     float *scale;   /* x = scale * q; NaN where a group holds NaN or infinity */
     float *sum;     /* scale * sum of q */
     int32_t *qsum;  /* sum of q */
+    /* At the level amx, of many rows: q = 128 high + low, row i at i * digits_row. Tiles of 16 rows may be
+     * read from any row on. Else NULL. */
+    int8_t *high, *low;
+    int64_t digits_row;
     int64_t k, groups;
 } nx_qx;
 
@@ -47,6 +51,7 @@ struct nx_qmm {
     int64_t batches, m, n, k;
     int group;
     bool has_min;
+    bool unsigned_codes; /* 0 to 255; else they are within -128 to 127 */
     nx_qx x;
     const void *w;  /* of the loaders */
     void *user;

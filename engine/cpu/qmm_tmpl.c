@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "engine/cpu/amx.h"
 #include "engine/cpu/pool.h"
 #include "engine/cpu/simd.h"
 
@@ -19,7 +20,15 @@
 
 enum {
     LANES = NX_QMM_TILE / VF_N, /* vectors a tile */
-    MB = 96,                    /* rows of x a block */
+#if NX_HAS_AMX
+    MB = 256,                   /* rows of x a block, at most */
+    MB_LESS = 128,              /* where there would be few blocks */
+    TILES_FROM = 32,            /* rows from which tiles of bytes are faster, */
+    TILES_GROUP = 32,           /* and values a group */
+#else
+    MB = 96,
+    MB_LESS = MB,
+#endif
     NT = 2,                     /* tiles a panel */
     GROUPS = NX_QMM_KC / 16,    /* groups a panel, at most */
     X_MAX = 16256,              /* 127 * 128: two 7-bit digits, so kernels on bytes can follow */
@@ -32,19 +41,58 @@ static int64_t up64(int64_t bytes)
     return (bytes + 63) & ~(int64_t)63;
 }
 
+#if NX_HAS_AMX
+/* Lines of digits lie an odd number of cache lines apart, so that 16 of them never share a set. */
+static int64_t digits_row(int64_t k)
+{
+    return (k + 63) / 64 * 64 | 64;
+}
+static int64_t digits_bytes(int64_t rows, int64_t k, int group)
+{
+    return rows >= TILES_FROM && group >= TILES_GROUP ? (rows + 15) * digits_row(k) : 0;
+}
+#else
+static int64_t digits_bytes(int64_t rows, int64_t k, int group)
+{
+    (void)rows, (void)k, (void)group;
+    return 0;
+}
+#endif
+
 size_t NX_FN(nx_qx_bytes)(int64_t rows, int64_t k, int group)
 {
-    return (size_t)(up64(rows * k * 2) + 3 * up64(rows * (k / group) * 4));
+    return (size_t)(up64(rows * k * 2) + 3 * up64(rows * (k / group) * 4) + 2 * digits_bytes(rows, k, group));
 }
 
 nx_qx NX_FN(nx_qx_at)(void *memory, int64_t rows, int64_t k, int group)
 {
     int64_t codes = up64(rows * k * 2), each = up64(rows * (k / group) * 4);
     char *p = memory;
-    return (nx_qx){.q = (int16_t *)(void *)p, .scale = (float *)(void *)(p + codes),
-                   .sum = (float *)(void *)(p + codes + each),
-                   .qsum = (int32_t *)(void *)(p + codes + 2 * each), .k = k, .groups = k / group};
+    nx_qx x = {.q = (int16_t *)(void *)p, .scale = (float *)(void *)(p + codes),
+               .sum = (float *)(void *)(p + codes + each),
+               .qsum = (int32_t *)(void *)(p + codes + 2 * each), .k = k, .groups = k / group};
+#if NX_HAS_AMX
+    if (digits_bytes(rows, k, group)) {
+        x.high = (int8_t *)p + codes + 3 * each;
+        x.low = x.high + digits_bytes(rows, k, group);
+        x.digits_row = digits_row(k);
+    }
+#endif
+    return x;
 }
+
+#if NX_HAS_AMX
+static void put_digits(const nx_qx *to, int64_t row, int64_t k, int n)
+{
+    const int16_t *restrict q = to->q + row * to->k + k;
+    int8_t *restrict high = to->high + row * to->digits_row + k, *restrict low = to->low + row * to->digits_row + k;
+    for (int i = 0; i < n; i++) {
+        int16_t h = (int16_t)((int16_t)(q[i] + 64) >> 7);
+        high[i] = (int8_t)h;
+        low[i] = (int8_t)(int16_t)(q[i] - (int16_t)(h << 7));
+    }
+}
+#endif
 
 /* One group of n floats. Magnitudes are compared as integers, which puts NaN above infinity. */
 static int32_t round_group(const float *restrict x, int n, int16_t *restrict q, float *scale)
@@ -68,6 +116,18 @@ static int32_t round_group(const float *restrict x, int n, int16_t *restrict q, 
     return sum;
 }
 
+/* Group g of a row. */
+static void put_group(const nx_qx *to, int64_t row, int64_t g, int group, const float *x)
+{
+    int64_t entry = row * to->groups + g;
+    to->qsum[entry] = round_group(x, group, to->q + row * to->k + g * group, &to->scale[entry]);
+    to->sum[entry] = to->scale[entry] * (float)to->qsum[entry];
+#if NX_HAS_AMX
+    if (to->high)
+        put_digits(to, row, g * group, group);
+#endif
+}
+
 typedef struct {
     const nx_qx *to;
     const char *x;
@@ -83,7 +143,7 @@ static void fill_piece(void *ctx, int64_t begin, int64_t end)
     float tmp[128];
     for (int64_t i = begin; i < end; i++)
         for (int64_t g = 0; g < to->groups; g++) {
-            int64_t at = i * to->k + g * j->group, entry = i * to->groups + g;
+            int64_t at = i * to->k + g * j->group;
             const void *from = j->x + at * size;
             const float *x = from;
             if (j->dtype != NX_FLOAT32)
@@ -92,8 +152,7 @@ static void fill_piece(void *ctx, int64_t begin, int64_t end)
                 nx_floats_of_f16(from, tmp, j->group);
             else if (j->dtype == NX_BFLOAT16)
                 nx_floats_of_bf16(from, tmp, j->group);
-            to->qsum[entry] = round_group(x, j->group, to->q + at, &to->scale[entry]);
-            to->sum[entry] = to->scale[entry] * (float)to->qsum[entry];
+            put_group(to, i, g, j->group, x);
         }
 }
 
@@ -107,9 +166,8 @@ static void fill_pairs_piece(void *ctx, int64_t begin, int64_t end)
             const float *x = (const float *)(const void *)j->x + i * to->k + g * j->group;
             for (int half = 0; half < 2; half++, x = left) {
                 int64_t row = 2 * i + half, entry = row * to->groups + g;
-                int16_t *q = to->q + row * to->k + g * j->group;
-                to->qsum[entry] = round_group(x, j->group, q, &to->scale[entry]);
-                to->sum[entry] = to->scale[entry] * (float)to->qsum[entry];
+                const int16_t *q = to->q + row * to->k + g * j->group;
+                put_group(to, row, g, j->group, x);
                 for (int k = 0; !half && k < j->group; k++)
                     left[k] = to->scale[entry] == to->scale[entry] ? x[k] - to->scale[entry] * (float)q[k] : 0;
             }
@@ -133,6 +191,9 @@ void NX_FN(nx_qx_fill)(const nx_qx *to, const void *x, nx_dtype dtype, int64_t r
 typedef struct {
     uint32_t codes[NT][NX_QMM_KC / 2 * NX_QMM_TILE];
     float scale[NT][GROUPS * NX_QMM_TILE], min[NT][GROUPS * NX_QMM_TILE];
+#if NX_HAS_AMX
+    uint32_t bytes[NT][NX_QMM_KC / 4 * NX_QMM_TILE];
+#endif
 } panel_set;
 
 /* A block: where its rows of x begin, its depth, its results acc[tile][row][16]. */
@@ -234,6 +295,129 @@ static void rows_by_panel(block *b, int tiles)
             }
 }
 
+#if NX_HAS_AMX
+/* ---- panels by tiles of bytes: the same sums, the same chain ---------------------------------- */
+
+typedef struct {
+    int32_t high[16 * NX_QMM_TILE], low[16 * NX_QMM_TILE];
+} tile_sums;
+
+/* Pairs of 16-bit codes as fours of bytes: bytes[k / 4][16]. */
+static void bytes_of_pairs(const uint32_t *pairs, int64_t kc, uint32_t *bytes)
+{
+    for (int64_t k = 0; k < kc; k += 4, pairs += 2 * NX_QMM_TILE, bytes += NX_QMM_TILE)
+        for (int r = 0; r < NX_QMM_TILE; r++) {
+            uint32_t a = pairs[r], b = pairs[NX_QMM_TILE + r];
+            bytes[r] = (a & 255) | (a >> 8 & 0xFF00) | (b & 255) << 16 | (b << 8 & 0xFF000000);
+        }
+}
+
+/* Group g (of the panel) of 16 rows by tile t, into the registers 0 and 1 or, if odd, 2 and 3. */
+NX_INLINE void sum_group(const block *b, bool is_signed, bool odd, int t, int64_t row, int64_t g)
+{
+    const nx_qmm *q = b->q;
+    const int step = q->group < 64 ? q->group : 64;
+    int64_t k = g * q->group, digits = q->x.digits_row;
+    const uint32_t *w = b->panel.bytes[t] + k / 4 * NX_QMM_TILE;
+    const int8_t *high = q->x.high + row * digits + b->k0 + k, *low = q->x.low + row * digits + b->k0 + k;
+#define SUM(dot, high_sum, low_sum)                                                                \
+    do {                                                                                           \
+        amx_zero(high_sum);                                                                        \
+        amx_zero(low_sum);                                                                         \
+        for (int at = 0; at < q->group; at += step, w += step / 4 * NX_QMM_TILE) {                 \
+            amx_load(6, w, 64);                                                                    \
+            amx_load(4, high + at, digits);                                                        \
+            amx_load(5, low + at, digits);                                                         \
+            dot(high_sum, 4, 6);                                                                   \
+            dot(low_sum, 5, 6);                                                                    \
+        }                                                                                          \
+    } while (0)
+    if (is_signed && odd)
+        SUM(amx_dot_i8, 2, 3);
+    else if (is_signed)
+        SUM(amx_dot_i8, 0, 1);
+    else if (odd)
+        SUM(amx_dot_iu8, 2, 3);
+    else
+        SUM(amx_dot_iu8, 0, 1);
+#undef SUM
+}
+
+static void sums_store(bool odd, tile_sums *to)
+{
+    if (odd) {
+        amx_store(2, to->high, 64);
+        amx_store(3, to->low, 64);
+    } else {
+        amx_store(0, to->high, 64);
+        amx_store(1, to->low, 64);
+    }
+}
+
+/* 16 rows from i0 by tile t. While one group is summed, the one before it is stored and the one before that
+ * is scaled: a store waits for its sums, and what comes after waits for the store. What is read of rows after
+ * the last lies in the same memory, x.sum behind x.scale and x.qsum behind x.sum; the results are not used. */
+NX_INLINE void tile_rows(block *b, bool has_min, bool is_signed, int t, int64_t i0)
+{
+    const nx_qmm *q = b->q;
+    int64_t row = b->row + i0, groups = b->kc / q->group, x_groups = q->x.groups;
+    float *acc = b->acc[t] + i0 * NX_QMM_TILE;
+    _Alignas(64) tile_sums sums[2];
+    const float *xs = q->x.scale + row * x_groups + b->k0 / q->group;
+    const float *xm = q->x.sum + row * x_groups + b->k0 / q->group;
+    for (int lane = 0; lane < LANES; lane++) {
+        vf f[16];
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            f[i] = vf_load(acc + i * NX_QMM_TILE + lane * VF_N);
+        for (int64_t next = 0; next < groups + 2; next++) {
+            if (next < groups) {
+                if (next & 1)
+                    sum_group(b, is_signed, true, t, row, next);
+                else
+                    sum_group(b, is_signed, false, t, row, next);
+            }
+            if (next > 0 && next <= groups)
+                sums_store((next - 1) & 1, &sums[(next - 1) & 1]);
+            int64_t g = next - 2;
+            if (g < 0)
+                continue;
+            const int32_t *high = sums[g & 1].high + lane * VF_N, *low = sums[g & 1].low + lane * VF_N;
+            vf ws = vf_load(b->panel.scale[t] + g * NX_QMM_TILE + lane * VF_N);
+            vf wm = vf_load(b->panel.min[t] + g * NX_QMM_TILE + lane * VF_N);
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++) {
+                vi sum = vi_add32(vi_shl32(vi_load(high + i * NX_QMM_TILE), 7), vi_load(low + i * NX_QMM_TILE));
+                f[i] = vf_fma(vf_from_i32(sum), vf_mul(ws, vf_set(xs[i * x_groups + g])), f[i]);
+                if (has_min)
+                    f[i] = vf_fma(wm, vf_set(xm[i * x_groups + g]), f[i]);
+            }
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            vf_store(acc + i * NX_QMM_TILE + lane * VF_N, f[i]);
+    }
+}
+
+static void tiles_by_panel(block *b, int tiles)
+{
+    amx_config config = amx_config_of(b->q->group < 64 ? b->q->group : 64);
+    amx_configure(&config);
+    for (int t = 0; t < tiles; t++)
+        bytes_of_pairs(b->panel.codes[t], b->kc, b->panel.bytes[t]);
+    for (int64_t i = 0; i < b->m; i += 16)
+        for (int t = 0; t < tiles; t++) {
+            if (b->q->unsigned_codes)
+                tile_rows(b, true, false, t, i);
+            else if (b->q->has_min)
+                tile_rows(b, true, true, t, i);
+            else
+                tile_rows(b, false, true, t, i);
+        }
+    amx_release();
+}
+#endif
+
 /* ---- the whole product -------------------------------------------------------------------------- */
 
 static int64_t first_row(const nx_qmm *q, int64_t batch)
@@ -249,16 +433,23 @@ static void store_tile(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, in
     q->store(q, batch, m0, m, n0, nb, acc);
 }
 
-static void panel_block(const nx_qmm *q, int64_t batch, int64_t m0, int64_t tile, int tiles)
+/* m rows from m0 on by `tiles` tiles. */
+static void panel_block(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, int64_t tile, int tiles)
 {
     block b = {.q = q};
     b.row = first_row(q, batch) + m0;
-    b.m = q->m - m0 < MB ? q->m - m0 : MB;
+    b.m = m;
     for (b.k0 = 0; b.k0 < q->k; b.k0 += NX_QMM_KC) {
         b.kc = q->k - b.k0 < NX_QMM_KC ? q->k - b.k0 : NX_QMM_KC;
         for (int t = 0; t < tiles; t++)
             q->load(q, batch, tile + t, b.k0, b.kc, b.panel.codes[t], b.panel.scale[t],
                     b.panel.min[t]);
+#if NX_HAS_AMX
+        if (q->x.high && q->m >= TILES_FROM) {
+            tiles_by_panel(&b, tiles);
+            continue;
+        }
+#endif
         rows_by_panel(&b, tiles);
     }
     for (int t = 0; t < tiles; t++)
@@ -267,7 +458,7 @@ static void panel_block(const nx_qmm *q, int64_t batch, int64_t m0, int64_t tile
 
 typedef struct {
     const nx_qmm *q;
-    int64_t tiles, panels, m_blocks;
+    int64_t tiles, panels, m_step, m_blocks;
 } run_job;
 
 static void panel_piece(void *ctx, int64_t begin, int64_t end)
@@ -276,7 +467,8 @@ static void panel_piece(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) {
         int64_t tile = i % j->panels * NT, rest = i / j->panels;
         int tiles = j->tiles - tile < NT ? (int)(j->tiles - tile) : NT;
-        panel_block(j->q, rest / j->m_blocks, rest % j->m_blocks * MB, tile, tiles);
+        int64_t m0 = rest % j->m_blocks * j->m_step, m = j->q->m - m0;
+        panel_block(j->q, rest / j->m_blocks, m0, m < j->m_step ? m : j->m_step, tile, tiles);
     }
 }
 
@@ -303,8 +495,9 @@ void NX_FN(nx_qmm_run)(const nx_qmm *q)
         return;
     }
     j.panels = (j.tiles + NT - 1) / NT;
-    j.m_blocks = (q->m + MB - 1) / MB;
-    int64_t m = q->m < MB ? q->m : MB;
+    j.m_step = q->batches * ((q->m + MB - 1) / MB) * j.panels < 64 ? MB_LESS : MB;
+    j.m_blocks = (q->m + j.m_step - 1) / j.m_step;
+    int64_t m = q->m < j.m_step ? q->m : j.m_step;
     int64_t work = (m + 8) * q->k * NT * NX_QMM_TILE;
     nx_parallel(q->batches * j.m_blocks * j.panels, nx_grain(work, 512 * 1024), panel_piece, &j);
 }

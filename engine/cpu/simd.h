@@ -44,6 +44,7 @@ enum { VF_N = 16, VD_N = 8 };
 #define vf_load_f16(p)  _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p)))
 #define vi_and(a, b)    _mm512_and_si512(a, b)
 #define vi_shr32(a, n)  _mm512_srli_epi32(a, n)
+#define vi_shl32(a, n)  _mm512_slli_epi32(a, n)
 #define vi_shl16(a, n)  _mm512_slli_epi16(a, n)
 #define vi_sar16(a, n)  _mm512_srai_epi16(a, n)
 #define vi_or(a, b)     _mm512_or_si512(a, b)
@@ -81,6 +82,7 @@ enum { VF_N = 8, VD_N = 4 };
 #define vf_load_f16(p)  _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p)))
 #define vi_and(a, b)    _mm256_and_si256(a, b)
 #define vi_shr32(a, n)  _mm256_srli_epi32(a, n)
+#define vi_shl32(a, n)  _mm256_slli_epi32(a, n)
 #define vi_shl16(a, n)  _mm256_slli_epi16(a, n)
 #define vi_sar16(a, n)  _mm256_srai_epi16(a, n)
 #define vi_or(a, b)     _mm256_or_si256(a, b)
@@ -117,6 +119,7 @@ enum { VF_N = 4, VD_N = 2 };
 #define vf_from_i32(v)  _mm_cvtepi32_ps(v)
 #define vi_and(a, b)    _mm_and_si128(a, b)
 #define vi_shr32(a, n)  _mm_srli_epi32(a, n)
+#define vi_shl32(a, n)  _mm_slli_epi32(a, n)
 #define vi_shl16(a, n)  _mm_slli_epi16(a, n)
 #define vi_sar16(a, n)  _mm_srai_epi16(a, n)
 #define vi_or(a, b)     _mm_or_si128(a, b)
@@ -154,6 +157,7 @@ enum { VF_N = 4, VD_N = 2 };
 /* Shift counts need not be literals here. */
 #define vi_shr32(a, n)                                                                             \
     vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vdupq_n_s32(-(n))))
+#define vi_shl32(a, n)  vshlq_s32(a, vdupq_n_s32(n))
 #define vi_shl16(a, n)                                                                             \
     vreinterpretq_s32_s16(vshlq_s16(vreinterpretq_s16_s32(a), vdupq_n_s16(n)))
 #define vi_sar16(a, n)                                                                             \
@@ -197,6 +201,7 @@ enum { VF_N = 4, VD_N = 2 };
 #define vi_and(a, b)    ((a) & (b))
 #define vi_or(a, b)     ((a) | (b))
 #define vi_shr32(a, n)  ((vi)((vi_u32)(a) >> (n)))
+#define vi_shl32(a, n)  ((vi)((vi_u32)(a) << (n)))
 #define vi_shl16(a, n)  ((vi)((vi_16)(a) << (n)))
 #define vi_sar16(a, n)  ((vi)((vi_16)(a) >> (n)))
 typedef uint32_t vi_u32 __attribute__((vector_size(16)));

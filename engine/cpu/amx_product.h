@@ -1,0 +1,471 @@
+/*
+ * amx_product.h: products of matrices of 16-bit floats by tiles (amx.h): a part of matmul_tmpl.c,
+ * for the levels that have them.
+ *
+ * bfloat16 is multiplied as it is. A float16 is the sum of two bfloat16, exactly: its 8 leading
+ * bits and the other 3; of the four products of such sums the smallest, 2^-18 of the whole at most,
+ * is left out.
+ *
+ * The one order of sums: 32 values of k at a time, even and odd k apart (amx.h), in float32, for
+ * any number of rows. So the two ways below give the same bits: small products, whose pieces pack
+ * what they need of a and b themselves, and large ones, which pack both once for all pieces.
+ */
+
+enum {
+    TILE_ROWS = 64,                /* a piece of the result: its rows */
+    TILE_COLUMNS = 256,            /* and columns; of small products */
+    TILE_FEW = 64,                 /* as many */
+    TILE_SUMS = TILE_COLUMNS + 16, /* floats from row to row of sums: they shall not share sets */
+    TILE_DEPTH = 16, /* tiles of k at a time: those of 32 rows stay in the first cache */
+    TILE_FEW_DEPTH = 8,
+    TILE_SWAPPED = 32,       /* rows of a up to which its turned b is taken for a */
+    TILE_A_BYTES = 32 << 20, /* of a and of b packed at a time, unless a piece's are more */
+    TILE_B_BYTES = 8 << 20,
+    TILE_VALUES = 512, /* 16-bit values of a tile */
+};
+
+typedef struct {
+    const product *p;
+    int planes;    /* 1; 2: of float16 */
+    int64_t depth; /* tiles along k */
+    /* Of large products: rows and columns packed at a time, multiples of 32; the part in hand. */
+    int64_t rows, columns, batch, m0, m, n0, n;
+    uint16_t *a; /* [rows / 16][depth][planes] tiles of 16 rows x 32 */
+    uint16_t *b; /* [columns / 16][depth][planes] tiles of 16 pairs x 16 columns */
+    /* Of small ones: b's columns stand for rows, and a's few rows for columns: what lies as lines
+     * along k is packed as it lies, and only the few are turned. */
+    bool swapped;
+} tile_job;
+
+/* An operand as lines along k: rows of a, columns of b. */
+typedef struct {
+    const uint16_t *at;
+    int64_t line, step, n; /* from line to line, along k; lines */
+} tile_side;
+
+static int64_t up32(int64_t n)
+{
+    return (n + 31) / 32 * 32;
+}
+
+static void tile_plan(tile_job *j, nx_dtype type, int64_t m, int64_t n, int64_t k)
+{
+    j->planes = type == NX_FLOAT16 ? 2 : 1;
+    j->depth = up32(k) / 32;
+    int64_t line = j->depth * 64 * j->planes; /* bytes of a row of a, or of a column of b */
+    int64_t rows = line ? TILE_A_BYTES / line / TILE_ROWS * TILE_ROWS : m;
+    int64_t columns = line ? TILE_B_BYTES / line / TILE_COLUMNS * TILE_COLUMNS : n;
+    rows = rows < TILE_ROWS ? TILE_ROWS : rows;
+    columns = columns < TILE_COLUMNS ? TILE_COLUMNS : columns;
+    j->rows = rows < m ? rows : up32(m);
+    j->columns = columns < n ? columns : up32(n);
+}
+
+static bool tile_types(nx_dtype a, nx_dtype b, nx_dtype out)
+{
+    return a == b && b == out && nx_dtype_in(a, NX_HALVES);
+}
+
+/* Grows with m. 0: it is small. */
+static size_t tile_workspace(nx_dtype type, int64_t m, int64_t n, int64_t k)
+{
+    tile_job j;
+    if (m <= TILE_ROWS || n <= TILE_FEW)
+        return 0;
+    tile_plan(&j, type, m, n, k);
+    return (size_t)((j.rows + j.columns) * j.depth * 64 * j.planes);
+}
+
+static bool by_tiles(const product *p)
+{
+    return !p->a_index && !p->b_index && tile_types(p->a->dtype, p->b->dtype, p->out->dtype);
+}
+
+/* ---- packing ----------------------------------------------------------------------------------
+ */
+
+/* 32 float16 as two lines of bfloat16. Infinity is one and infinity, so that no zero meets it that
+ * was not there: whatever it is multiplied by, one of the three products is the right one and the
+ * others agree. */
+static void tile_split(const uint16_t *restrict x, uint16_t *restrict high, uint16_t *restrict low)
+{
+    float f[32];
+    for (int i = 0; i < 32; i += VF_N)
+        vf_store(f + i, vf_load_f16(x + i));
+    for (int i = 0; i < 32; i++) {
+        uint16_t h = nx_bf16_from_float(f[i]);
+        uint16_t l = (uint16_t)(nx_bits_of_float(f[i] - nx_bf16_to_float(h)) >> 16);
+        bool number = (x[i] & 0x7C00) != 0x7C00;
+        high[i] = number ? h : (uint16_t)((x[i] & 0x8000) | 0x3F80);
+        low[i] = number ? l : h;
+    }
+}
+
+/* n of 32 values `step` apart, as one or two lines of bfloat16; zeros after them. */
+static void tile_line(const uint16_t *from, int64_t step, int64_t n, int planes, uint16_t (*to)[32])
+{
+    uint16_t x[32];
+    uint16_t *line = planes == 1 ? to[0] : x;
+    if (n >= 32 && step == 1) {
+        memcpy(line, from, sizeof x);
+    } else {
+        n = n < 0 ? 0 : n > 32 ? 32 : n;
+        memset(line, 0, sizeof x);
+        for (int64_t i = 0; i < n; i++)
+            line[i] = from[i * step];
+    }
+    if (planes == 2)
+        tile_split(x, to[0], to[1]);
+}
+
+/* 16 lines from `row` on, values 32 d on of k, as rows of a tile. */
+static void tile_put_rows(const tile_job *j, const tile_side *x, int64_t row, int64_t d,
+                          uint16_t *to)
+{
+    int64_t k = d * 32, left = j->p->g.k - k;
+    for (int i = 0; i < 16; i++, row++, to += 32) {
+        bool there = row < x->n;
+        uint16_t line[2][32];
+        if (!there || (j->planes == 1 && x->step == 1 && left >= 32)) { /* the common cases */
+            for (int plane = 0; plane < j->planes; plane++)
+                there ? memcpy(to, x->at + row * x->line + k, 64)
+                      : memset(to + plane * TILE_VALUES, 0, 64);
+            continue;
+        }
+        tile_line(x->at + row * x->line + k * x->step, x->step, left, j->planes, line);
+        for (int plane = 0; plane < j->planes; plane++)
+            memcpy(to + plane * TILE_VALUES, line[plane], 64);
+    }
+}
+
+/* A tile of 16 columns that are lines in memory: pairs of values are turned as floats are. */
+static void tile_turn(const tile_job *j, const tile_side *x, int64_t column, int64_t k,
+                      uint16_t *to)
+{
+    for (int c = 0; c < 16; c += 4) {
+        uint16_t line[4][2][32];
+        float pairs[2][4][16], turned[4 * 16];
+        for (int i = 0; i < 4; i++) {
+            bool there = column + c + i < x->n;
+            tile_line(x->at + (there ? (column + c + i) * x->line + k : 0), 1,
+                      there ? j->p->g.k - k : 0, j->planes, line[i]);
+            for (int plane = 0; plane < j->planes; plane++)
+                memcpy(pairs[plane][i], line[i][plane], 64);
+        }
+        for (int plane = 0; plane < j->planes; plane++) {
+            float(*f)[16] = pairs[plane];
+            f32_turn((const float *[4]){f[0], f[1], f[2], f[3]}, 16, turned, 4);
+            for (int pair = 0; pair < 16; pair++)
+                memcpy(to + plane * TILE_VALUES + pair * 32 + 2 * c, turned + 4 * pair, 16);
+        }
+    }
+}
+
+static void tile_pair(const uint16_t *restrict even, const uint16_t *restrict odd,
+                      uint16_t *restrict to)
+{
+    uint32_t both[16];
+    for (int i = 0; i < 16; i++)
+        both[i] = even[i] | (uint32_t)odd[i] << 16;
+    memcpy(to, both, sizeof both);
+}
+
+/* Two tiles side by side of columns that lie otherwise, pair by pair of values of k. */
+static void tile_interleave(const tile_job *j, const tile_side *x, int64_t column, int64_t k,
+                            uint16_t *left, uint16_t *right)
+{
+    int64_t columns = x->n - column, depth = j->p->g.k - k;
+    const uint16_t *from = x->at + k * x->step + (columns > 0 ? column : 0) * x->line;
+    if (j->planes == 1 && x->line == 1 && columns >= 32 && depth >= 32) { /* the common case */
+        for (int pair = 0; pair < 16; pair++, from += 2 * x->step, left += 32, right += 32) {
+            tile_pair(from, from + x->step, left);
+            tile_pair(from + 16, from + x->step + 16, right);
+        }
+        return;
+    }
+    for (int pair = 0; pair < 16; pair++) {
+        uint16_t line[2][2][32];
+        for (int odd = 0; odd < 2; odd++) {
+            bool there = 2 * pair + odd < depth;
+            tile_line(there ? from + (2 * pair + odd) * x->step : x->at, x->line,
+                      there ? columns : 0, j->planes, line[odd]);
+        }
+        for (int plane = 0; plane < j->planes; plane++) {
+            int at = plane * TILE_VALUES + pair * 32;
+            tile_pair(line[0][plane], line[1][plane], left + at);
+            tile_pair(line[0][plane] + 16, line[1][plane] + 16, right + at);
+        }
+    }
+}
+
+/* Lines from `column` on, twice 16 of them, as columns of tiles. */
+static void tile_put_columns(const tile_job *j, const tile_side *x, int64_t column, int64_t d,
+                             uint16_t *left, uint16_t *right)
+{
+    if (x->step == 1) {
+        tile_turn(j, x, column, d * 32, left);
+        tile_turn(j, x, column + 16, d * 32, right);
+    } else {
+        tile_interleave(j, x, column, d * 32, left, right);
+    }
+}
+
+static tile_side tile_a(const tile_job *j, int64_t batch)
+{
+    const nx_gemm *g = &j->p->g;
+    return (tile_side){(const uint16_t *)g->a + a_offset(g, batch), g->a_row, g->a_col, g->m};
+}
+static tile_side tile_b(const tile_job *j, int64_t batch)
+{
+    const product *p = j->p;
+    return (tile_side){(const uint16_t *)(const void *)b_start(p, batch), p->b_col, p->b_row,
+                       p->g.n};
+}
+
+/* ---- multiplying ------------------------------------------------------------------------------
+ */
+
+/* to += 32 (or, unless two, 16) x 32 of `depth` tiles; a and b: the first of two lines of tiles
+ * that lie `line` apart. swapped: the second and third product of planes are so too. */
+NX_INLINE void tile_block(int planes, bool two, bool swapped, int64_t depth, const uint16_t *a,
+                          const uint16_t *b, int64_t line, bool first, float *to)
+{
+    const int64_t row = TILE_SUMS * sizeof(float);
+    float *below = to + 16 * TILE_SUMS;
+    if (first) {
+        amx_zero(0);
+        amx_zero(1);
+        amx_zero(2);
+        amx_zero(3);
+    } else {
+        amx_load(0, to, row);
+        amx_load(1, to + 16, row);
+        if (two) {
+            amx_load(2, below, row);
+            amx_load(3, below + 16, row);
+        }
+    }
+#define FOUR()                                                                                     \
+    do {                                                                                           \
+        amx_dot_bf16(0, 4, 6);                                                                     \
+        amx_dot_bf16(1, 4, 7);                                                                     \
+        if (two) {                                                                                 \
+            amx_dot_bf16(2, 5, 6);                                                                 \
+            amx_dot_bf16(3, 5, 7);                                                                 \
+        }                                                                                          \
+    } while (0)
+    for (int64_t d = 0; d < depth; d++, a += planes * TILE_VALUES, b += planes * TILE_VALUES) {
+        amx_load(4, a, 64);
+        amx_load(6, b, 64);
+        amx_load(7, b + line, 64);
+        if (two)
+            amx_load(5, a + line, 64);
+        FOUR();
+        if (planes == 1)
+            continue;
+#define LOAD_A(plane)                                                                              \
+    do {                                                                                           \
+        amx_load(4, a + (plane)*TILE_VALUES, 64);                                                  \
+        if (two)                                                                                   \
+            amx_load(5, a + line + (plane)*TILE_VALUES, 64);                                       \
+    } while (0)
+#define LOAD_B(plane)                                                                              \
+    do {                                                                                           \
+        amx_load(6, b + (plane)*TILE_VALUES, 64);                                                  \
+        amx_load(7, b + line + (plane)*TILE_VALUES, 64);                                           \
+    } while (0)
+        if (swapped)
+            LOAD_A(1);
+        else
+            LOAD_B(1);
+        FOUR();
+        LOAD_A(!swapped);
+        LOAD_B(swapped);
+        FOUR();
+    }
+#undef LOAD_A
+#undef LOAD_B
+#undef FOUR
+    amx_store(0, to, row);
+    amx_store(1, to + 16, row);
+    if (two) {
+        amx_store(2, below, row);
+        amx_store(3, below + 16, row);
+    }
+}
+
+static int64_t at_most(int64_t n, int64_t most)
+{
+    return n < most ? n : most;
+}
+
+/* sums of rows x columns, at most TILE_ROWS x TILE_COLUMNS: `depth` tiles of packed a and b, whose
+ * lines of tiles lie `line` apart. */
+static void tile_add(const tile_job *j, int64_t rows, int64_t columns, int64_t depth,
+                     const uint16_t *a, const uint16_t *b, int64_t line, bool first, float *sums)
+{
+    for (int64_t r = 0; r < rows; r += 32)
+        for (int64_t c = 0; c < columns; c += 32) {
+            const uint16_t *from_a = a + r / 16 * line, *from_b = b + c / 16 * line;
+            float *to = sums + r * TILE_SUMS + c;
+            switch (j->planes * 4 + (rows - r > 16) * 2 + (j->swapped && j->planes == 2)) {
+#define CASE(planes, two, swapped)                                                                 \
+    case (planes)*4 + (two)*2 + (swapped):                                                         \
+        tile_block(planes, two, swapped, depth, from_a, from_b, line, first, to);                  \
+        break;
+                CASE(1, 0, 0) CASE(1, 1, 0) CASE(2, 0, 0) CASE(2, 0, 1) CASE(2, 1, 0) CASE(2, 1, 1)
+#undef CASE
+            }
+        }
+}
+
+/* Results of sums; swapped: the rows of these are its columns. */
+static void tile_out(const tile_job *j, int64_t batch, int64_t row, int64_t rows, int64_t column,
+                     int64_t columns, const float *sums)
+{
+    float line[TILE_COLUMNS];
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; j->swapped && c < columns; c++)
+            line[c] = sums[c * TILE_SUMS + r];
+        const float *from = j->swapped ? line : sums + r * TILE_SUMS;
+        (j->planes == 1 ? put_bf16 : put_f16)(j->p, batch, row + r, column, (int)columns, from);
+    }
+}
+
+/* ---- small: a piece packs what it needs -------------------------------------------------------
+ */
+
+/* Up to TILE_ROWS rows by TILE_FEW columns; of swapped products lines of b by lines of a. */
+static void tile_few_piece(const tile_job *j, int64_t batch, int64_t row, int64_t column)
+{
+    _Alignas(64) uint16_t a[TILE_ROWS / 16 * TILE_FEW_DEPTH * 2 * TILE_VALUES];
+    _Alignas(64) uint16_t b[TILE_FEW / 16 * TILE_FEW_DEPTH * 2 * TILE_VALUES];
+    _Alignas(64) float sums[TILE_ROWS * TILE_SUMS];
+    const tile_side x = j->swapped ? tile_b(j, batch) : tile_a(j, batch);
+    const tile_side y = j->swapped ? tile_a(j, batch) : tile_b(j, batch);
+    const int64_t tile = j->planes * TILE_VALUES, line = TILE_FEW_DEPTH * tile;
+    int64_t rows = at_most(x.n - row, TILE_ROWS), columns = at_most(y.n - column, TILE_FEW);
+    memset(sums, 0, j->depth ? 0 : sizeof sums);
+    for (int64_t d0 = 0; d0 < j->depth; d0 += TILE_FEW_DEPTH) {
+        int64_t depth = at_most(j->depth - d0, TILE_FEW_DEPTH);
+        for (int64_t r = 0; r < rows; r += 16)
+            for (int64_t d = 0; d < depth; d++)
+                tile_put_rows(j, &x, row + r, d0 + d, a + r / 16 * line + d * tile);
+        for (int64_t c = 0; c < columns; c += 32)
+            for (int64_t d = 0; d < depth; d++)
+                tile_put_columns(j, &y, column + c, d0 + d, b + c / 16 * line + d * tile,
+                                 b + (c / 16 + 1) * line + d * tile);
+        tile_add(j, rows, columns, depth, a, b, line, d0 == 0, sums);
+    }
+    if (j->swapped)
+        tile_out(j, batch, column, columns, row, rows, sums);
+    else
+        tile_out(j, batch, row, rows, column, columns, sums);
+}
+
+/* Pieces down x and across y. */
+static int64_t tile_down(const tile_job *j)
+{
+    return ((j->swapped ? j->p->g.n : j->p->g.m) + TILE_ROWS - 1) / TILE_ROWS;
+}
+static int64_t tile_across(const tile_job *j)
+{
+    return ((j->swapped ? j->p->g.m : j->p->g.n) + TILE_FEW - 1) / TILE_FEW;
+}
+
+static void tile_few(void *ctx, int64_t begin, int64_t end)
+{
+    const tile_job *j = ctx;
+    int64_t down = tile_down(j), across = tile_across(j);
+    amx_config config = amx_config_of(64);
+    amx_configure(&config);
+    for (int64_t i = begin; i < end; i++)
+        tile_few_piece(j, i / across / down, i / across % down * TILE_ROWS, i % across * TILE_FEW);
+    amx_release();
+}
+
+/* ---- large: a and b are packed once -----------------------------------------------------------
+ */
+
+static void tile_pack_a(void *ctx, int64_t begin, int64_t end)
+{
+    const tile_job *j = ctx;
+    const tile_side x = tile_a(j, j->batch);
+    for (int64_t i = begin; i < end; i++)
+        for (int64_t d = 0; d < j->depth; d++)
+            tile_put_rows(j, &x, j->m0 + i * 16, d,
+                          j->a + (i * j->depth + d) * j->planes * TILE_VALUES);
+}
+
+static void tile_pack_b(void *ctx, int64_t begin, int64_t end)
+{
+    const tile_job *j = ctx;
+    const tile_side x = tile_b(j, j->batch);
+    const int64_t tile = j->planes * TILE_VALUES, line = j->depth * tile;
+    for (int64_t i = begin; i < end; i++)
+        for (int64_t d = 0; d < j->depth; d++) {
+            uint16_t *left = j->b + 2 * i * line + d * tile;
+            tile_put_columns(j, &x, j->n0 + i * 32, d, left, left + line);
+        }
+}
+
+static void tile_piece(const tile_job *j, int64_t row, int64_t column)
+{
+    _Alignas(64) float sums[TILE_ROWS * TILE_SUMS];
+    const int64_t tile = j->planes * TILE_VALUES, line = j->depth * tile;
+    int64_t rows = at_most(j->m - row, TILE_ROWS), columns = at_most(j->n - column, TILE_COLUMNS);
+    memset(sums, 0, j->depth ? 0 : sizeof sums);
+    for (int64_t d = 0; d < j->depth; d += TILE_DEPTH)
+        tile_add(j, rows, columns, at_most(j->depth - d, TILE_DEPTH),
+                 j->a + row / 16 * line + d * tile, j->b + column / 16 * line + d * tile, line,
+                 d == 0, sums);
+    tile_out(j, j->batch, j->m0 + row, rows, j->n0 + column, columns, sums);
+}
+
+static void tile_multiply(void *ctx, int64_t begin, int64_t end)
+{
+    const tile_job *j = ctx;
+    int64_t down = (j->m + TILE_ROWS - 1) / TILE_ROWS;
+    amx_config config = amx_config_of(64);
+    amx_configure(&config);
+    for (int64_t i = begin; i < end; i++) /* down the rows first: they share columns of b */
+        tile_piece(j, i % down * TILE_ROWS, i / down * TILE_COLUMNS);
+    amx_release();
+}
+
+static void tile_part(tile_job *j)
+{
+    int64_t two = j->depth * 32 * 64 * j->planes; /* bytes of 32 lines */
+    int64_t pieces =
+        (j->m + TILE_ROWS - 1) / TILE_ROWS * ((j->n + TILE_COLUMNS - 1) / TILE_COLUMNS);
+    nx_parallel(up32(j->m) / 16, nx_grain(two / 2, 32 * 1024), tile_pack_a, j);
+    nx_parallel(pieces, nx_grain(TILE_ROWS * j->depth * 32 * TILE_COLUMNS, 1 << 20), tile_multiply,
+                j);
+}
+
+static void tile_run(const product *p, void *workspace)
+{
+    const nx_gemm *g = &p->g;
+    tile_job j = {.p = p, .a = workspace};
+    tile_plan(&j, p->out->dtype, g->m, g->n, g->k);
+    if (!tile_workspace(p->out->dtype, g->m, g->n, g->k)) {
+        j.swapped = g->m <= TILE_SWAPPED && p->b_row == 1;
+        /* multiplications a piece, and what packing is like */
+        int64_t work = (at_most(j.swapped ? g->n : g->m, TILE_ROWS) + 64) * g->k *
+                       at_most(j.swapped ? g->m : g->n, TILE_FEW);
+        nx_parallel(g->batches * tile_down(&j) * tile_across(&j), nx_grain(work, 1 << 20), tile_few,
+                    &j);
+        return;
+    }
+    j.b = j.a + j.rows * j.depth * 32 * j.planes;
+    for (j.batch = 0; j.batch < g->batches; j.batch++)
+        for (j.n0 = 0; j.n0 < g->n; j.n0 += j.columns) {
+            j.n = at_most(g->n - j.n0, j.columns);
+            nx_parallel(up32(j.n) / 32, nx_grain(j.depth * 2048 * j.planes, 32 * 1024), tile_pack_b,
+                        &j);
+            for (j.m0 = 0; j.m0 < g->m; j.m0 += j.rows) {
+                j.m = at_most(g->m - j.m0, j.rows);
+                tile_part(&j);
+            }
+        }
+}

@@ -1,0 +1,257 @@
+/*
+ * gguf_kinds_tmpl.c: the loops over repacked tiles (gguf_blocks.h), one for each kind of them: panels for
+ * many rows, and products straight from the packed bytes for few.
+ */
+#include "engine/cpu/gguf_rows.h"
+#include "engine/cpu/gguf_tiles.h"
+#include "engine/cpu/qmm.h"
+#include "engine/cpu/simd.h"
+
+#if defined(NX_ISA_avx512) || defined(__aarch64__)
+#define FEW_MR 8 /* rows of x by a tile at a time */
+#else
+#define FEW_MR 4
+#endif
+
+/* ---- loaders of panels -------------------------------------------------------------------------- */
+
+static const uint8_t *tile_at(const nx_qmm *q, int64_t tile)
+{
+    return (const uint8_t *)q->w + tile * NX_TILE * q->w_row_bytes;
+}
+
+NX_INLINE void load_tile(int kind, const nx_qmm *q, int64_t tile, int64_t k0, int64_t kc,
+                         uint32_t *panel, float *scale, float *min)
+{
+    const tile_order t = tile_order_of(kind, q->type);
+    const int bits = kind_info(kind).bits, zero = kind_info(kind).zero;
+    const vi zeros = vi_set32(zero | zero << 16);
+    for (int64_t k = k0; k < k0 + kc; k += 32, panel += 16 * NX_TILE) {
+        const uint8_t *b = tile_at(q, tile) + k / t.block * t.bytes;
+        const uint8_t *unit = b + t.head + k % t.block / 32 * (4 * NX_TILE * bits);
+        for (int lane = 0; lane < NX_TILE / VF_N; lane++) {
+            uint32_t *to = panel + lane * VF_N;
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) {
+                vi w[4];
+                unit_quarter(kind, unit, lane, j, w);
+                for (int i = 0; i < 4; i++)
+                    vi_store(to + (4 * j + i) * NX_TILE, zero ? vi_sub16(w[i], zeros) : w[i]);
+            }
+            for (int64_t at = k; at < k + 32; at += t.group) {
+                vf s, m;
+                if (at % t.group)
+                    break; /* in the middle of a large group */
+                int64_t g = (at - k0) / t.group;
+                group_scales(kind, &t, b, (int)(at % t.block / t.group), lane, &s, &m);
+                vf_store(scale + g * NX_TILE + lane * VF_N, s);
+                vf_store(min + g * NX_TILE + lane * VF_N, m);
+            }
+        }
+    }
+}
+
+/* One vector of rows of a tile by mr rows of x, straight from the packed bytes; the same chain as
+ * through a panel. */
+NX_INLINE void few_lane(int kind, const nx_qmm *q, const uint8_t *w0, int lane, int64_t row, int mr,
+                        float *acc)
+{
+    const tile_order t = tile_order_of(kind, q->type);
+    const int bits = kind_info(kind).bits, zero = kind_info(kind).zero;
+    const bool has_min = kind_info(kind).has_min, affine = kind & NX_AFFINE, short_group = !affine && t.group == 16;
+    int64_t groups = q->x.groups, k = q->x.k;
+    const int16_t *x0 = q->x.q + row * k;
+    const float *xs = q->x.scale + row * groups, *xm = q->x.sum + row * groups;
+    const int32_t *sum = q->x.qsum + row * groups;
+    const int chains = mr < 3 ? 2 : 1; /* of exact sums, so that one does not wait for the other */
+    vf f[FEW_MR];
+    vi s[FEW_MR][2];
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++) {
+        f[i] = vf_set(0);
+        s[i][0] = s[i][1] = vi_zero();
+    }
+    int64_t g = 0;
+    for (int64_t at = 0; at < k; at += 32) {
+        const uint8_t *b = w0 + at / t.block * t.bytes;
+        const uint8_t *unit = b + t.head + at % t.block / 32 * (4 * NX_TILE * bits);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+            vi w[4];
+            if (!affine && (j == 0 || (short_group && j == 2)))
+#pragma GCC unroll 8
+                for (int i = 0; i < mr; i++) {
+                    s[i][0] = zero ? vi_set32(-zero * sum[i * groups + g]) : vi_zero();
+                    s[i][1] = vi_zero();
+                }
+            unit_quarter(kind, unit, lane, j, w);
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+                for (int p = 0; p < 4; p++) {
+                    int32_t pair;
+                    memcpy(&pair, x0 + i * k + at + 8 * j + 2 * p, 4);
+                    s[i][p % chains] = vi_dot16(s[i][p % chains], w[p], vi_set32(pair));
+                }
+            if (!((j == 3 && (!affine || (at + 32) % t.group == 0)) || (short_group && j == 1)))
+                continue; /* in the middle of a group */
+            vf ws, wm;
+            group_scales(kind, &t, b, (int)((at + 8 * j) % t.block / t.group), lane, &ws, &wm);
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; i++) {
+                vi total = chains == 2 ? vi_add32(s[i][0], s[i][1]) : s[i][0];
+                f[i] = vf_fma(vf_from_i32(total), vf_mul(ws, vf_set(xs[i * groups + g])), f[i]);
+                if (has_min)
+                    f[i] = vf_fma(wm, vf_set(xm[i * groups + g]), f[i]);
+                if (affine)
+                    s[i][0] = s[i][1] = vi_zero();
+            }
+            g++;
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+        vf_store(acc + i * NX_TILE + lane * VF_N, f[i]);
+}
+
+NX_INLINE void few_rows_of_tile(int kind, const nx_qmm *q, int64_t tile, int64_t row, int mr, float *acc)
+{
+    for (int lane = 0; lane < NX_TILE / VF_N; lane++)
+        few_lane(kind, q, tile_at(q, tile), lane, row, mr, acc);
+}
+
+/* Tiles after the last whole one are rows as in the file. */
+static bool is_tile(const nx_qmm *q, int64_t tile)
+{
+    return (tile + 1) * NX_TILE <= q->n;
+}
+
+/* mr rows of x by an unpacked piece of a tile, kc values from k0; added to acc. */
+NX_INLINE void few_of_panel(int mr, const nx_qmm *q, const uint32_t *panel, const float *scale, const float *min,
+                            int64_t row, int64_t k0, int64_t kc, float *acc)
+{
+    const int pairs = q->group / 2, chains = mr < FEW_MR ? 2 : 1;
+    const int64_t entry = row * q->x.groups + k0 / q->group, groups = kc / q->group, x_row = q->x.k;
+    for (int lane = 0; lane < NX_TILE; lane += VF_N) {
+        const int16_t *x = q->x.q + row * x_row + k0;
+        const uint32_t *from = panel + lane;
+        vf f[FEW_MR];
+#pragma GCC unroll 8
+        for (int i = 0; i < mr; i++)
+            f[i] = vf_load(acc + i * NX_TILE + lane);
+        for (int64_t g = 0; g < groups; g++) {
+            vi s[FEW_MR][2];
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; i++)
+                s[i][0] = s[i][1] = vi_zero();
+            for (int k = 0; k < pairs; k += 8, from += 8 * NX_TILE, x += 16)
+#pragma GCC unroll 8
+                for (int e = 0; e < 8; e++) {
+                    vi w = vi_load(from + e * NX_TILE);
+#pragma GCC unroll 8
+                    for (int i = 0; i < mr; i++) {
+                        int32_t pair;
+                        memcpy(&pair, x + i * x_row + 2 * e, 4);
+                        s[i][e % chains] = vi_dot16(s[i][e % chains], w, vi_set32(pair));
+                    }
+                }
+            vf ws = vf_load(scale + g * NX_TILE + lane), wm = vf_load(min + g * NX_TILE + lane);
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; i++) {
+                vi total = chains == 2 ? vi_add32(s[i][0], s[i][1]) : s[i][0];
+                f[i] = vf_fma(vf_from_i32(total), vf_mul(ws, vf_set(q->x.scale[entry + i * q->x.groups + g])), f[i]);
+                if (q->has_min)
+                    f[i] = vf_fma(wm, vf_set(q->x.sum[entry + i * q->x.groups + g]), f[i]);
+            }
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < mr; i++)
+            vf_store(acc + i * NX_TILE + lane, f[i]);
+    }
+}
+
+/* rows or, where there are more, FEW_MR of them. */
+static void few_switch(int rows, const nx_qmm *q, const uint32_t *panel, const float *scale, const float *min,
+                       int64_t row, int64_t k0, int64_t kc, float *acc)
+{
+    switch (rows) {
+#define ROWS(mr) case mr: few_of_panel(mr, q, panel, scale, min, row, k0, kc, acc); break;
+    ROWS(1) ROWS(2) ROWS(3)
+#if FEW_MR == 8
+    ROWS(4) ROWS(5) ROWS(6) ROWS(7)
+#endif
+    default: few_of_panel(FEW_MR, q, panel, scale, min, row, k0, kc, acc);
+    }
+}
+
+/* Any number of rows by a tile through a panel, unpacked once for all of them. */
+static void few_rows(const nx_qmm *q, int64_t batch, int64_t tile, int64_t row, int mr, float *acc)
+{
+    uint32_t panel[NX_QMM_KC / 2 * NX_TILE];
+    float scale[NX_QMM_KC / 16 * NX_TILE], min[NX_QMM_KC / 16 * NX_TILE];
+    memset(acc, 0, (size_t)mr * NX_TILE * sizeof *acc);
+    for (int64_t k0 = 0; k0 < q->k; k0 += NX_QMM_KC) {
+        int64_t kc = q->k - k0 < NX_QMM_KC ? q->k - k0 : NX_QMM_KC;
+        q->load(q, batch, tile, k0, kc, panel, scale, min);
+        for (int i = 0; i < mr; i += FEW_MR)
+            few_switch(mr - i, q, panel, scale, min, row + i, k0, kc, acc + i * NX_TILE);
+    }
+}
+
+/* Straight from packed bytes go one row and powers of two; other numbers go through a panel, since gcc takes
+ * a second or more for each kind and number of rows. With sanitizers, which take ten times that, one row alone. */
+#ifdef NX_FEW_KERNELS
+#define DIRECT(kind)
+#define AT_ONCE 99
+#else
+#define ROWS_DIRECT(kind, n) case n: few_rows_of_tile(kind, q, tile, row, n, acc); break;
+#if FEW_MR == 8
+#define DIRECT(kind) ROWS_DIRECT(kind, 2) ROWS_DIRECT(kind, 4)
+#else
+#define DIRECT(kind) ROWS_DIRECT(kind, 2)
+#endif
+#define AT_ONCE FEW_MR
+#endif
+#define KIND(name, kind)                                                                           \
+    static void load_##name(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, int64_t kc,  \
+                            uint32_t *panel, float *scale, float *min)                             \
+    {                                                                                              \
+        if (is_tile(q, tile))                                                                      \
+            load_tile(kind, q, tile, k0, kc, panel, scale, min);                                   \
+        else                                                                                       \
+            NX_FN(nx_load_rows)(q, batch, tile, k0, kc, panel, scale, min);                        \
+    }                                                                                              \
+    static void few_##name(const nx_qmm *q, int64_t batch, int64_t tile, int64_t row, int mr,      \
+                           float *acc)                                                             \
+    {                                                                                              \
+        for (; mr >= AT_ONCE && is_tile(q, tile); mr -= FEW_MR, row += FEW_MR, acc += FEW_MR * NX_TILE) \
+            few_rows_of_tile(kind, q, tile, row, AT_ONCE == FEW_MR ? FEW_MR : 1, acc);             \
+        switch (is_tile(q, tile) ? mr : -1) {                                                      \
+        case 0: break;                                                                             \
+        case 1: few_rows_of_tile(kind, q, tile, row, 1, acc); break;                               \
+        DIRECT(kind)                                                                               \
+        default: few_rows(q, batch, tile, row, mr, acc);                                           \
+        }                                                                                          \
+    }
+#define KINDS(X)                                                                                   \
+    X(Q4_0, NX_GGML_Q4_0) X(Q4_1, NX_GGML_Q4_1) X(Q5_0, NX_GGML_Q5_0) X(Q5_1, NX_GGML_Q5_1)        \
+    X(Q8_0, NX_GGML_Q8_0) X(Q2_K, NX_GGML_Q2_K) X(Q3_K, NX_GGML_Q3_K) X(Q4_K, NX_GGML_Q4_K)        \
+    X(Q5_K, NX_GGML_Q5_K) X(Q6_K, NX_GGML_Q6_K)                                                    \
+    X(affine2, NX_AFFINE | 2) X(affine3, NX_AFFINE | 3) X(affine4, NX_AFFINE | 4)                  \
+    X(affine5, NX_AFFINE | 5) X(affine6, NX_AFFINE | 6) X(affine8, NX_AFFINE | 8)
+KINDS(KIND)
+
+void NX_FN(nx_gguf_kernels)(nx_qmm *q)
+{
+    int type = q->type, kind = type & NX_AFFINE ? type & (NX_AFFINE | 15) : type & ~NX_REPACKED;
+    q->load = NX_FN(nx_load_rows);
+    q->few = few_rows;
+    q->unsigned_codes = kind == (NX_AFFINE | 8);
+    if (!(type & NX_REPACKED))
+        return;
+    switch (kind) {
+#define CASE(name, number) case number: q->load = load_##name, q->few = few_##name; break;
+    KINDS(CASE)
+    default: break;
+    }
+}
