@@ -1,4 +1,4 @@
-"""Sixty operations on arrays of 1 M and 16 M elements: libmlxc beside MLX's CPU build and PyTorch's.
+"""Some sixty operations on arrays of 1 M and 16 M elements: libmlxc beside MLX's CPU build and PyTorch's.
 
 Entered through bench/peers.py ops. A case is a row: name, inputs (numpy, from the side of a square of
 n elements), and the operation in MLX, in PyTorch and in ours. Where a library has its own layout
@@ -195,6 +195,13 @@ def cases(mx, torch, o):
         lambda x, w: ("conv1d", x, w, 1, 1, 1, 1))
     add("conv2d of 3 x 3, 64 to 64", images, lambda x, w: mx.conv2d(x, w, padding=1),
         lambda x, w: F.conv2d(x, w, padding=1), lambda x, w: ("conv2d", x, w, 1, 1, 1, 1, 1, 1, 1))
+    add("depthwise conv2d of 3 x 3", lambda s: [normal(1, s // 8, s // 8, 64), normal(64, 3, 3, 1)],
+        lambda x, w: mx.conv2d(x, w, padding=1, groups=64), lambda x, w: F.conv2d(x, w, padding=1, groups=64),
+        lambda x, w: ("conv2d", x, w, 1, 1, 1, 1, 1, 1, 64))
+    add("conv3d of 3, 16 to 16, turned, by 2", lambda s: [normal(1, s // 64, 16, 16, 16), normal(16, 3, 3, 3, 16)],
+        lambda x, w: mx.conv_transpose3d(x, w, stride=2, padding=1),
+        lambda x, w: F.conv_transpose3d(x, w.transpose(0, 1), stride=2, padding=1),
+        lambda x, w: ("conv_transpose3d", x, w, 2, 2, 2, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1))
     add("fft", square, lambda x: mx.fft.rfft(x), lambda x: torch.fft.rfft(x),
         lambda a: ("fft_rfft", a, a.shape[-1], -1, 0))
     add("random uniform", square, lambda x: mx.random.uniform(shape=x.shape), torch.rand_like,
@@ -204,7 +211,7 @@ def cases(mx, torch, o):
 
 def torch_layout(name, inputs):
     """Convolutions have channels first there."""
-    if name.startswith("conv"):
+    if "conv" in name:
         return [np.ascontiguousarray(np.moveaxis(a, -1, 1)) for a in inputs]
     return inputs
 
@@ -220,7 +227,7 @@ def agrees(name, ours, theirs):
         return True
     theirs = theirs.float() if theirs.dtype.is_floating_point else theirs
     theirs = theirs.resolve_conj().numpy()
-    if name.startswith("conv"):
+    if "conv" in name:
         theirs = np.moveaxis(theirs, 1, -1)
     if ours.dtype.name == "bfloat16":
         return np.allclose(ours.astype(np.float32), theirs, rtol=1e-2, atol=1e-2)

@@ -80,9 +80,37 @@ def test_general(flip):
             mx.conv_general(to_mx(x), to_mx(w), 2, 1, flip=flip), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("channels", [3, 16, 19, 64, 100])
+@pytest.mark.parametrize("dtype", TYPES + ["float64"])
+def test_depthwise(dtype, channels):
+    """Each channel a group of its own, fewer and more of them than vectors hold."""
+    for stride, low, high, dilation, spread, flip, kernel in [
+            ([1, 1], [1, 1], [1, 1], [1, 1], [1, 1], False, (3, 3)),
+            ([2, 1], [0, 3], [1, -1], [1, 2], [1, 1], True, (2, 3)),
+            ([1, 2], [2, 1], [4, 2], [2, 1], [2, 3], False, (3, 4)),
+            ([1, 1], [8, 9], [8, 9], [1, 1], [1, 1], False, (15, 18))]:
+        args = (stride, low, high, dilation, spread, channels, flip)
+        x, w = numbers((2, 5, 13, channels), dtype), numbers((channels, *kernel, 1), dtype, seed=1)
+        want = direct(to_mx(x), to_mx(w), *args)
+        want = want if dtype == "float64" else to_mx(want.astype(np.float32)).astype(getattr(mx, dtype))
+        compare(mlxc.op("conv_general", x, w, *args), to_mx(want) if dtype == "float64" else want, args,
+                rtol=1e-4 if "32" in dtype else 2e-2, atol={"float64": 1e-10, **ABSOLUTE}[dtype] * 5)
+
+
+def test_depthwise_layouts():
+    check("conv2d", (2, 9, 11, 24), (24, 3, 3, 1), args=(1, 1, 1, 1, 1, 1, 24), dtypes=["float32"], atol=ABSOLUTE,
+          ref=lambda x, w: mx.conv2d(x, w, 1, 1, 1, 24))
+    check("conv1d", (2, 20, 24), (24, 3, 1), args=(1, 1, 1, 24), dtypes=["float32", "bfloat16"], atol=ABSOLUTE)
+    x, w = numbers((1, 4, 5, 6, 20), "float32"), numbers((20, 2, 3, 2, 1), "float32", seed=1)
+    args = ([1, 2, 1], [1, 0, 2], [0, 1, 1], [1, 1, 2], [2, 1, 3], 20, False)
+    want = direct(to_mx(x), to_mx(w), *args).astype(np.float32)
+    compare(mlxc.op("conv_general", x, w, *args), to_mx(want), args, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("low, high, spread, dilation", [
     ([0, 0, 0], [0, 0, 0], [5, 3, 2], [1, 1, 1]), ([3, 4, 8], [6, 0, 1], [3, 7, 5], [1, 2, 1]),
-    ([2, -3, 9], [1, 5, -4], [1, 4, 6], [2, 1, 1]), ([3, 4, 7], [3, 4, 7], [1, 1, 1], [1, 1, 1])])
+    ([2, -3, 9], [1, 5, -4], [1, 4, 6], [2, 1, 1]),
+    ([1, 2, 23], [4, 2, 0], [2, 2, 2], [2, 1, 4]), ([0, 1, 0], [0, 2, 9], [4, 6, 9], [2, 3, 6]), ([3, 4, 7], [3, 4, 7], [1, 1, 1], [1, 1, 1])])
 def test_spread_input(low, high, spread, dilation):
     """A kernel of more taps than are gathered at once, over an input most of which is not there."""
     args = ([1, 2, 1], low, high, dilation, spread, 1, False)
