@@ -16,8 +16,10 @@
 /* One rounding where the processor has the instruction; the C library's version would not vectorise. */
 #if defined(__FMA__) || defined(__aarch64__)
 #define K_FMA(a, b, c) __builtin_fmaf(a, b, c)
+#define K_FUSED 1
 #else
 #define K_FMA(a, b, c) ((a) * (b) + (c))
+#define K_FUSED 0
 #endif
 
 /* Adding and subtracting 1.5 * 2^23 leaves the nearest integer (even at a tie), for |x| < 2^22. */
@@ -35,28 +37,37 @@ static inline float k_pow2i(float n)
     return nx_float_of_bits((uint32_t)((int32_t)n + 127) << 23);
 }
 
-/* e^r for |r| <= ln(2) / 2. */
+/* 2^i, and that of numbers near K_MAGIC whose whole part it is. */
+static inline float k_pow2_whole(int32_t i)
+{
+    return nx_float_of_bits((uint32_t)(i + 127) << 23);
+}
+static inline int32_t k_whole(float near_magic)
+{
+    return (int32_t)(nx_bits_of_float(near_magic) - 0x4B400000);
+}
+
+/* e^r for |r| <= ln(2) / 2: a minimax fit. */
 static inline float k_exp_reduced(float r)
 {
-    float p = 1.0f / 5040;
-    p = K_FMA(p, r, 1.0f / 720);
-    p = K_FMA(p, r, 1.0f / 120);
-    p = K_FMA(p, r, 1.0f / 24);
-    p = K_FMA(p, r, 1.0f / 6);
-    p = K_FMA(p, r, 0.5f);
+    float p = 1.38141908e-3f;
+    p = K_FMA(p, r, 8.36891369e-3f);
+    p = K_FMA(p, r, 4.16684072e-2f);
+    p = K_FMA(p, r, 0.16666519f);
+    p = K_FMA(p, r, 0.499999933f);
     return K_FMA(p * r, r, r) + 1.0f;
 }
 
 /* x = n ln(2) + r; n is scaled in two steps so that subnormal results and 2^128 come out. */
 static inline float k_exp_f32(float x)
 {
-    float clamped = x > 89.0f ? 89.0f : x < -104.0f ? -104.0f : x;
-    float n = (K_FMA(clamped, 1.44269504f, K_MAGIC)) - K_MAGIC;
-    float r = K_FMA(n, -0.693145752f, clamped);
+    float bounded = 89.0f < x ? 89.0f : x; /* in this order NaN stays */
+    bounded = -104.0f > bounded ? -104.0f : bounded;
+    float t = K_FMA(bounded, 1.44269504f, K_MAGIC), n = t - K_MAGIC;
+    float r = K_FMA(n, -0.693145752f, bounded);
     r = K_FMA(n, -1.42860677e-6f, r);
-    float half = (K_FMA(n, 0.5f, K_MAGIC)) - K_MAGIC;
-    float y = k_exp_reduced(r) * k_pow2i(half) * k_pow2i(n - half);
-    return x != x ? x : y;
+    int32_t whole = k_whole(t), half = whole >> 1;
+    return k_exp_reduced(r) * k_pow2_whole(half) * k_pow2_whole(whole - half);
 }
 
 /* ---- logarithms --------------------------------------------------------------------------------- */
@@ -173,9 +184,45 @@ static inline float k_cosh_f32(float x)
 
 /* ---- trigonometry ------------------------------------------------------------------------------- */
 
-/* Up to this size of x the reduction below is exact enough; tiles with larger ones (tile_tmpl.c) go
- * to the C library. */
+/* Tiles (tile_tmpl.c) take the cheapest reduction that is exact enough for all of their angles: in
+ * float (k_sin_near, where there is a fused multiply-add), in double, or the C library's. */
+#define K_NEAR_LIMIT  (K_FUSED ? 32768.0f : 0.0f)
 #define K_ANGLE_LIMIT 1e6f
+
+/* pi in three parts, all too small: differences of -0 keep its sign. The product of a count of turns
+ * and the first part is exact, and so is the difference to x, which lies on the same grid. */
+static inline float k_off_turns(float x, float n)
+{
+    float r = K_FMA(n, -3.14159250f, x);
+    r = K_FMA(n, -1.50995788e-7f, r);
+    return K_FMA(n, -1.07806051e-14f, r);
+}
+
+/* sin(r) for |r| <= pi/2, its sign turned by the lowest bit of `turns`. */
+static inline float k_sin_half_turn(float r, uint32_t turns)
+{
+    float z = r * r, p = -2.38595922e-8f;
+    p = K_FMA(p, z, 2.75237325e-6f);
+    p = K_FMA(p, z, -1.98408364e-4f);
+    p = K_FMA(p, z, 8.33333087e-3f);
+    p = K_FMA(p, z, -0.166666666f);
+    return nx_float_of_bits(nx_bits_of_float(K_FMA(p, z * r, r)) ^ turns << 31);
+}
+
+static inline float k_sin_near_f32(float x)
+{
+    float a = fabsf(x), t = K_FMA(a, 0.318309886f, K_MAGIC);
+    float y = k_sin_half_turn(k_off_turns(a, t - K_MAGIC), nx_bits_of_float(t));
+    return nx_float_of_bits(nx_bits_of_float(y) ^ (nx_bits_of_float(x) & 0x80000000));
+}
+
+/* Half a turn before: zeros of the cosine are then those of the sine. */
+static inline float k_cos_near_f32(float x)
+{
+    float t = K_FMA(fabsf(x), 0.318309886f, -0.5f) + K_MAGIC;
+    float r = k_off_turns(fabsf(x), (t - K_MAGIC) + 0.5f);
+    return k_sin_half_turn(r, nx_bits_of_float(t) + 1);
+}
 
 typedef struct {
     float r;    /* x - quarter pi/2, |r| <= pi/4 */
@@ -249,30 +296,30 @@ static inline float k_cos_f32(float x)
 
 /* ---- error function ------------------------------------------------------------------------------- */
 
-/* Below 0.9 the series; above, 1 - e^(-a²) q with q a polynomial in 1 / (a + 2). */
+/* erf(a) = 1 - e^-u with u = a + a p(a): p is smooth, so one polynomial serves all a up to 3.95, where
+ * erf rounds to 1, and u keeps its digits near 0. Both polynomials are minimax fits. */
 static inline float k_erf_f32(float x)
 {
-    float a = fabsf(x), z = a * a, c = a < 4.1f ? a : 4.1f;
-    float p = 1.1283791671f / (21 * 3628800.0f);
-    p = K_FMA(p, z, -1.1283791671f / (19 * 362880.0f));
-    p = K_FMA(p, z, 1.1283791671f / (17 * 40320.0f));
-    p = K_FMA(p, z, -1.1283791671f / (15 * 5040.0f));
-    p = K_FMA(p, z, 1.1283791671f / (13 * 720.0f));
-    p = K_FMA(p, z, -1.1283791671f / (11 * 120.0f));
-    p = K_FMA(p, z, 1.1283791671f / (9 * 24.0f));
-    p = K_FMA(p, z, -1.1283791671f / (7 * 6.0f));
-    p = K_FMA(p, z, 1.1283791671f / (5 * 2.0f));
-    p = K_FMA(p, z, -1.1283791671f / 3);
-    float near = K_FMA(p * z, a, 1.2837916710e-1f * a) + a; /* 2/sqrt(pi) = 1 + 0.128… */
-    float t = 1 / (c + 2), q = -3.5013468f;
-    q = K_FMA(q, t, -1.6896336f);
-    q = K_FMA(q, t, 6.3518729f);
-    q = K_FMA(q, t, 0.8520503f);
-    q = K_FMA(q, t, 1.3146949f);
-    q = K_FMA(q, t, 0.54816169f);
-    q = K_FMA(q, t, 0.00056639139f);
-    float far = 1 - k_exp_f32(-c * c) * q;
-    return x != x ? x : copysignf(a < 0.9f ? near : far, x);
+    float a = fabsf(x);
+    a = 3.95f < a ? 3.95f : a; /* NaN stays */
+    float p = -9.25564978e-6f;
+    p = K_FMA(p, a, 1.17635539e-4f);
+    p = K_FMA(p, a, -6.32815432e-4f);
+    p = K_FMA(p, a, 1.66698612e-3f);
+    p = K_FMA(p, a, -1.60351911e-4f);
+    p = K_FMA(p, a, -1.91530899e-2f);
+    p = K_FMA(p, a, 0.102777838f);
+    p = K_FMA(p, a, 0.636619381f);
+    p = K_FMA(p, a, 0.128379172f);
+    float v = -(K_FMA(p, a, a)); /* = n ln(2) + r; an error of r counts 2^n */
+    float t = K_FMA(v, 1.44269504f, K_MAGIC);
+    float r = K_FMA(t - K_MAGIC, -0.693147181f, v);
+    float scale = k_pow2_whole(k_whole(t)), e = 1.38141908e-3f;
+    e = K_FMA(e, r, 8.36891369e-3f);
+    e = K_FMA(e, r, 4.16684072e-2f);
+    e = K_FMA(e, r, 0.16666519f);
+    e = K_FMA(e, r, 0.499999933f);
+    return copysignf(K_FMA(-scale, K_FMA(e * r, r, r), 1 - scale), x);
 }
 
 /* ---- power: in double, so that y log2(x) keeps its digits ------------------------------------------ */

@@ -121,23 +121,30 @@ static const nx_tile_fn table[NX_TILE_COUNT][NX_DTYPE_COUNT] = {
 #include "engine/ops/elementwise.def"
 };
 
-/* Angles too large for the reduction of kmath_float.h. */
-static bool any_large(int64_t n, const float *x)
+LOOP_UNARY(SinNear, float, float, f32, k_sin_near_f32(x))
+LOOP_UNARY(CosNear, float, float, f32, k_cos_near_f32(x))
+
+static bool any_beyond(int64_t n, const float *x, float limit)
 {
     int large = 0;
     for (int64_t i = 0; i < n; i++)
-        large |= fabsf(x[i]) > K_ANGLE_LIMIT;
+        large |= fabsf(x[i]) > limit;
     return large;
 }
 
-#define WITH_LARGE(name, library)                                                   \
+/* By the largest angle of a tile: see K_NEAR_LIMIT. */
+#define BY_ANGLE(name, near, library)                                               \
     static void name##_any(int64_t n, const void *const *in, void *out)             \
     {                                                                               \
         const float *x = in[0];                                                     \
         float *o = out;                                                             \
         for (; n > 0; n -= NX_TILE, x += NX_TILE, o += NX_TILE) {                   \
             int64_t some = n < NX_TILE ? n : NX_TILE;                               \
-            if (!any_large(some, x)) {                                              \
+            if (!any_beyond(some, x, K_NEAR_LIMIT)) {                               \
+                near##_f32(some, (const void *[]){x}, o);                           \
+                continue;                                                           \
+            }                                                                       \
+            if (!any_beyond(some, x, K_ANGLE_LIMIT)) {                              \
                 name##_f32(some, (const void *[]){x}, o);                           \
                 continue;                                                           \
             }                                                                       \
@@ -145,9 +152,9 @@ static bool any_large(int64_t n, const float *x)
                 o[i] = library(x[i]);                                               \
         }                                                                           \
     }
-WITH_LARGE(Sin, sinf)
-WITH_LARGE(Cos, cosf)
-WITH_LARGE(Tan, tanf)
+BY_ANGLE(Sin, SinNear, sinf)
+BY_ANGLE(Cos, CosNear, cosf)
+BY_ANGLE(Tan, Tan, tanf)
 
 nx_tile_fn NX_FN(tile_function)(nx_tile_id id, nx_dtype dtype)
 {

@@ -29,8 +29,9 @@ static double rsqrt(double x)
     return 1 / sqrt(x);
 }
 
-/* Where inputs lie: any bits; within -1..1; of 0 or more; 1 or more; moderate angles. */
-typedef enum { ANY, UNIT, POSITIVE, FROM_ONE, ANGLE } domain;
+/* Where inputs lie: any bits; within -1..1; of 0 or more; 1 or more; moderate angles; angles that a
+ * reduction in float is enough for. */
+typedef enum { ANY, UNIT, POSITIVE, FROM_ONE, ANGLE, NEAR } domain;
 
 static const struct {
     nx_prim_id prim;
@@ -43,6 +44,7 @@ static const struct {
     {NX_PRIM_Log, NX_LOG_E, log, POSITIVE, 1.5}, {NX_PRIM_Log, NX_LOG_2, log2, POSITIVE, 2},
     {NX_PRIM_Log, NX_LOG_10, log10, POSITIVE, 2}, {NX_PRIM_Log1p, 0, log1p, POSITIVE, 2},
     {NX_PRIM_Sin, 0, sin, ANGLE, 1.5},        {NX_PRIM_Cos, 0, cos, ANGLE, 1.5},
+    {NX_PRIM_Sin, 0, sin, NEAR, 2},         {NX_PRIM_Cos, 0, cos, NEAR, 2},
     {NX_PRIM_Tan, 0, tan, ANGLE, 2.5},          {NX_PRIM_ArcSin, 0, asin, UNIT, 2},
     {NX_PRIM_ArcCos, 0, acos, UNIT, 2},       {NX_PRIM_ArcTan, 0, atan, ANY, 2},
     {NX_PRIM_Sinh, 0, sinh, ANY, 2},          {NX_PRIM_Cosh, 0, cosh, ANY, 2},
@@ -80,6 +82,8 @@ static float input(domain d)
         return 1 + (fabsf(x) < 1e30f ? fabsf(x) : unit);
     case ANGLE:
         return u & 1 ? (unit - 0.5f) * 2e6f : u & 2 ? (unit - 0.5f) * 10 : fabsf(x) < 1e6f ? x : unit;
+    case NEAR:
+        return u & 1 ? (unit - 0.5f) * 65536 : u & 2 ? (unit - 0.5f) * 10 : fabsf(x) < 32768 ? x : unit;
     default:
         return u & 1 ? (unit - 0.5f) * 40 : x; /* half of them where functions are not flat */
     }
