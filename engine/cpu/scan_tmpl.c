@@ -6,13 +6,15 @@
  * from the start with negative steps.
  */
 #include <math.h>
+#include <string.h>
 
 #include "engine/cpu/classes.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/pool.h"
+#include "engine/cpu/tile.h"
 #include "engine/ops/params.h"
 
-enum { TILE = 512, COLUMNS = 256, TOTAL_SIZE = 16 };
+enum { TILE = 512, COLUMNS = 256, DIRECT_COLUMNS = 1024, TOTAL_SIZE = 16 };
 
 #define ADD(a, b) ((a) + (b))
 #define MUL(a, b) ((a) * (b))
@@ -90,10 +92,11 @@ static inline double _Complex log_add_complex(double _Complex a, double _Complex
     }                                                                                           \
     static void row_##name(int64_t width, const void *from, void *to, void *totals, bool inclusive) \
     {                                                                                           \
-        const A *restrict x = from;                                                             \
-        A *restrict y = to;                                                                     \
-        W *restrict t = totals;                                                                 \
-        for (int64_t j = 0; j < width; j++) {                                                   \
+        const A *x = from;                                                                      \
+        A *y = to;                                                                              \
+        W *t = totals;                                                                          \
+        NX_INDEPENDENT for (int64_t j = 0; j < width; j++)                                      \
+        {                                                                                       \
             W next = OP(t[j], (W)x[j]);                                                         \
             y[j] = (A)(inclusive ? next : t[j]);                                                \
             t[j] = next;                                                                        \
@@ -154,6 +157,7 @@ typedef struct {
     nx_walk others; /* views: input and output without the axis */
     int64_t n, step, to_step; /* the axis */
     bool inclusive;
+    bool direct; /* elements need no conversion */
     scan_kind f;
     nx_load load;
     nx_store store;
@@ -220,19 +224,40 @@ static void rows_piece(void *ctx, int64_t begin, int64_t end)
     }
 }
 
+/* Elements are what totals are made of and lie side by side on both sides: nothing is copied. */
+static bool is_direct(const job *j)
+{
+    int last = j->others.ndim - 1;
+    return j->direct && j->others.strides[0][last] == 1 && j->others.strides[1][last] == 1;
+}
+
+static void direct_columns(const job *j, const char *from, char *to, int64_t width)
+{
+    _Alignas(64) char totals[DIRECT_COLUMNS * TOTAL_SIZE];
+    j->f.fill(width, totals, j->inclusive, j->inclusive ? from : j->identity);
+    if (j->inclusive)
+        memmove(to, from, (size_t)(width * j->size));
+    for (int64_t i = j->inclusive; i < j->n; i++)
+        j->f.row(width, from + i * j->step * j->size, to + i * j->to_step * j->to_size, totals,
+                 j->inclusive);
+}
+
 /* Indices are columns; a tile ends with the piece or the innermost dimension. */
 static void columns_piece(void *ctx, int64_t begin, int64_t end)
 {
     const job *j = ctx;
     int64_t inner = j->others.shape[j->others.ndim - 1];
+    int64_t most = is_direct(j) ? DIRECT_COLUMNS : COLUMNS;
+    void (*columns)(const job *, const char *, char *, int64_t) =
+        is_direct(j) ? direct_columns : some_columns;
     while (begin < end) {
         int64_t at[2], width = inner - begin % inner;
         if (width > end - begin)
             width = end - begin;
-        if (width > COLUMNS)
-            width = COLUMNS;
+        if (width > most)
+            width = most;
         nx_walk_seek(&j->others, begin, at);
-        some_columns(j, j->from + at[0] * j->size, j->to + at[1] * j->to_size, width);
+        columns(j, j->from + at[0] * j->size, j->to + at[1] * j->to_size, width);
         begin += width;
     }
 }
@@ -281,6 +306,7 @@ void NX_FN(scan)(const nx_call *c)
              .load = nx_loads[in->dtype], .store = nx_store_for(out->dtype), .from = in->data,
              .to = out->data, .size = (int64_t)nx_dtype_size(in->dtype),
              .to_size = (int64_t)nx_dtype_size(out->dtype)};
+    j.direct = in->dtype == out->dtype && j.size >= 4; /* all but small integers and halves */
     for (int i = 0; i < in->ndim; i++)
         shape[i] = i == q->axis ? 1 : in->shape[i];
     nx_walk_init(&j.others, shape, in->ndim, (const int64_t *const[]){in->strides, out->strides}, 2);
