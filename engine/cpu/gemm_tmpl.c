@@ -5,18 +5,20 @@
 #include "engine/cpu/simd.h"
 
 /* Accumulators: rows by vectors, so that they, the panel's vectors and one broadcast fit the
- * registers (32 of AVX-512 and NEON, 16 else). */
+ * registers (32 of AVX-512 and NEON, 16 else). MB rows are a block, each of which reads all of b once
+ * from the outer caches. */
 #if defined(NX_ISA_avx512) || defined(__aarch64__)
 #define GEMM_MR 8
 #define GEMM_NV 3
+#define GEMM_MB 96
 #else
 #define GEMM_MR 6
 #define GEMM_NV 2
+#define GEMM_MB 192
 #endif
 
 enum {
-    GEMM_MB = 96,            /* rows a block: its accumulators stay in the first-level cache */
-    GEMM_KC = 192,           /* depth of a panel: panel and accumulators are 55 KB of stack */
+    GEMM_KC = 192,           /* depth of a panel: panel and accumulators are 55 or 74 KB of stack */
     GEMM_LARGE_M = 144,      /* from here on a and b are packed once, if there is workspace */
     GEMM_LARGE_N = 96,
     GEMM_LARGE_K = 32,
