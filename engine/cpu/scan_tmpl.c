@@ -11,7 +11,6 @@
 #include "engine/cpu/classes.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/pool.h"
-#include "engine/cpu/tile.h"
 #include "engine/ops/params.h"
 
 enum { TILE = 512, COLUMNS = 256, DIRECT_COLUMNS = 1024, TOTAL_SIZE = 16 };
@@ -72,6 +71,13 @@ static inline double _Complex log_add_complex(double _Complex a, double _Complex
     }
 #define ONE_BY_ONE(A, W, OP)
 
+/* x may be y, element by element. clang looks at run time, and warns of loops that call the C library. */
+#if defined(__clang__)
+#define COLUMNS_APART
+#else
+#define COLUMNS_APART _Pragma("GCC ivdep")
+#endif
+
 /* run: x[0..n) one after the other into *total, the total after (inclusive) or before each into y.
  * row: the same for `width` totals side by side. x may be y. */
 #define SCAN(name, A, W, OP) SCAN_BY(name, A, W, OP, ONE_BY_ONE)
@@ -95,7 +101,7 @@ static inline double _Complex log_add_complex(double _Complex a, double _Complex
         const A *x = from;                                                                      \
         A *y = to;                                                                              \
         W *t = totals;                                                                          \
-        NX_INDEPENDENT for (int64_t j = 0; j < width; j++)                                      \
+        COLUMNS_APART for (int64_t j = 0; j < width; j++)                                       \
         {                                                                                       \
             W next = OP(t[j], (W)x[j]);                                                         \
             y[j] = (A)(inclusive ? next : t[j]);                                                \
