@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "runtime/convert/vocab.h"
+#include "runtime/convert/vocab_kinds.h"
 #include "runtime/text/pretok.h"
 #include "runtime/text/tok_pre.h"
 
@@ -16,15 +17,19 @@
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE, MOST_PATTERNS = 8, MOST_TOKENS = 1 << 24 };
 
+typedef enum { BYTES_BPE, PIECES_BPE, UNIGRAM, WORDPIECE } vocab_kind;
+static const char *const kind_names[] = {"gpt2", "llama", "t5", "bert"}; /* tokenizer.ggml.model */
+
 typedef struct {
+    vocab_kind kind;
     nx_gguf_writer *w;
     json_t *tokenizer, *settings;
     const json_t *config;
     nx_slice *tokens; /* by id; NULL: a hole */
     int32_t *types;
+    float *scores; /* of UNIGRAM */
     int n;
-    NX_VEC(char *) made; /* names of holes */
-    bool bytes;       /* byte-level */
+    NX_VEC(char *) made; /* names of holes, and of words' beginnings */
 } maker;
 
 /* ---- tokens ----------------------------------------------------------------------------------- */
@@ -45,21 +50,83 @@ static bool is_byte_token(const char *s)
     return strlen(s) == 6 && sscanf(s, "<0x%2X%c", &v, &end) == 2 && end == '>';
 }
 
+static void keep_made(maker *m, int id, nx_str *name)
+{
+    m->tokens[id].len = name->len;
+    nx_vec_push(&m->made, nx_str_take(name));
+    m->tokens[id].data = m->made.at[m->made.n - 1];
+}
+
+/* GGUF marks a word's beginning, tokenizer.json what goes on. */
+static void mark_word(maker *m, int id)
+{
+    nx_slice *t = &m->tokens[id];
+    nx_str name = {0};
+    if (t->len > 2 && memcmp(t->data, "##", 2) == 0) {
+        *t = (nx_slice){t->data + 2, t->len - 2};
+        return;
+    }
+    nx_str_puts(&name, "\xE2\x96\x81");
+    nx_str_add(&name, t->data, t->len);
+    keep_made(m, id, &name);
+}
+
+static bool read_word(maker *m, const char *text, json_int_t id)
+{
+    if (id < 0 || id >= m->n)
+        return nx_fail("[tokenizer.json] token %lld is beyond the model's %d rows", (long long)id, m->n);
+    m->tokens[id] = (nx_slice){text, strlen(text)};
+    m->types[id] = m->kind != BYTES_BPE && is_byte_token(text) ? BYTE : NORMAL;
+    if (m->kind == WORDPIECE)
+        mark_word(m, (int)id);
+    return true;
+}
+
+/* [["text", score], …] */
+static bool read_scored(maker *m, const json_t *vocab)
+{
+    size_t i;
+    json_t *one;
+    m->scores = nx_calloc((size_t)m->n, sizeof *m->scores);
+    json_array_foreach(vocab, i, one)
+    {
+        const char *text = json_string_value(json_array_get(one, 0));
+        if (!text || !json_is_number(json_array_get(one, 1)))
+            return nx_fail("[tokenizer.json] token %zu has no text or no score", i);
+        if (!read_word(m, text, (json_int_t)i))
+            return false;
+        m->scores[i] = (float)json_number_value(json_array_get(one, 1));
+    }
+    return true;
+}
+
+static int find_token(const maker *m, const char *text)
+{
+    for (int i = 0; text && i < m->n; i++)
+        if (nx_slice_is(m->tokens[i], text))
+            return i;
+    return -1;
+}
+
+/* The model's own word for what it does not know. */
+static int unknown_token(const maker *m)
+{
+    json_int_t id = nx_json_get_int(m->tokenizer, "model.unk_id", -1);
+    return id >= 0 && id < m->n ? (int)id : find_token(m, nx_json_get_str(m->tokenizer, "model.unk_token", NULL));
+}
+
 static bool read_vocab(maker *m)
 {
     const char *text;
     json_t *id;
     json_t *vocab = nx_json_get(m->tokenizer, "model.vocab");
-    if (!json_is_object(vocab))
-        return nx_fail("[tokenizer.json] has no vocabulary by name");
+    if (m->kind == UNIGRAM ? !json_is_array(vocab) : !json_is_object(vocab))
+        return nx_fail("[tokenizer.json] has no vocabulary");
+    if (m->kind == UNIGRAM && !read_scored(m, vocab))
+        return false;
     json_object_foreach(vocab, text, id)
-    {
-        json_int_t i = json_integer_value(id);
-        if (i < 0 || i >= m->n)
-            return nx_fail("[tokenizer.json] token %lld is beyond the model's %d rows", (long long)i, m->n);
-        m->tokens[i] = (nx_slice){text, strlen(text)};
-        m->types[i] = !m->bytes && is_byte_token(text) ? BYTE : NORMAL;
-    }
+        if (!read_word(m, text, json_integer_value(id)))
+            return false;
     size_t k;
     json_t *added;
     json_array_foreach(json_object_get(m->tokenizer, "added_tokens"), k, added)
@@ -69,17 +136,15 @@ static bool read_vocab(maker *m)
                        special ? CONTROL : USER))
             return false;
     }
-    const char *unk = nx_json_get_str(m->tokenizer, "model.unk_token", NULL);
+    int unk = unknown_token(m);
     for (int i = 0; i < m->n; i++) {
-        if (!m->bytes && unk && nx_slice_is(m->tokens[i], unk))
+        if (m->kind != BYTES_BPE && i == unk)
             m->types[i] = UNKNOWN;
         if (m->tokens[i].data)
             continue;
         nx_str name = {0}; /* rows of the embedding that no token has */
         nx_str_printf(&name, "[PAD%d]", i);
-        m->tokens[i].len = name.len;
-        nx_vec_push(&m->made, nx_str_take(&name));
-        m->tokens[i].data = m->made.at[m->made.n - 1];
+        keep_made(m, i, &name);
         m->types[i] = UNUSED;
     }
     return true;
@@ -230,14 +295,6 @@ static bool write_pre(maker *m, const pipeline *p)
 
 /* ---- special tokens --------------------------------------------------------------------------- */
 
-static int find_token(const maker *m, const char *text)
-{
-    for (int i = 0; text && i < m->n; i++)
-        if (nx_slice_is(m->tokens[i], text))
-            return i;
-    return -1;
-}
-
 /* By tokenizer_config.json's text, else config.json's number. */
 static int special_id(const maker *m, const char *name)
 {
@@ -264,6 +321,10 @@ static bool write_specials(maker *m)
     bool ok = true;
     for (size_t i = 0; i < sizeof all / sizeof *all && ok; i++) {
         int id = special_id(m, all[i].name);
+        if (m->kind == WORDPIECE && i < 2)
+            continue; /* write_edges */
+        if (id < 0 && strcmp(all[i].name, "unk_token") == 0 && m->kind != BYTES_BPE)
+            id = unknown_token(m);
         ok = id < 0 || nx_gguf_writer_u32(m->w, all[i].key, (uint32_t)id);
     }
     int eos = special_id(m, "eos_token"); /* another that ends a turn */
@@ -276,20 +337,36 @@ static bool write_specials(maker *m)
     return ok;
 }
 
-/* Whether the post-processor puts the beginning's token before a text. */
-static bool adds_bos(const maker *m, const json_t *post)
+/* The token that the post-processor puts before a text, or behind it; -1: none. */
+static int edge_token(const maker *m, const json_t *post, bool behind)
 {
     size_t i;
     json_t *each;
-    const json_t *first = json_array_get(json_object_get(post, "single"), 0);
-    int bos = special_id(m, "bos_token");
-    const char *id = nx_json_get_str(first, "SpecialToken.id", NULL);
-    if (id && bos >= 0 && nx_slice_is(m->tokens[bos], id))
-        return true;
+    const json_t *single = json_object_get(post, "single");
+    const json_t *edge = json_array_get(single, behind && json_array_size(single) ? json_array_size(single) - 1 : 0);
+    const json_t *bert = json_array_get(json_object_get(post, behind ? "sep" : "cls"), 0);
+    int id = find_token(m, bert ? json_string_value(bert) : nx_json_get_str(edge, "SpecialToken.id", NULL));
     json_array_foreach(json_object_get(post, "processors"), i, each)
-        if (adds_bos(m, each))
-            return true;
-    return false;
+        id = id < 0 ? edge_token(m, each, behind) : id;
+    return id;
+}
+
+/* What stands around every text, and what is told of it. */
+static bool write_edges(maker *m)
+{
+    const json_t *post = json_object_get(m->tokenizer, "post_processor");
+    int first = edge_token(m, post, false), last = edge_token(m, post, true);
+    int bos = special_id(m, "bos_token"), eos = special_id(m, "eos_token");
+    if (m->kind == WORDPIECE)
+        return (first < 0 || (nx_gguf_writer_u32(m->w, KEY("cls_token_id"), (uint32_t)first) &&
+                              nx_gguf_writer_u32(m->w, KEY("bos_token_id"), (uint32_t)first))) &&
+               (last < 0 || (nx_gguf_writer_u32(m->w, KEY("seperator_token_id"), (uint32_t)last) &&
+                             nx_gguf_writer_u32(m->w, KEY("eos_token_id"), (uint32_t)last))) &&
+               nx_gguf_writer_bool(m->w, KEY("add_bos_token"), first >= 0) &&
+               nx_gguf_writer_bool(m->w, KEY("add_sep_token"), last >= 0);
+    bool adds = nx_json_get_bool(m->settings, "add_bos_token", bos >= 0 && first == bos);
+    return nx_gguf_writer_bool(m->w, KEY("add_bos_token"), adds || (bos >= 0 && first == bos)) &&
+           (m->kind != UNIGRAM || nx_gguf_writer_bool(m->w, KEY("add_eos_token"), eos >= 0 && last == eos));
 }
 
 static char *chat_template(const maker *m, const char *folder)
@@ -313,32 +390,68 @@ static char *chat_template(const maker *m, const char *folder)
 
 /* ---- all of it -------------------------------------------------------------------------------- */
 
-static bool write_all(maker *m, const char *folder, const nx_str *source)
+/* Of the pipeline that all kinds but unigram and whole words have. */
+static bool write_rules(maker *m)
+{
+    pipeline p = {0};
+    unigram_rules u = {0};
+    bool ok = true;
+    const json_t *pre = json_object_get(m->tokenizer, "pre_tokenizer");
+    if (m->kind == WORDPIECE)
+        return wordpiece_is_usual(m->tokenizer);
+    if (m->kind == UNIGRAM) {
+        ok = unigram_rules_of(m->tokenizer, &u) &&
+             (!u.charsmap.len || nx_gguf_writer_array(m->w, KEY("precompiled_charsmap"), NX_GGUF_U8, u.charsmap.data,
+                                                      u.charsmap.len)) &&
+             nx_gguf_writer_bool(m->w, KEY("remove_extra_whitespaces"), u.removes_spaces) &&
+             nx_gguf_writer_bool(m->w, KEY("add_space_prefix"), u.prefix);
+        nx_str_clear(&u.charsmap);
+        return ok;
+    }
+    read_normalizer(&p, json_object_get(m->tokenizer, "normalizer"));
+    if (json_is_object(pre))
+        read_split(&p, pre);
+    return (m->kind == PIECES_BPE || write_pre(m, &p)) &&
+           nx_gguf_writer_bool(m->w, KEY("add_space_prefix"), p.prefix);
+}
+
+static bool find_kind(maker *m)
 {
     pipeline p = {0};
     const char *kind = nx_json_get_str(m->tokenizer, "model.type", "BPE");
-    read_normalizer(&p, json_object_get(m->tokenizer, "normalizer"));
     const json_t *pre = json_object_get(m->tokenizer, "pre_tokenizer");
     if (json_is_object(pre))
         read_split(&p, pre);
-    m->bytes = p.bytes;
     bool fallback = nx_json_get_bool(m->tokenizer, "model.byte_fallback", false);
-    if (strcmp(kind, "BPE") != 0 || (!m->bytes && !fallback))
-        return nx_fail("[tokenizer.json] a tokenizer of the kind '%s' cannot be written to GGUF", kind);
+    m->kind = strcmp(kind, "Unigram") == 0 ? UNIGRAM : strcmp(kind, "WordPiece") == 0 ? WORDPIECE
+              : p.bytes                    ? BYTES_BPE : PIECES_BPE;
+    return m->kind == UNIGRAM || m->kind == WORDPIECE || (strcmp(kind, "BPE") == 0 && (p.bytes || fallback)) ||
+           nx_fail("[tokenizer.json] a tokenizer of the kind '%s' cannot be written to GGUF", kind);
+}
+
+static bool write_ranks(maker *m)
+{
+    switch (m->kind) {
+    case BYTES_BPE: return write_merges(m);
+    case PIECES_BPE: return write_scores(m);
+    case UNIGRAM: return nx_gguf_writer_array(m->w, KEY("scores"), NX_GGUF_F32, m->scores, (uint64_t)m->n);
+    case WORDPIECE: break;
+    }
+    return true;
+}
+
+static bool write_all(maker *m, const char *folder, const nx_str *source)
+{
+    if (!find_kind(m) || !read_vocab(m))
+        return false;
     char *chat = chat_template(m, folder);
-    bool bos = nx_json_get_bool(m->settings, "add_bos_token",
-                                adds_bos(m, json_object_get(m->tokenizer, "post_processor")));
-    bool ok = read_vocab(m);
-    bos = bos || (ok && adds_bos(m, json_object_get(m->tokenizer, "post_processor")));
-    ok = ok && nx_gguf_writer_str(m->w, KEY("model"), nx_slice_of(m->bytes ? "gpt2" : "llama")) &&
-         (m->bytes ? write_pre(m, &p) : nx_gguf_writer_str(m->w, KEY("pre"), nx_slice_of("default"))) &&
-         nx_gguf_writer_strings(m->w, KEY("tokens"), m->tokens, (uint64_t)m->n) &&
-         nx_gguf_writer_array(m->w, KEY("token_type"), NX_GGUF_I32, m->types, (uint64_t)m->n) &&
-         (m->bytes ? write_merges(m) : write_scores(m)) && write_specials(m) &&
-         nx_gguf_writer_bool(m->w, KEY("add_bos_token"), bos) &&
-         nx_gguf_writer_bool(m->w, KEY("add_space_prefix"), p.prefix) &&
-         (!*chat || nx_gguf_writer_str(m->w, "tokenizer.chat_template", nx_slice_of(chat))) &&
-         nx_gguf_writer_str(m->w, "tokenizer.huggingface.json", (nx_slice){source->data, source->len});
+    bool ok = nx_gguf_writer_str(m->w, KEY("model"), nx_slice_of(kind_names[m->kind])) && write_rules(m) &&
+              (m->kind == BYTES_BPE || nx_gguf_writer_str(m->w, KEY("pre"), nx_slice_of("default"))) &&
+              nx_gguf_writer_strings(m->w, KEY("tokens"), m->tokens, (uint64_t)m->n) &&
+              nx_gguf_writer_array(m->w, KEY("token_type"), NX_GGUF_I32, m->types, (uint64_t)m->n) &&
+              write_ranks(m) && write_specials(m) && write_edges(m) &&
+              (!*chat || nx_gguf_writer_str(m->w, "tokenizer.chat_template", nx_slice_of(chat))) &&
+              nx_gguf_writer_str(m->w, "tokenizer.huggingface.json", (nx_slice){source->data, source->len});
     free(chat);
     return ok;
 }
@@ -387,6 +500,7 @@ bool vocab_to_gguf(nx_gguf_writer *w, const char *folder, const json_t *config, 
     nx_vec_clear(&m.made);
     free(m.tokens);
     free(m.types);
+    free(m.scores);
     json_decref(m.tokenizer);
     json_decref(m.settings);
     nx_str_clear(&source);

@@ -21,7 +21,9 @@
 #include "runtime/catalog/package.h"
 #include "runtime/convert/blocks.h"
 #include "runtime/convert/halves.h"
+#include "runtime/convert/vocab.h"
 #include "runtime/nn/engine.h"
+#include "runtime/text/tokenizer.h"
 #include "tests/tempdir.h"
 
 enum { TOKENS = 16, MOST_VOCAB = 4096 };
@@ -160,6 +162,131 @@ static void quantized_families_stay_near(void **state)
     }
 }
 
+/* ---- vocabularies ---------------------------------------------------------------------------------- */
+
+/* The fixture's tokenizer, with some of its settings replaced. */
+static json_t *fixture(const char *name, const char *changes)
+{
+    nx_str path = {0};
+    nx_str_printf(&path, "%s/tokenizer/%s.json", NX_TEST_DATA, name);
+    json_t *o = nx_json_load_file(nx_str_cstr(&path)), *c = nx_json_parse(changes, strlen(changes), "changes");
+    assert_non_null(o);
+    assert_non_null(c);
+    json_object_update_recursive(o, c);
+    json_decref(c);
+    nx_str_clear(&path);
+    return o;
+}
+
+static void write_text(const char *folder, const char *name, const char *text)
+{
+    nx_str path = {0};
+    nx_str_printf(&path, "%s/%s", folder, name);
+    FILE *f = fopen(nx_str_cstr(&path), "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(text, 1, strlen(text), f), strlen(text));
+    fclose(f);
+    nx_str_clear(&path);
+}
+
+static bool to_gguf(const char *json, const char *config, const char *out)
+{
+    write_text(temp_dir, "tokenizer.json", json);
+    write_text(temp_dir, "tokenizer_config.json", config);
+    nx_gguf_writer *w = nx_gguf_writer_new(out);
+    bool ok = w && vocab_to_gguf(w, temp_dir, NULL, MOST_VOCAB) && nx_gguf_writer_finish(w);
+    nx_gguf_writer_free(w);
+    return ok;
+}
+
+static void same_ids(const tokenizer *a, const tokenizer *b, const char *name, const char *text)
+{
+    for (unsigned flags = TOK_PARSE_SPECIAL; flags <= (TOK_PARSE_SPECIAL | TOK_ADD_SPECIAL); flags++) {
+        tok_ids x = {0}, y = {0};
+        assert_true(tok_encode(a, text, strlen(text), flags, &x, NULL));
+        assert_true(tok_encode(b, text, strlen(text), flags, &y, NULL));
+        if (x.n != y.n || memcmp(x.at, y.at, x.n * sizeof *x.at) != 0)
+            fail_msg("%s (flags %u): '%.60s' has %zu ids, from GGUF %zu, or others", name, flags, text, x.n, y.n);
+        nx_vec_clear(&x);
+        nx_vec_clear(&y);
+    }
+}
+
+static void check_vocabulary(const char *name, const char *changes, const char *config)
+{
+    nx_str path = {0};
+    json_t *o = fixture(name, changes);
+    char *text = json_dumps(o, JSON_COMPACT);
+    nx_str_printf(&path, "%s/vocab.gguf", temp_dir);
+    if (!to_gguf(text, config, nx_str_cstr(&path)))
+        fail_msg("%s: %s", name, nx_error_message());
+    nx_gguf *g = nx_gguf_open(nx_str_cstr(&path));
+    tokenizer *a = tok_from_json_memory(nx_slice_of(text), nx_slice_of(config), name), *b = g ? tok_from_gguf(g) : NULL;
+    if (!a || !b)
+        fail_msg("%s: %s", name, nx_error_message());
+    nx_str_truncate(&path, 0);
+    nx_str_printf(&path, "%s/tokenizer/%s.vectors.json", NX_TEST_DATA, name);
+    json_t *vectors = nx_json_load_file(nx_str_cstr(&path)), *one;
+    assert_true(json_array_size(vectors) > 20);
+    size_t i;
+    json_array_foreach(vectors, i, one)
+        if (!memchr(json_string_value(json_object_get(one, "text")), 0, json_string_length(json_object_get(one, "text"))))
+            same_ids(a, b, name, nx_json_get_str(one, "text", ""));
+    json_decref(vectors);
+    tok_free(a);
+    tok_free(b);
+    nx_gguf_free(g);
+    free(text);
+    json_decref(o);
+    nx_str_clear(&path);
+}
+
+#define ENDS "\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"unk_token\":\"<unk>\""
+#define JOINED                                                                                     \
+    "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Strip\",\"strip_left\":true,"          \
+    "\"strip_right\":true},{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" {2,}\"},\"content\":\" \"}]}}"
+#define AROUND                                                                                     \
+    "{\"normalizer\":null,\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{" \
+    "\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"SpecialToken\":{"          \
+    "\"id\":\"</s>\",\"type_id\":0}}],\"pair\":[],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[1],"   \
+    "\"tokens\":[\"<s>\"]},\"</s>\":{\"id\":\"</s>\",\"ids\":[2],\"tokens\":[\"</s>\"]}}}}"
+static void vocabularies_keep_their_ids(void **state)
+{
+    check_vocabulary("sentencepiece", "{}", "{" ENDS "}");
+    check_vocabulary("unigram", "{\"normalizer\":null}", "{" ENDS "}");
+    check_vocabulary("unigram", JOINED, "{" ENDS "}");
+    check_vocabulary("unigram", AROUND, "{" ENDS "}");
+    check_vocabulary("wordpiece", "{\"model\":{\"max_input_chars_per_word\":100}}",
+                     "{\"unk_token\":\"[UNK]\",\"cls_token\":\"[CLS]\",\"sep_token\":\"[SEP]\"}");
+}
+
+static void vocabularies_that_gguf_cannot_say(void **state)
+{
+    static const struct {
+        const char *name, *changes, *why;
+    } all[] = {{"unigram", "{}", "'NFKC'"},
+               {"unigram", "{\"model\":{\"byte_fallback\":true}}", "bytes"},
+               {"unigram", "{\"normalizer\":{\"type\":\"Strip\"}}", "some spaces"},
+               {"unigram", "{\"model\":{\"vocab\":[[\"a\"]]}}", "no score"},
+               {"unigram", "{\"model\":{\"vocab\":{}}}", "no vocabulary"},
+               {"wordpiece", "{}", "cuts words"},
+               {"wordpiece", "{\"normalizer\":{\"lowercase\":false}}", "capitals"},
+               {"wordpiece", "{\"pre_tokenizer\":{\"type\":\"Whitespace\"}}", "'Whitespace'"},
+               {"wordpiece", "{\"model\":{\"type\":\"WordLevel\"}}", "'WordLevel'"}};
+    nx_str path = {0};
+    nx_str_printf(&path, "%s/vocab.gguf", temp_dir);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        json_t *o = fixture(all[i].name, all[i].changes);
+        char *text = json_dumps(o, JSON_COMPACT);
+        assert_false(to_gguf(text, "{}", nx_str_cstr(&path)));
+        if (!strstr(nx_error_message(), all[i].why))
+            fail_msg("%s %s: %s", all[i].name, all[i].changes, nx_error_message());
+        free(text);
+        json_decref(o);
+    }
+    nx_str_clear(&path);
+}
+
 /* ---- halves and blocks ------------------------------------------------------------------------ */
 
 static void halves_round_to_nearest(void **state)
@@ -253,6 +380,8 @@ int main(void)
         cmocka_unit_test(blocks_are_near),
         cmocka_unit_test_setup_teardown(quantized_families_stay_near, temp_make, temp_drop),
         cmocka_unit_test_setup_teardown(families_keep_their_logits, temp_make, temp_drop),
+        cmocka_unit_test_setup_teardown(vocabularies_keep_their_ids, temp_make, temp_drop),
+        cmocka_unit_test_setup_teardown(vocabularies_that_gguf_cannot_say, temp_make, temp_drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
