@@ -13,7 +13,7 @@
  * without a vocabulary leaves nothing there. False with a message. */
 bool vocab_to_folder(const nx_gguf *g, const char *folder, int max_context);
 /* Writes tokenizer.ggml.* of the folder's tokenizer; `config`: its config.json, n: the rows of the
- * embedding. A folder without tokenizer.json is no error. */
+ * embedding. Of tokenizer.json, else of tokenizer.model; a folder without either is no error. */
 bool vocab_to_gguf(nx_gguf_writer *w, const char *folder, const json_t *config, int n);
 
 #endif

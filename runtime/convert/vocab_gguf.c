@@ -1,4 +1,4 @@
-/* vocab_gguf.c: a folder's tokenizer.json as GGUF's metadata. */
+/* vocab_gguf.c: a folder's tokenizer.json, or else its tokenizer.model, as GGUF's metadata. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,11 +23,12 @@ static const char *const kind_names[] = {"gpt2", "llama", "t5", "bert"}; /* toke
 typedef struct {
     vocab_kind kind;
     nx_gguf_writer *w;
-    json_t *tokenizer, *settings;
+    json_t *tokenizer, *settings; /* tokenizer: NULL where there are `pieces` */
+    const spm_file *pieces;
     const json_t *config;
     nx_slice *tokens; /* by id; NULL: a hole */
     int32_t *types;
-    float *scores; /* of UNIGRAM */
+    float *scores; /* of UNIGRAM and pieces */
     int n;
     NX_VEC(char *) made; /* names of holes, and of words' beginnings */
 } maker;
@@ -111,8 +112,39 @@ static int find_token(const maker *m, const char *text)
 /* The model's own word for what it does not know. */
 static int unknown_token(const maker *m)
 {
+    for (size_t i = 0; m->pieces && i < m->pieces->pieces.n; i++)
+        if (m->pieces->pieces.at[i].type == SPM_UNKNOWN)
+            return (int)i;
     json_int_t id = nx_json_get_int(m->tokenizer, "model.unk_id", -1);
     return id >= 0 && id < m->n ? (int)id : find_token(m, nx_json_get_str(m->tokenizer, "model.unk_token", NULL));
+}
+
+/* Rows of the embedding that no token has. */
+static void fill_holes(maker *m)
+{
+    for (int i = 0; i < m->n; i++) {
+        if (m->tokens[i].data)
+            continue;
+        nx_str name = {0};
+        nx_str_printf(&name, "[PAD%d]", i);
+        keep_made(m, i, &name);
+        m->types[i] = UNUSED;
+    }
+}
+
+static bool read_pieces(maker *m)
+{
+    const spm_file *f = m->pieces;
+    if (f->pieces.n > (size_t)m->n)
+        return nx_fail("[tokenizer.model] %zu pieces are more than the model's %d rows", f->pieces.n, m->n);
+    m->scores = nx_calloc((size_t)m->n, sizeof *m->scores);
+    for (size_t i = 0; i < f->pieces.n; i++) {
+        m->tokens[i] = f->pieces.at[i].text;
+        m->types[i] = (int32_t)f->pieces.at[i].type;
+        m->scores[i] = f->pieces.at[i].score;
+    }
+    fill_holes(m);
+    return true;
 }
 
 static bool read_vocab(maker *m)
@@ -137,16 +169,9 @@ static bool read_vocab(maker *m)
             return false;
     }
     int unk = unknown_token(m);
-    for (int i = 0; i < m->n; i++) {
-        if (m->kind != BYTES_BPE && i == unk)
-            m->types[i] = UNKNOWN;
-        if (m->tokens[i].data)
-            continue;
-        nx_str name = {0}; /* rows of the embedding that no token has */
-        nx_str_printf(&name, "[PAD%d]", i);
-        keep_made(m, i, &name);
-        m->types[i] = UNUSED;
-    }
+    if (m->kind != BYTES_BPE && unk >= 0)
+        m->types[unk] = UNKNOWN;
+    fill_holes(m);
     return true;
 }
 
@@ -309,6 +334,10 @@ static int special_id(const maker *m, const char *name)
     if (json_is_array(number))
         number = json_array_get(number, 0);
     json_int_t i = json_is_integer(number) ? json_integer_value(number) : -1;
+    if (i < 0 && m->pieces)
+        i = strcmp(name, "bos_token") == 0   ? m->pieces->bos
+            : strcmp(name, "eos_token") == 0 ? m->pieces->eos
+            : strcmp(name, "pad_token") == 0 ? m->pieces->pad : -1;
     return i >= 0 && i < m->n ? (int)i : -1;
 }
 
@@ -364,9 +393,11 @@ static bool write_edges(maker *m)
                              nx_gguf_writer_u32(m->w, KEY("eos_token_id"), (uint32_t)last))) &&
                nx_gguf_writer_bool(m->w, KEY("add_bos_token"), first >= 0) &&
                nx_gguf_writer_bool(m->w, KEY("add_sep_token"), last >= 0);
-    bool adds = nx_json_get_bool(m->settings, "add_bos_token", bos >= 0 && first == bos);
-    return nx_gguf_writer_bool(m->w, KEY("add_bos_token"), adds || (bos >= 0 && first == bos)) &&
-           (m->kind != UNIGRAM || nx_gguf_writer_bool(m->w, KEY("add_eos_token"), eos >= 0 && last == eos));
+    bool before = m->pieces ? m->kind == PIECES_BPE : bos >= 0 && first == bos;
+    before = nx_json_get_bool(m->settings, "add_bos_token", before) || (before && !m->pieces);
+    bool behind = m->pieces ? nx_json_get_bool(m->settings, "add_eos_token", false) : eos >= 0 && last == eos;
+    return nx_gguf_writer_bool(m->w, KEY("add_bos_token"), before) &&
+           (m->kind != UNIGRAM || nx_gguf_writer_bool(m->w, KEY("add_eos_token"), behind));
 }
 
 static char *chat_template(const maker *m, const char *folder)
@@ -400,7 +431,7 @@ static bool write_rules(maker *m)
     if (m->kind == WORDPIECE)
         return wordpiece_is_usual(m->tokenizer);
     if (m->kind == UNIGRAM) {
-        ok = unigram_rules_of(m->tokenizer, &u) &&
+        ok = (m->pieces ? unigram_rules_of_pieces(m->pieces, &u) : unigram_rules_of(m->tokenizer, &u)) &&
              (!u.charsmap.len || nx_gguf_writer_array(m->w, KEY("precompiled_charsmap"), NX_GGUF_U8, u.charsmap.data,
                                                       u.charsmap.len)) &&
              nx_gguf_writer_bool(m->w, KEY("remove_extra_whitespaces"), u.removes_spaces) &&
@@ -408,6 +439,8 @@ static bool write_rules(maker *m)
         nx_str_clear(&u.charsmap);
         return ok;
     }
+    if (m->pieces)
+        p.prefix = m->pieces->dummy_prefix;
     read_normalizer(&p, json_object_get(m->tokenizer, "normalizer"));
     if (json_is_object(pre))
         read_split(&p, pre);
@@ -418,6 +451,10 @@ static bool write_rules(maker *m)
 static bool find_kind(maker *m)
 {
     pipeline p = {0};
+    if (m->pieces) {
+        m->kind = m->pieces->kind == SPM_KIND_BPE ? PIECES_BPE : UNIGRAM;
+        return pieces_are_usual(m->pieces);
+    }
     const char *kind = nx_json_get_str(m->tokenizer, "model.type", "BPE");
     const json_t *pre = json_object_get(m->tokenizer, "pre_tokenizer");
     if (json_is_object(pre))
@@ -433,7 +470,10 @@ static bool write_ranks(maker *m)
 {
     switch (m->kind) {
     case BYTES_BPE: return write_merges(m);
-    case PIECES_BPE: return write_scores(m);
+    case PIECES_BPE:
+        if (!m->scores)
+            return write_scores(m);
+        /* fall through */
     case UNIGRAM: return nx_gguf_writer_array(m->w, KEY("scores"), NX_GGUF_F32, m->scores, (uint64_t)m->n);
     case WORDPIECE: break;
     }
@@ -442,7 +482,7 @@ static bool write_ranks(maker *m)
 
 static bool write_all(maker *m, const char *folder, const nx_str *source)
 {
-    if (!find_kind(m) || !read_vocab(m))
+    if (!find_kind(m) || !(m->pieces ? read_pieces(m) : read_vocab(m)))
         return false;
     char *chat = chat_template(m, folder);
     bool ok = nx_gguf_writer_str(m->w, KEY("model"), nx_slice_of(kind_names[m->kind])) && write_rules(m) &&
@@ -451,7 +491,8 @@ static bool write_all(maker *m, const char *folder, const nx_str *source)
               nx_gguf_writer_array(m->w, KEY("token_type"), NX_GGUF_I32, m->types, (uint64_t)m->n) &&
               write_ranks(m) && write_specials(m) && write_edges(m) &&
               (!*chat || nx_gguf_writer_str(m->w, "tokenizer.chat_template", nx_slice_of(chat))) &&
-              nx_gguf_writer_str(m->w, "tokenizer.huggingface.json", (nx_slice){source->data, source->len});
+              (m->pieces ||
+               nx_gguf_writer_str(m->w, "tokenizer.huggingface.json", (nx_slice){source->data, source->len}));
     free(chat);
     return ok;
 }
@@ -465,32 +506,42 @@ static json_t *folder_json(const char *folder, const char *name)
     return o;
 }
 
-static bool has_pieces(const char *folder)
+typedef enum { NO_SOURCE, JSON_SOURCE, PIECES_SOURCE } source_kind;
+
+/* The folder's tokenizer.json, else its tokenizer.model, whole. */
+static bool read_source(const char *folder, nx_str *out, source_kind *kind)
 {
+    static const char *const names[] = {[JSON_SOURCE] = "tokenizer.json", [PIECES_SOURCE] = "tokenizer.model"};
     nx_str path = {0};
-    nx_str_printf(&path, "%s/tokenizer.model", folder);
-    bool there = nx_os_is_file(nx_str_cstr(&path));
+    bool ok = true;
+    *kind = NO_SOURCE;
+    for (source_kind k = JSON_SOURCE; k <= PIECES_SOURCE && *kind == NO_SOURCE; k++) {
+        nx_str_truncate(&path, 0);
+        nx_str_printf(&path, "%s/%s", folder, names[k]);
+        if (nx_os_is_file(nx_str_cstr(&path))) {
+            *kind = k;
+            ok = nx_os_read_file(nx_str_cstr(&path), out, 256 << 20);
+        }
+    }
     nx_str_clear(&path);
-    return there;
+    return ok;
 }
 
 bool vocab_to_gguf(nx_gguf_writer *w, const char *folder, const json_t *config, int n)
 {
-    nx_str path = {0}, source = {0};
-    nx_str_printf(&path, "%s/tokenizer.json", folder);
-    bool there = nx_os_is_file(nx_str_cstr(&path));
-    if (!there && has_pieces(folder))
-        return nx_fail("[%s] has a tokenizer.model and no tokenizer.json: such a vocabulary cannot be written "
-                       "to GGUF", folder);
-    bool ok = !there || nx_os_read_file(nx_str_cstr(&path), &source, 256 << 20);
-    nx_str_clear(&path);
-    if (!there)
+    nx_str source = {0};
+    spm_file file = {0};
+    source_kind kind;
+    bool ok = read_source(folder, &source, &kind);
+    if (kind == NO_SOURCE)
         return nx_gguf_writer_str(w, KEY("model"), nx_slice_of("no_vocab"));
-    maker m = {.w = w, .config = config, .n = n};
-    m.tokenizer = ok ? nx_json_parse(source.data, source.len, "tokenizer.json") : NULL;
+    maker m = {.w = w, .config = config, .n = n, .pieces = kind == PIECES_SOURCE ? &file : NULL};
+    if (m.pieces)
+        ok = ok && spm_file_read(&file, (nx_slice){source.data, source.len});
+    else
+        ok = ok && (m.tokenizer = nx_json_parse(source.data, source.len, "tokenizer.json")) != NULL;
     m.settings = folder_json(folder, "tokenizer_config.json");
-    ok = m.tokenizer && n > 0 && n <= MOST_TOKENS;
-    if (ok) {
+    if (ok && n > 0 && n <= MOST_TOKENS) {
         m.tokens = nx_calloc((size_t)n, sizeof *m.tokens);
         m.types = nx_calloc((size_t)n, sizeof *m.types);
         ok = write_all(&m, folder, &source);
@@ -503,6 +554,7 @@ bool vocab_to_gguf(nx_gguf_writer *w, const char *folder, const json_t *config, 
     free(m.scores);
     json_decref(m.tokenizer);
     json_decref(m.settings);
+    spm_file_clear(&file);
     nx_str_clear(&source);
     return ok;
 }

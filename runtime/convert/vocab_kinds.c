@@ -91,6 +91,29 @@ bool unigram_rules_of(const json_t *tokenizer, unigram_rules *out)
            nx_fail("[tokenizer.json] takes away some spaces, and GGUF can only say all or none");
 }
 
+/* ---- tokenizer.model ---- */
+
+bool unigram_rules_of_pieces(const spm_file *f, unigram_rules *out)
+{
+    nx_str_add(&out->charsmap, f->map.data, f->map.len);
+    out->removes_spaces = f->remove_extra_spaces;
+    out->prefix = f->dummy_prefix;
+    return true;
+}
+
+bool pieces_are_usual(const spm_file *f)
+{
+    bool unigram = f->kind == SPM_KIND_UNIGRAM, bpe = f->kind == SPM_KIND_BPE;
+    if (!unigram && !bpe)
+        return nx_fail("[tokenizer.model] a vocabulary of words or characters cannot be written to GGUF");
+    if (f->suffix || !f->escape_spaces)
+        return nx_fail("[tokenizer.model] puts spaces where GGUF's readers do not");
+    if (unigram && f->bytes)
+        return nx_fail("[tokenizer.model] a unigram vocabulary with bytes cannot be written to GGUF");
+    return unigram || (!f->map.len && !f->remove_extra_spaces && f->bytes) ||
+           nx_fail("[tokenizer.model] changes texts, or has no bytes, and GGUF cannot say so of pieces that merge");
+}
+
 /* ---- whole words ---- */
 
 bool wordpiece_is_usual(const json_t *tokenizer)

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "runtime/text/spm_file.h"
 
 /* What GGUF says of a unigram vocabulary beside its tokens. */
 typedef struct {
@@ -18,6 +19,9 @@ typedef struct {
 
 /* False with a message where GGUF's readers would split texts otherwise. */
 bool unigram_rules_of(const json_t *tokenizer, unigram_rules *out);
+bool unigram_rules_of_pieces(const spm_file *f, unigram_rules *out);
+/* Of a tokenizer.model. */
+bool pieces_are_usual(const spm_file *f);
 bool wordpiece_is_usual(const json_t *tokenizer);
 
 #endif

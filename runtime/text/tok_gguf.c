@@ -329,7 +329,7 @@ static bool load_unigram(loader *l)
     t->model = TOK_MODEL_UNIGRAM;
     t->unigram.unk = t->unk;
     for (size_t i = 0; i < l->tokens.n; i++) {
-        nx_slice s = nx_gguf_strings_at(&l->tokens, i);
+        nx_slice s = tok_token(t, (int32_t)i); /* our copy: the file may be closed */
         if (type_of(l, i) == TYPE_NORMAL || type_of(l, i) == TYPE_USER)
             unigram_add(&t->unigram, s.data, s.len, (int32_t)i, nx_gguf_item_f64(scores, i, 0));
     }

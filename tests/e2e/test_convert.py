@@ -112,6 +112,51 @@ def test_a_folder_is_made_only_of_gguf_files_that_say_all_of_it(tmp_path):
     assert got.returncode and b"config.json" in got.stderr and not list(tmp_path.iterdir())
 
 
+def with_pieces(folder, **how):
+    """A tiny llama with a tokenizer.model that is trained here."""
+    np, spm = pytest.importorskip("numpy"), pytest.importorskip("sentencepiece")
+    safetensors = pytest.importorskip("safetensors.numpy")
+    source = os.path.join(FAMILIES, "llama")
+    folder.mkdir()
+    words = "the quick brown fox jumps over a lazy dog while naïve größer words привет go on and on again".split()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(words[i:] + words[:i]) for i in range(len(words))] * 3),
+        model_prefix=str(folder / "tokenizer"), vocab_size=330, hard_vocab_limit=False, minloglevel=2, **how)
+    os.remove(folder / "tokenizer.vocab")
+    rows = spm.SentencePieceProcessor(model_file=str(folder / "tokenizer.model")).get_piece_size() + 3
+    config = {**json.load(open(os.path.join(source, "config.json"))), "vocab_size": rows}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = safetensors.load_file(os.path.join(source, "model.safetensors"))
+    weights["model.embed_tokens.weight"] = np.ones((rows, 32), np.float32)
+    safetensors.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+PLAIN = dict(normalization_rule_name="identity", remove_extra_whitespaces=False)
+
+
+@pytest.mark.parametrize("how", [dict(model_type="bpe", byte_fallback=True, **PLAIN),
+                                 dict(model_type="bpe", byte_fallback=True, add_dummy_prefix=False, **PLAIN),
+                                 dict(model_type="unigram"), dict(model_type="unigram", **PLAIN)])
+def test_pieces_go_to_gguf(tmp_path, how):
+    folder = with_pieces(tmp_path / "m", **how)
+    done("convert", folder, tmp_path / "m.gguf")
+    for text in ("the quick brown fox", "go on, naïve größer", "привет dog 12 again", "lazy", "on", "a  b dog"):
+        ids = [subprocess.run([NEXUS, "tokenize", model, "--json"], input=text.encode(), capture_output=True).stdout
+               for model in (folder, tmp_path / "m.gguf")]
+        assert ids[0] == ids[1] and ids[0] not in (b"", b"[]\n"), text
+
+
+@pytest.mark.parametrize("how,why", [(dict(model_type="bpe", byte_fallback=True), "changes texts"),
+                                     (dict(model_type="bpe", **PLAIN), "no bytes"),
+                                     (dict(model_type="word", **PLAIN), "words"),
+                                     (dict(model_type="unigram", byte_fallback=True), "bytes")])
+def test_pieces_that_gguf_cannot_say(tmp_path, how, why):
+    got = nexus("convert", with_pieces(tmp_path / "m", **how), tmp_path / "m.gguf")
+    assert got.returncode and why in got.stderr.decode(), got.stderr
+    assert not (tmp_path / "m.gguf").exists()
+
+
 @needs_model
 @needs_extensions
 def test_killed_it_leaves_nothing_whole(tmp_path):

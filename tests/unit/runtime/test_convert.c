@@ -224,6 +224,7 @@ static void check_vocabulary(const char *name, const char *changes, const char *
     tokenizer *a = tok_from_json_memory(nx_slice_of(text), nx_slice_of(config), name), *b = g ? tok_from_gguf(g) : NULL;
     if (!a || !b)
         fail_msg("%s: %s", name, nx_error_message());
+    nx_gguf_free(g); /* a tokenizer outlives its file */
     nx_str_truncate(&path, 0);
     nx_str_printf(&path, "%s/tokenizer/%s.vectors.json", NX_TEST_DATA, name);
     json_t *vectors = nx_json_load_file(nx_str_cstr(&path)), *one;
@@ -235,7 +236,6 @@ static void check_vocabulary(const char *name, const char *changes, const char *
     json_decref(vectors);
     tok_free(a);
     tok_free(b);
-    nx_gguf_free(g);
     free(text);
     json_decref(o);
     nx_str_clear(&path);
