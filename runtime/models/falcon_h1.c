@@ -106,13 +106,22 @@ static bool setup(model *base, const config_source *from)
     return true;
 }
 
-/* The factors are in the weights; but a head that is the embedding has the embedding's. */
+/* MLX's folders have the factors in the weights; but a head that is the embedding has the embedding's, and
+ * mlx-lm leaves out that of the keys, and of the values what multiplies attention's input. */
 static void forget_factors(falcon_h1 *m)
 {
     bool tied = m->d.tied && m->d.embed_scale != 0;
     m->d.logit_scale = tied ? m->d.logit_scale / m->d.embed_scale : 1;
     m->d.embed_scale = 1;
-    m->attention_in = m->attention_out = m->key = m->space_in = m->space_out = m->gate = m->down = 1;
+    m->attention_out = m->attention_in; /* the values' */
+    m->attention_in = m->space_in = m->space_out = m->gate = m->down = 1;
+}
+
+/* As mlx-lm tells: by the taps of a convolution, [C, K, 1] where the factors are in the weights. */
+static bool is_folded(const falcon_h1 *m)
+{
+    mlx_array conv = ((const h1_layer *)m->d.base.layers)[0].space.conv.w;
+    return mlx_array_ndim(conv) == 3 && mlx_array_dim(conv, 2) <= mlx_array_dim(conv, 1);
 }
 
 static void spread_factors(falcon_h1 *m)
@@ -141,7 +150,7 @@ static bool prepare(model *base, nn_source *source)
             return nx_fail("[falcon_h1] the state space of layer %d (conv1d, A, D, norm) has another shape "
                            "than the settings say", i);
     }
-    if (nn_source_is_mlx(source))
+    if (is_folded(m))
         forget_factors(m);
     else
         spread_factors(m);

@@ -159,6 +159,8 @@ QUANTIZED = {
                                         shared_expert_intermediate_size=32, intermediate_size=64),
                       dict(bits=8, group_size=32), {}),
 }
+# Folders as mlx-lm converts them: of which family's folder.
+CONVERTED = {"mlx_falcon_h1": "falcon_h1", "mlx_mamba2": "mamba2"}
 # Foreign methods: codes of 4 bits in groups of 32 along a matrix's columns.
 FOREIGN = {"llama_awq": "awq", "llama_gptq": "gptq"}
 
@@ -378,6 +380,22 @@ def make_quantized(name):
     write_logits(name, folder, lambda k, t: mlx_logits(folder, t, False))
 
 
+def make_converted(name):
+    from pathlib import Path
+    import mlx.core as mx
+    from mlx_lm.utils import load_model, save_model, save_config
+    mx.set_default_device(mx.cpu)
+    folder = os.path.join(OUT, name)
+    model, config = load_model(Path(os.path.join(OUT, CONVERTED[name])), lazy=False)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    save_model(folder, model)
+    save_config(config, config_path=Path(folder) / "config.json")
+    # The source's logits: mlx-lm computes these two families otherwise than transformers.
+    shutil.copy(os.path.join(OUT, CONVERTED[name], "logits.bin"), folder)
+    os.remove(os.path.join(folder, "model.safetensors.index.json"))
+
+
 def pack(codes, order=range(8)):
     """Codes [.., 8 n] to int32 [.., n], the first of `order` in the lowest bits."""
     c = codes.reshape(*codes.shape[:-1], -1, 8).astype(np.uint32)
@@ -423,7 +441,7 @@ def make_foreign(name):
 def makers():
     out = {}
     for table, maker in ((FAMILIES, make), (MLX_FAMILIES, make_mlx), (QUANTIZED, make_quantized),
-                         (FOREIGN, make_foreign)):
+                         (CONVERTED, make_converted), (FOREIGN, make_foreign)):
         out.update({name: maker for name in table})
     return out
 
