@@ -23,7 +23,7 @@ scheduler *scheduler_new(model *m, bool brief)
     scheduler *s = nx_calloc(1, sizeof *s);
     s->model = m;
     s->brief = brief;
-    s->chunk = brief ? SCHEDULER_CHUNK_SHARED : SCHEDULER_CHUNK;
+    s->chunk = brief ? SCHEDULER_CHUNK_LEAST : SCHEDULER_CHUNK;
     nn_init(&s->nn);
     return s;
 }
@@ -255,7 +255,7 @@ static void adapt_chunk(scheduler *s, int tokens, double seconds)
         return;
     if (seconds < SCHEDULER_STEP_SECONDS / 2 && s->chunk < SCHEDULER_CHUNK)
         s->chunk *= 2;
-    else if (seconds > SCHEDULER_STEP_SECONDS && s->chunk > SCHEDULER_CHUNK_SHARED)
+    else if (seconds > SCHEDULER_STEP_SECONDS && s->chunk > SCHEDULER_CHUNK_LEAST)
         s->chunk /= 2;
 }
 

@@ -53,7 +53,8 @@ bool scheduler_step(scheduler *s);
 enum {
     SCHEDULER_CHUNK = 512,       /* most prompt tokens a step; of a brief one, where that takes no
                                     more than SCHEDULER_STEP_SECONDS */
-    SCHEDULER_CHUNK_SHARED = 64, /* while others wait or decode, so that they move on; and the least */
+    SCHEDULER_CHUNK_SHARED = 64, /* while others wait or decode, so that they move on */
+    SCHEDULER_CHUNK_LEAST = 16,  /* of a brief one: fewer rows cost more each */
 };
 #define SCHEDULER_STEP_SECONDS 0.06
 
