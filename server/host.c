@@ -262,7 +262,9 @@ nexus_status host_acquire(host *h, const char *name, double ttl, int context, ho
     if (!e) {
         status = host_not_found(c->models, name);
     } else if (!host_usable(e)) {
-        nx_fail("%s cannot be run: %s", e->name, *e->reason ? e->reason : e->kind);
+        bool scores = strcmp(e->kind, "classifier") == 0;
+        nx_fail("%s cannot be run: %s", e->name, scores ? "it scores texts by a head of its own, which is not "
+                "read here yet; to rank documents name a model for embeddings" : *e->reason ? e->reason : e->kind);
         status = NEXUS_ERROR_UNSUPPORTED;
     } else {
         status = acquire_entry(h, c->models, e, ttl, context, out);

@@ -163,6 +163,9 @@ static void name_quantization(catalog_facts *f, const type_count counts[64])
         }
 }
 
+/* By its number in files: what comes out is a score of a pair of texts, by a head of the model's own. */
+enum { POOLING_RANK = 4 };
+
 static void name_kind(catalog_facts *f, const nx_gguf *g)
 {
     nx_slice type = nx_gguf_get_str(g, "general.type");
@@ -172,6 +175,8 @@ static void name_kind(catalog_facts *f, const nx_gguf *g)
         kind = "adapter";
     else if (nx_slice_is(type, "mmproj"))
         kind = "projector";
+    else if (nx_gguf_u64(pooling, 0) == POOLING_RANK)
+        kind = "classifier";
     else if (!kind && nx_gguf_u64(pooling, 0) != 0)
         kind = "embedding";
     snprintf(f->kind, sizeof f->kind, "%s", kind ? kind : "text");

