@@ -12,7 +12,7 @@ if(TARGET engine_objects)
             add_test(NAME exchange_${name}_${ranks} COMMAND
                 ${CMAKE_CURRENT_SOURCE_DIR}/dist/run.sh ${NEXUS_MPIRUN} ${ranks} "${says}"
                 $<TARGET_FILE:test_exchange> ${name})
-            set_tests_properties(exchange_${name}_${ranks} PROPERTIES TIMEOUT 60
+            set_tests_properties(exchange_${name}_${ranks} PROPERTIES TIMEOUT 60 RUN_SERIAL ON
                 ENVIRONMENT "${ARGN}")
         endfunction()
         exchange(all 2 "")

@@ -6,7 +6,7 @@ if(TARGET nexus)
     foreach(name ${names})
         add_test(NAME e2e_${name} COMMAND ${CMAKE_CURRENT_LIST_DIR}/oracle/run.sh
             $<TARGET_FILE:mlxc> "${NEXUS_PYTHON}" ${CMAKE_CURRENT_LIST_DIR}/e2e/test_${name}.py)
-        set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 900 SKIP_RETURN_CODE 77
+        set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 900 SKIP_RETURN_CODE 77 RUN_SERIAL ON
             LABELS "oracle;e2e" ENVIRONMENT "NEXUS_BIN=$<TARGET_FILE:nexus>")
     endforeach()
 endif()

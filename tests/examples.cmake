@@ -11,7 +11,7 @@ if(TARGET example_hello)
             add_test(NAME example_data_parallel_${ranks} COMMAND
                 ${CMAKE_CURRENT_SOURCE_DIR}/dist/run.sh ${NEXUS_MPIRUN} ${ranks} ""
                 $<TARGET_FILE:example_data_parallel>)
-            set_tests_properties(example_data_parallel_${ranks} PROPERTIES TIMEOUT 120)
+            set_tests_properties(example_data_parallel_${ranks} PROPERTIES TIMEOUT 120 RUN_SERIAL ON)
         endforeach()
     endif()
 endif()

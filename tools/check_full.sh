@@ -1,8 +1,5 @@
 # check_full.sh: the long part of ./check full; sourced by it.
 
-# What compares results and watches no clock may run beside each other.
-jobs=$(nproc 2>/dev/null || sysctl -n hw.ncpu)
-
 # Every kernel level this processor has, besides the best, which the suite above ran.
 level_in_use() {
     NEXUS_ISA=$1 build/nexus doctor --json 2>/dev/null | sed -n 's/^ *"level": "\(.*\)",$/\1/p'
@@ -10,7 +7,7 @@ level_in_use() {
 best=$(level_in_use '') || true # doctor tells by its exit code whether all is well
 for level in base avx2 avx512 neon; do
     if [ "$level" != "$best" ] && [ "$(level_in_use "$level")" = "$level" ]; then
-        NEXUS_ISA=$level suite "level-$level" build -j "$jobs" -R '^oracle|^test_' -E 'jinja|tokenizer|template'
+        NEXUS_ISA=$level suite "level-$level" build -R '^oracle|^test_' -E 'jinja|tokenizer|template'
     fi
 done
 
@@ -19,11 +16,11 @@ if [ "$(uname -m)" = x86_64 ] && command -v apt-get >/dev/null; then
     need_packages gcc-aarch64-linux-gnu qemu-user
     . tools/arm64.sh
     arm64_build "$PWD/build-arm64"
-    suite arm64 build-arm64 -j "$jobs" -R '^test_'
+    suite arm64 build-arm64 -R '^test_'
 fi
 
 # Every operation on a device with memory of its own.
-NEXUS_PRETEND_GPU=1 suite pretended-gpu build -j "$jobs" -R '^oracle' -E 'jinja|tokenizer'
+NEXUS_PRETEND_GPU=1 suite pretended-gpu build -R '^oracle' -E 'jinja|tokenizer'
 
 # What /openapi.json describes, tried with many more requests than the suite above has time for.
 NEXUS_E2E=full suite openapi build -R '^e2e_openapi$'
@@ -48,7 +45,7 @@ NEXUS_SLOW=1 suite asan-server build-asan -R '^e2e_soak$'
 # The operations too, against MLX: Python itself is not instrumented, so the runtimes come first.
 if command -v gcc >/dev/null && grep -q '^CMAKE_C_COMPILER:.*/\(cc\|gcc\)$' build-asan/CMakeCache.txt; then
     LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-        ASAN_OPTIONS=detect_leaks=0 suite asan-oracle build-asan -j "$jobs" -R '^oracle' -E 'jinja|tokenizer'
+        ASAN_OPTIONS=detect_leaks=0 suite asan-oracle build-asan -R '^oracle' -E 'jinja|tokenizer'
 fi
 
 # Threads: the engine's core, streams, devices and the pool.
