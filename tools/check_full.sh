@@ -5,8 +5,11 @@ level_in_use() {
     NEXUS_ISA=$1 build/nexus doctor --json 2>/dev/null | sed -n 's/^ *"level": "\(.*\)",$/\1/p'
 }
 best=$(level_in_use '') || true # doctor tells by its exit code whether all is well
-for level in base avx2 avx512 neon; do
-    if [ "$level" != "$best" ] && [ "$(level_in_use "$level")" = "$level" ]; then
+here=
+for level in base avx2 avx512 amx neon; do
+    [ "$(level_in_use "$level")" = "$level" ] || continue
+    here="$here${here:+;}$level"
+    if [ "$level" != "$best" ]; then
         NEXUS_ISA=$level suite "level-$level" build -R '^oracle|^test_' -E 'jinja|tokenizer|template'
     fi
 done
@@ -35,7 +38,7 @@ NEXUS_CONVERT=full suite convert build -R '^e2e_convert$'
 suite huge build -C huge -R '^huge$'
 
 # Address and undefined-behaviour sanitizers over everything that is compiled.
-preset asan
+preset asan -DNEXUS_LEVELS="$here" # others could not be run
 suite asan build-asan -LE oracle
 
 # The server under load: a minute of many clients, and shorter with the sanitizers.
@@ -49,14 +52,14 @@ if command -v gcc >/dev/null && grep -q '^CMAKE_C_COMPILER:.*/\(cc\|gcc\)$' buil
 fi
 
 # Threads: the engine's core, streams, devices and the pool.
-preset tsan
+preset tsan -DNEXUS_LEVELS="$here"
 suite tsan build-tsan -R 'test_core|test_pool|test_grad|test_threads|test_device|test_memory'
 NEXUS_SLOW=1 NEXUS_SOAK_SECONDS=5 NEXUS_SOAK_CLIENTS=12 suite tsan-server build-tsan -R '^e2e_soak$'
 
 # Fuzzing: each driver from its corpus, for a while.
 if command -v clang >/dev/null; then
     quietly build/configure-fuzz.log cmake -S . -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang \
-        -DNEXUS_FUZZ=ON -DNEXUS_FUZZ_SECONDS="${FUZZ_SECONDS:-20}" \
+        -DNEXUS_FUZZ=ON -DNEXUS_LEVELS="$here" -DNEXUS_FUZZ_SECONDS="${FUZZ_SECONDS:-20}" \
         -DNEXUS_SANITIZE=address,undefined,fuzzer-no-link -DCMAKE_BUILD_TYPE=RelWithDebInfo
     quietly build/build-fuzz.log cmake --build build-fuzz
     suite fuzz build-fuzz -L fuzz

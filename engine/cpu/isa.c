@@ -9,6 +9,8 @@
 #include "engine/ops/prims.h"
 
 extern const nx_kernel_entry nx_kernels_base[NX_PRIM_COUNT];
+/* NULL where the build left it out (NEXUS_LEVELS). */
+#define LEVEL(kernels) extern const nx_kernel_entry kernels[NX_PRIM_COUNT] __attribute__((weak))
 
 static bool always(void)
 {
@@ -21,9 +23,9 @@ static bool always(void)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
-extern const nx_kernel_entry nx_kernels_avx2[NX_PRIM_COUNT];
-extern const nx_kernel_entry nx_kernels_avx512[NX_PRIM_COUNT];
-extern const nx_kernel_entry nx_kernels_amx[NX_PRIM_COUNT];
+LEVEL(nx_kernels_avx2);
+LEVEL(nx_kernels_avx512);
+LEVEL(nx_kernels_amx);
 
 static bool has_avx2(void)
 {
@@ -58,7 +60,7 @@ static bool has_amx(void)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
-extern const nx_kernel_entry nx_kernels_neon[NX_PRIM_COUNT];
+LEVEL(nx_kernels_neon);
 
 static bool has_neon(void)
 {
@@ -94,7 +96,7 @@ static int usable[LEVELS], n_usable, chosen;
 static void choose(void)
 {
     for (int i = 0; i < LEVELS; i++)
-        if (levels[i].supported())
+        if (levels[i].kernels && levels[i].supported())
             usable[n_usable++] = i;
     chosen = usable[n_usable - 1];
     const char *want = getenv("NEXUS_ISA");
