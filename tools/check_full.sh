@@ -54,7 +54,7 @@ fi
 # Threads: the engine's core, streams, devices and the pool.
 preset tsan -DNEXUS_LEVELS="$here"
 suite tsan build-tsan -R 'test_core|test_pool|test_grad|test_threads|test_device|test_memory'
-NEXUS_SLOW=1 NEXUS_SOAK_SECONDS=5 NEXUS_SOAK_CLIENTS=12 suite tsan-server build-tsan -R '^e2e_soak$'
+NEXUS_SLOW=1 NEXUS_SOAK_TINY=1 NEXUS_SOAK_SECONDS=30 NEXUS_SOAK_CLIENTS=12 suite tsan-server build-tsan -R '^e2e_soak$'
 
 # Fuzzing: each driver from its corpus, for a while.
 if command -v clang >/dev/null; then
