@@ -36,6 +36,16 @@ int64_t nx_os_wall_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+void nx_os_wait(pthread_cond_t *condition, pthread_mutex_t *lock, double seconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    int64_t ns = until.tv_nsec + (int64_t)(seconds * 1e9);
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    pthread_cond_timedwait(condition, lock, &until);
+}
+
 /* ---- folders ---- */
 
 /* Appends the home folder: HOME, or without it what the user database says. */

@@ -7,6 +7,7 @@
 #ifndef NX_BASE_OS_H
 #define NX_BASE_OS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +36,8 @@ int nx_os_cores_physical(void); /* physical cores among the allowed ones; 0 if u
 uint64_t nx_os_monotonic_ns(void); /* for durations */
 double nx_os_seconds(void);        /* the same in seconds */
 int64_t nx_os_wall_ms(void);       /* since 1970, UTC */
+/* With the lock held: until the condition is signalled, or for so long; may wake for nothing. */
+void nx_os_wait(pthread_cond_t *condition, pthread_mutex_t *lock, double seconds);
 
 /* ---- folders ---- */
 

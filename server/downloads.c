@@ -7,7 +7,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "base/os.h"
@@ -42,17 +41,6 @@ downloads *downloads_new(host *h)
     return d;
 }
 
-/* With the lock held: until something changes, or for so long. */
-static void wait_for(downloads *d, double seconds)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    long ns = until.tv_nsec + (long)(seconds * 1e9);
-    until.tv_sec += ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
-    pthread_cond_timedwait(&d->changed, &d->lock, &until);
-}
-
 void downloads_free(downloads *d)
 {
     if (!d)
@@ -62,7 +50,7 @@ void downloads_free(downloads *d)
     for (job *j = d->jobs; j; j = j->next)
         atomic_store(&j->stop, true);
     while (d->running > 0 && nx_os_seconds() < until)
-        wait_for(d, WAIT_SECONDS);
+        nx_os_wait(&d->changed, &d->lock, WAIT_SECONDS);
     bool ended = d->running == 0;
     pthread_mutex_unlock(&d->lock);
     if (!ended)
@@ -232,7 +220,7 @@ bool downloads_wait(downloads *d, const char *id, uint64_t seen, download *out)
     pthread_mutex_lock(&d->lock);
     job *j = find(d, id);
     if (j && j->at.version == seen && !j->at.ended_at) {
-        wait_for(d, WAIT_SECONDS);
+        nx_os_wait(&d->changed, &d->lock, WAIT_SECONDS);
         j = find(d, id);
     }
     if (j)

@@ -1,6 +1,5 @@
 /* host_lanes.c: the lanes of a loaded model, and who waits for one. */
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "base/os.h"
@@ -30,12 +29,7 @@ static host_lane *best_lane(host_model *m, const int32_t *prompt, size_t n)
 
 void host_wait_tick(host *h)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    long ns = until.tv_nsec + (long)(GONE_TICK * 1e9);
-    until.tv_sec += ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
-    pthread_cond_timedwait(&h->changed, &h->lock, &until);
+    nx_os_wait(&h->changed, &h->lock, GONE_TICK);
 }
 
 /* Waits for its turn and a free lane. Tickets of those who left are passed over by their owners. */

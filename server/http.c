@@ -406,15 +406,10 @@ int http_server_connections(const http_server *s)
 /* Waits until nothing runs, at most `seconds`. Called with the lock held. */
 static bool wait_idle(http_server *s, double seconds)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    double end = (double)until.tv_sec + (double)until.tv_nsec * 1e-9 + seconds;
-    until.tv_sec = (time_t)end;
-    until.tv_nsec = (long)((end - (double)until.tv_sec) * 1e9);
-    while (s->n_running > 0)
-        if (pthread_cond_timedwait(&s->idle, &s->lock, &until) == ETIMEDOUT)
-            return s->n_running == 0;
-    return true;
+    double end = nx_os_seconds() + seconds, left;
+    while (s->n_running > 0 && (left = end - nx_os_seconds()) > 0)
+        nx_os_wait(&s->idle, &s->lock, left);
+    return s->n_running == 0;
 }
 
 void http_server_quiesce(http_server *s)

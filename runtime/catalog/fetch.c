@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -333,12 +332,7 @@ static bool run_workers(fetch *f, void *(*worker)(void *), int n)
     while (started < n && pthread_create(&threads[started], NULL, worker, f) == 0)
         f->running = ++started;
     while (f->running) {
-        struct timespec t;
-        clock_gettime(CLOCK_REALTIME, &t);
-        t.tv_nsec += 100000000;
-        t.tv_sec += t.tv_nsec / 1000000000;
-        t.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&f->ended, &f->lock, &t);
+        nx_os_wait(&f->ended, &f->lock, 0.1);
         pthread_mutex_unlock(&f->lock);
         if (f->r->progress && !f->r->progress(atomic_load(&f->there), f->r->user)) {
             f->asked_to_stop = true;

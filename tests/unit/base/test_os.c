@@ -1,4 +1,5 @@
 /* The system layer: paths, folders, files written whole, control groups, SHA-256. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -254,6 +255,20 @@ static void test_clocks(void **state)
     assert_true(nx_os_wall_ms() > 1700000000000);
 }
 
+/* Nobody signals: it comes back when the time is over, with the lock. */
+static void test_wait(void **state)
+{
+    (void)state;
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t never = PTHREAD_COND_INITIALIZER;
+    double end = nx_os_seconds() + 0.02;
+    pthread_mutex_lock(&lock);
+    for (double left; (left = end - nx_os_seconds()) > 0;)
+        nx_os_wait(&never, &lock, left);
+    assert_int_equal(pthread_mutex_trylock(&lock), EBUSY);
+    pthread_mutex_unlock(&lock);
+}
+
 #ifdef __linux__
 /* ---- control groups, from a made-up /proc and /sys ---- */
 
@@ -395,7 +410,7 @@ int main(void)
         cmocka_unit_test(test_write_and_read), cmocka_unit_test(test_replaces_whole),
         cmocka_unit_test(test_large_pieces),   cmocka_unit_test(test_write_fails_in_the_middle),
         cmocka_unit_test(test_memory),         cmocka_unit_test(test_processors),
-        cmocka_unit_test(test_clocks),
+        cmocka_unit_test(test_clocks),         cmocka_unit_test(test_wait),
 #ifdef __linux__
         cmocka_unit_test(test_disk_full),      cmocka_unit_test(test_cgroup_2),
         cmocka_unit_test(test_cgroup_1),       cmocka_unit_test(test_cgroup_none),
