@@ -1,6 +1,8 @@
 /* tile_tmpl.c: the loops of elementwise.def, one function an operation and type, and their table. */
 #include "engine/cpu/tile.h"
 
+#include <string.h>
+
 #include "engine/cpu/kmath.h"
 #include "engine/cpu/types.h"
 
@@ -132,24 +134,30 @@ static bool any_beyond(int64_t n, const float *x, float limit)
     return large;
 }
 
-/* By the largest angle of a tile: see K_NEAR_LIMIT. */
+/* Each angle by its own size, whatever its neighbours' (see K_NEAR_LIMIT); what no angle of a tile needs is
+ * not computed. out may be the input. */
 #define BY_ANGLE(name, near, library)                                               \
     static void name##_any(int64_t n, const void *const *in, void *out)             \
     {                                                                               \
         const float *x = in[0];                                                     \
-        float *o = out;                                                             \
+        float *o = out, angle[NX_TILE], far[NX_TILE];                               \
         for (; n > 0; n -= NX_TILE, x += NX_TILE, o += NX_TILE) {                   \
             int64_t some = n < NX_TILE ? n : NX_TILE;                               \
             if (!any_beyond(some, x, K_NEAR_LIMIT)) {                               \
                 near##_f32(some, (const void *[]){x}, o);                           \
                 continue;                                                           \
             }                                                                       \
-            if (!any_beyond(some, x, K_ANGLE_LIMIT)) {                              \
-                name##_f32(some, (const void *[]){x}, o);                           \
-                continue;                                                           \
+            memcpy(angle, x, (size_t)some * sizeof *x);                             \
+            name##_f32(some, (const void *[]){angle}, far);                         \
+            near##_f32(some, (const void *[]){angle}, o);                           \
+            NX_INDEPENDENT for (int64_t i = 0; i < some; i++)                       \
+            {                                                                       \
+                float small = o[i], large = far[i];                                 \
+                o[i] = fabsf(angle[i]) > K_NEAR_LIMIT ? large : small;              \
             }                                                                       \
             for (int64_t i = 0; i < some; i++)                                      \
-                o[i] = library(x[i]);                                               \
+                if (fabsf(angle[i]) > K_ANGLE_LIMIT)                                \
+                    o[i] = library(angle[i]);                                       \
         }                                                                           \
     }
 BY_ANGLE(Sin, SinNear, sinf)

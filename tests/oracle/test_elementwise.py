@@ -329,6 +329,19 @@ def test_accuracy_of_large_angles():
         assert ulps(mlxc.op(op, x).numpy(), getattr(np, op)(x.astype(np.float64))) <= 2
 
 
+def test_an_angle_does_not_depend_on_its_neighbours():
+    rng = np.random.default_rng(10)
+    near = rng.uniform(-9, 9, 1111).astype(np.float32)
+    for beside in (4e4, 3e7, np.inf, np.nan):  # each is reduced in a way of its own
+        x = near.copy()
+        x[::300] = beside
+        for op in ["sin", "cos", "tan"]:
+            alone, among = mlxc.op(op, near).numpy(), mlxc.op(op, x).numpy()
+            same = x == near
+            assert np.array_equal(alone[same], among[same]), (op, beside)
+            assert np.array_equal(mlxc.op(op, x[:1]).numpy(), among[:1], equal_nan=True), (op, beside)
+
+
 def test_accuracy_of_power():
     rng = np.random.default_rng(9)
     x = np.exp(rng.uniform(-20, 20, 100000)).astype(np.float32)

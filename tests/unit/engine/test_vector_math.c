@@ -43,7 +43,7 @@ static const struct {
     {NX_PRIM_Exp, 0, exp, ANY, 1.5},          {NX_PRIM_Expm1, 0, expm1, ANY, 2},
     {NX_PRIM_Log, NX_LOG_E, log, POSITIVE, 1.5}, {NX_PRIM_Log, NX_LOG_2, log2, POSITIVE, 2},
     {NX_PRIM_Log, NX_LOG_10, log10, POSITIVE, 2}, {NX_PRIM_Log1p, 0, log1p, POSITIVE, 2},
-    {NX_PRIM_Sin, 0, sin, ANGLE, 1.5},        {NX_PRIM_Cos, 0, cos, ANGLE, 1.5},
+    {NX_PRIM_Sin, 0, sin, ANGLE, 2},          {NX_PRIM_Cos, 0, cos, ANGLE, 2},
     {NX_PRIM_Sin, 0, sin, NEAR, 2},         {NX_PRIM_Cos, 0, cos, NEAR, 2},
     {NX_PRIM_Tan, 0, tan, ANGLE, 2.5},          {NX_PRIM_ArcSin, 0, asin, UNIT, 2},
     {NX_PRIM_ArcCos, 0, acos, UNIT, 2},       {NX_PRIM_ArcTan, 0, atan, ANY, 2},
