@@ -64,6 +64,7 @@ void NX_BELOW(from_fp8)(const nx_call *c); /* not to float64 */
 void NX_BELOW(arange)(const nx_call *c);
 /* matmul_tmpl.c: in: a, b (and c, or indices, or segments), leading dimensions broadcast */
 size_t NX_FN(matmul_workspace)(const nx_call *c);
+size_t NX_FN(gather_mm_workspace)(const nx_call *c);
 size_t NX_FN(segmented_mm_workspace)(const nx_call *c);
 void NX_FN(matmul)(const nx_call *c);
 void NX_FN(addmm)(const nx_call *c);

@@ -483,18 +483,18 @@ void NX_FN(nx_product)(const nx_view *a, const nx_view *b, const nx_view *out, v
     product_run(&p, workspace, false);
 }
 
-/* Enough for the product however its batches lie: as one of all rows, or one by one. */
-size_t NX_FN(matmul_workspace)(const nx_call *c)
+/* Enough for a product of as many rows as the result has, or fewer; a_size: elements of a, which is copied
+ * if it is of 16 bits and not packed. */
+static size_t product_workspace(const nx_call *c, int64_t a_size, bool may_copy)
 {
     const nx_view *a = &c->in[0], *out = &c->out[0];
-    size_t copy = is_half(a->dtype) ? (size_t)nx_view_size(a) * sizeof(float) : 0;
+    size_t copy = is_half(a->dtype) ? (size_t)a_size * sizeof(float) : 0;
     int64_t n = out->shape[out->ndim - 1], k = a->shape[a->ndim - 1];
     int64_t rows = n ? nx_view_size(out) / n : 0;
     size_t packed = out->dtype == NX_COMPLEX64
                         ? 0
                         : NX_BELOW(nx_gemm_workspace)(out->dtype == NX_FLOAT64, rows, n, k);
-    bool copies = out->ndim > 2 || !packed; /* one matrix that is packed is not copied */
-    size_t size = packed > copy || !copies ? packed : copy;
+    size_t size = packed > copy || (packed && !may_copy) ? packed : copy;
 #if NX_HAS_AMX
     if (tile_types(a->dtype, c->in[1].dtype, out->dtype)) {
         size_t tiles = tile_workspace(out->dtype, rows, n, k);
@@ -502,6 +502,12 @@ size_t NX_FN(matmul_workspace)(const nx_call *c)
     }
 #endif
     return size;
+}
+
+/* However the batches lie: as one of all rows, or one by one. One matrix that is packed is not copied. */
+size_t NX_FN(matmul_workspace)(const nx_call *c)
+{
+    return product_workspace(c, nx_view_size(&c->in[0]), c->out[0].ndim > 2);
 }
 
 size_t NX_FN(segmented_mm_workspace)(const nx_call *c)
@@ -525,8 +531,103 @@ void NX_FN(addmm)(const nx_call *c)
     product_run(&p, c->workspace, true);
 }
 
+/* ---- gathered ---------------------------------------------------------------------------------- */
+
+static int64_t up64(int64_t bytes)
+{
+    return (bytes + 63) & ~(int64_t)63;
+}
+
+/* What single rows by matrices of their choice need: the rows, sorted by matrix, and their results. */
+typedef struct {
+    int64_t rows, row_bytes, out_bytes; /* bytes of a row of a, and of out */
+    size_t order, a, out;               /* bytes of the parts */
+} sorted_rows;
+
+static sorted_rows sorted_rows_of(const nx_call *c)
+{
+    const nx_view *a = &c->in[0], *b = &c->in[1], *out = &c->out[0];
+    sorted_rows r = {.rows = matrices(out)};
+    r.row_bytes = a->shape[a->ndim - 1] * (int64_t)nx_dtype_size(a->dtype);
+    r.out_bytes = out->shape[out->ndim - 1] * (int64_t)nx_dtype_size(out->dtype);
+    r.order = (size_t)up64((r.rows + matrices(b) + 1) * (int64_t)sizeof(int64_t));
+    r.a = (size_t)up64(r.rows * r.row_bytes);
+    r.out = (size_t)up64(r.rows * r.out_bytes);
+    return r;
+}
+
+static bool is_single_rows(const nx_call *c)
+{
+    const nx_view *out = &c->out[0];
+    return out->shape[out->ndim - 2] == 1 && matrices(&c->in[1]) > 0;
+}
+
+size_t NX_FN(gather_mm_workspace)(const nx_call *c)
+{
+    if (!is_single_rows(c))
+        return NX_FN(matmul_workspace)(c);
+    sorted_rows r = sorted_rows_of(c);
+    return r.order + r.a + r.out + product_workspace(c, r.rows * c->in[0].shape[c->in[0].ndim - 1], true);
+}
+
+/* order[ends[i - 1]] .. order[ends[i] - 1] are the rows that matrix i is for; ends[-1] is 0. */
+static void sort_rows(const product *p, int64_t rows, int64_t *order, int64_t *ends)
+{
+    memset(ends, 0, (size_t)(p->b_matrices + 1) * sizeof *ends);
+    for (int64_t i = 0; i < rows; i++)
+        ends[pick(p->b_index, i, p->b_matrices) + 1]++;
+    for (int64_t i = 0; i < p->b_matrices; i++)
+        ends[i + 1] += ends[i];
+    for (int64_t i = 0; i < rows; i++)
+        order[ends[pick(p->b_index, i, p->b_matrices)]++] = i;
+}
+
+/* A row of a to where it lies without gaps. */
+static void take_row(const nx_view *a, int64_t index, int64_t bytes, char *to)
+{
+    int64_t size = (int64_t)nx_dtype_size(a->dtype), step = a->strides[a->ndim - 1] * size;
+    const char *from = (const char *)a->data + matrix_offset(a, index) * size;
+    if (step == size)
+        memcpy(to, from, (size_t)bytes);
+    else
+        for (int64_t k = 0; k < bytes; k += size, from += step)
+            memcpy(to + k, from, (size_t)size);
+}
+
+/* Experts: each matrix is read once, for all the rows that chose it. */
+static void gather_rows(const nx_call *c)
+{
+    const nx_view *a = &c->in[0], *b = &c->in[1], *out = &c->out[0];
+    sorted_rows r = sorted_rows_of(c);
+    product all = {.a_index = c->in[2].data, .b_index = c->in[3].data, .b_matrices = matrices(b)};
+    int64_t a_matrices = matrices(a), *order = c->workspace, *ends = order + r.rows, first = 0;
+    char *rows = (char *)c->workspace + r.order, *results = rows + r.a, *workspace = results + r.out;
+    sort_rows(&all, r.rows, order, ends);
+    for (int64_t i = 0; i < all.b_matrices && first < r.rows; first = ends[i++]) {
+        int count = (int)(ends[i] - first), n = out->shape[out->ndim - 1], k = a->shape[a->ndim - 1];
+        if (!count)
+            continue;
+        for (int j = 0; j < count; j++)
+            take_row(a, pick(all.a_index, order[first + j], a_matrices), r.row_bytes, rows + j * r.row_bytes);
+        nx_view one_b = *b;
+        one_b.data = (char *)b->data + matrix_offset(b, i) * (int64_t)nx_dtype_size(b->dtype);
+        one_b.ndim = 2, one_b.shape += b->ndim - 2, one_b.strides += b->ndim - 2;
+        nx_view one_a = {rows, a->dtype, 2, (int[]){count, k}, (int64_t[]){k, 1}};
+        nx_view one = {results, out->dtype, 2, (int[]){count, n}, (int64_t[]){n, 1}};
+        product p = {.a = &one_a, .b = &one_b, .out = &one};
+        p.g.k = k;
+        product_run(&p, workspace, true);
+        for (int j = 0; j < count; j++)
+            memcpy((char *)out->data + order[first + j] * r.out_bytes, results + j * r.out_bytes, (size_t)r.out_bytes);
+    }
+}
+
 void NX_FN(gather_mm)(const nx_call *c)
 {
+    if (is_single_rows(c)) {
+        gather_rows(c);
+        return;
+    }
     product p = {.a = &c->in[0], .b = &c->in[1], .out = &c->out[0],
                  .a_index = c->in[2].data, .b_index = c->in[3].data};
     p.g.k = p.a->shape[p.a->ndim - 1];

@@ -56,7 +56,7 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
 
     [NX_PRIM_Matmul] = {NX_FN(matmul), NX_FN(matmul_workspace)},
     [NX_PRIM_AddMM] = {NX_FN(addmm), NX_FN(matmul_workspace)},
-    [NX_PRIM_GatherMM] = {NX_FN(gather_mm), NX_FN(matmul_workspace)},
+    [NX_PRIM_GatherMM] = {NX_FN(gather_mm), NX_FN(gather_mm_workspace)},
     [NX_PRIM_SegmentedMM] = {NX_FN(segmented_mm), NX_FN(segmented_mm_workspace)},
     [NX_PRIM_GgufMatmul] = {NX_FN(gguf_matmul), NX_FN(gguf_matmul_workspace)},
     [NX_PRIM_GgufTake] = {NX_FN(gguf_take), NULL},

@@ -160,6 +160,25 @@ def test_large_gather_mm():
         assert (got[i] == mlxc.op("matmul", a[left[i]], b[right[i]]).numpy()).all()
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("turned", [False, True])
+def test_gathered_rows(dtype, turned):
+    """Experts: each row by the matrix it chose; the bits of the product of that row alone."""
+    rng = np.random.default_rng(3)
+    for tokens, chosen, experts, k, n in ((1, 2, 4, 33, 7), (90, 3, 5, 130, 65), (64, 2, 70, 64, 96)):
+        x = mlxc.op("expand_dims_axes", numbers((tokens, k), dtype), [1, 2])
+        w = numbers((experts, n, k) if turned else (experts, k, n), dtype, seed=2)
+        b = mlxc.op("transpose_axes", w, [0, 2, 1]) if turned else w
+        ids = rng.integers(0, experts, (tokens, chosen)).astype(np.uint32)
+        got = mlxc.op("gather_mm", x, b, None, ids, False).numpy()
+        assert got.shape == (tokens, chosen, 1, n)
+        rows = mlxc.op("reshape", x, [tokens, 1, k]).numpy()
+        for t, e in ((0, 0), (tokens - 1, chosen - 1), (tokens // 2, 1)):
+            alone = w[ids[t, e]]
+            want = mlxc.op("matmul", rows[t], mlxc.op("transpose", alone) if turned else alone).numpy()
+            assert (got[t, e] == want).all(), (t, e)
+
+
 def test_error_against_float64():
     for k in (64, 1000, 4096):
         a, b = numbers((5, k), "float32"), numbers((k, 70), "float32")
