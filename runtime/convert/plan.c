@@ -27,6 +27,12 @@ bool plan_quantizes(const item *t)
            !strstr(role, "position_embd") && !strstr(role, "token_types") && !strstr(role, "_norm");
 }
 
+bool plan_turned_taps(const item *t)
+{
+    return t->row->flags & WEIGHT_NUMBERS && t->row->hf && strstr(t->row->hf, "conv") && t->ndim == 3 &&
+           t->shape[2] <= t->shape[1];
+}
+
 /* ---- what is asked for ------------------------------------------------------------------------ */
 
 /* "Q4_K_M": the type of most matrices, and of those that matter more. */
@@ -273,6 +279,18 @@ static out_how how_to(const plan *p, const item *t, const storage *as)
 
 /* ---- names and shapes ------------------------------------------------------------------------- */
 
+/* Hugging Face's folders have [C, 1, K]. */
+static bool shape_of_taps(const plan *p, out_tensor *o, const item *t)
+{
+    if (p->target != TARGET_HF || !plan_turned_taps(t))
+        return false;
+    o->ndim = 3;
+    o->shape[0] = (uint64_t)t->shape[0];
+    o->shape[1] = 1;
+    o->shape[2] = (uint64_t)t->shape[1];
+    return true;
+}
+
 /* Taps of convolutions: GGUF's [C, K] is [C, 1, K] in Hugging Face's folders, [C, K, 1] in MLX's. State
  * spaces: GGUF has a number a head as [H, 1], a norm by its groups. */
 static bool shape_of_space(const plan *p, out_tensor *o, const item *t)
@@ -337,7 +355,7 @@ static bool add_out(plan *p, item *t, storage as, int expert)
     else if (!model_tensor_name(t->row, gguf, expert < 0, t->layer, expert < 0 ? 0 : expert,
                                 same_names ? NULL : t->parts[0].name, o.name, sizeof o.name))
         return nx_fail("tensor '%s' has no name in the target's format", t->parts[0].name);
-    if (!shape_of_space(p, &o, t))
+    if (!shape_of_space(p, &o, t) && !shape_of_taps(p, &o, t))
         shape_matrix(&o, t, expert < 0 ? t->experts : 0);
     nx_vec_push(&p->tensors, o);
     return true;

@@ -68,6 +68,8 @@ void plan_clear(plan *p);
 uint64_t out_bytes(const out_tensor *o, uint64_t parts[3]);
 /* Whether a weight is one of those that quantization is for. */
 bool plan_quantizes(const item *t);
+/* Taps of a convolution as mlx-lm turns them: [C, K, 1]. */
+bool plan_turned_taps(const item *t);
 /* GGUF's name of a weight without layer, "attn_v.weight"; "" where it has none. */
 const char *plan_role(const item *t);
 

@@ -313,12 +313,24 @@ static const char *torch_type(const plan *p)
     return type == NX_GGML_F32 ? "float32" : type == NX_GGML_BF16 ? "bfloat16" : "float16";
 }
 
+/* A folder that mlx-lm wrote may have factors of its settings in the weights; other readers' must not
+ * have them twice. */
+static void put_folded(const plan *p, json_t *o)
+{
+    bool turned = false;
+    for (size_t i = 0; i < p->items.n; i++)
+        turned = turned || plan_turned_taps(&p->items.at[i]);
+    if (turned && p->target == TARGET_HF && p->m->arch->folded_config)
+        p->m->arch->folded_config(p->m, o);
+}
+
 json_t *settings_config(const plan *p)
 {
     json_t *o = p->source == TARGET_GGUF ? config_of_gguf(p) : json_deep_copy(p->from->json);
     if (!o)
         return NULL;
     put_quantization(p, o);
+    put_folded(p, o);
     const char *key = json_object_get(o, "dtype") ? "dtype" : "torch_dtype";
     json_object_set_new(o, key, json_string(torch_type(p)));
     return o;

@@ -8,6 +8,7 @@
  * MLX's folders have the factors multiplied into the weights.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "runtime/models/decoder.h"
@@ -117,6 +118,25 @@ static void forget_factors(falcon_h1 *m)
     m->attention_in = m->space_in = m->space_out = m->gate = m->down = 1;
 }
 
+/* Settings that are true of such weights: what is 1 once they are forgotten is 1 for every reader. */
+static void folded_config(const model *base, json_t *o)
+{
+    falcon_h1 m = *(const falcon_h1 *)base;
+    forget_factors(&m);
+    for (size_t i = 0; i < sizeof config / sizeof *config; i++) {
+        const char *name = config[i].hf ? strstr(config[i].hf, "_multiplier") : NULL;
+        float was, v;
+        if (!name || name[11])
+            continue;
+        memcpy(&was, (const char *)base + config[i].offset, sizeof was);
+        memcpy(&v, (const char *)&m + config[i].offset, sizeof v);
+        if (v != was)
+            json_object_set_new(o, config[i].hf, json_real((double)v));
+    }
+    json_object_set_new(o, "mlp_multipliers", json_pack("[f, f]", 1.0, 1.0));
+    json_object_set_new(o, "ssm_multipliers", json_pack("[f, f, f, f, f]", 1.0, 1.0, 1.0, 1.0, 1.0));
+}
+
 /* As mlx-lm tells: by the taps of a convolution, [C, K, 1] where the factors are in the weights. */
 static bool is_folded(const falcon_h1 *m)
 {
@@ -193,4 +213,5 @@ const model_arch falcon_h1_arch = {
     .config = config, .n_config = sizeof config / sizeof *config,
     .weights = weights, .n_weights = sizeof weights / sizeof *weights,
     .setup = setup, .prepare = prepare, .clear = clear, .forward = forward,
+    .folded_config = folded_config,
 };

@@ -78,6 +78,9 @@ typedef struct {
     /* Beginnings of tensors' names that belong to other parts of a checkpoint (a vision tower, extra
      * prediction heads) and are left out; ends with NULL. */
     const char *const *ignored;
+    /* Makes config.json true of weights as mlx-lm changes them where it turns a convolution's taps to
+     * [C, K, 1]. May be NULL: it changes nothing else. */
+    void (*folded_config)(const model *m, json_t *config);
     bool ignored_layers; /* so do layers past the last (they predict further ahead) */
 } model_arch;
 

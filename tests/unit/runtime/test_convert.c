@@ -162,6 +162,48 @@ static void quantized_families_stay_near(void **state)
     }
 }
 
+/* Taps of layer 0's convolution in a folder: their last dimension. */
+static int last_of_taps(const char *folder, const char *name)
+{
+    package p;
+    assert_int_equal(package_open(&p, folder), NEXUS_OK);
+    const nn_tensor *t = nn_source_find(&p.source, name);
+    assert_non_null(t);
+    assert_int_equal(t->ndim, 3);
+    int last = t->shape[2];
+    package_clear(&p);
+    return last;
+}
+
+/* mlx-lm turns taps, and multiplies Falcon-H1's factors into the weights: Hugging Face's folder has
+ * neither, MLX's has both. */
+static void what_mlx_folds_is_said(void **state)
+{
+    static const struct {
+        const char *name, *plain, *taps;
+    } all[] = {{"mlx_falcon_h1", "falcon_h1", "model.layers.0.mamba.conv1d.weight"},
+               {"mlx_mamba2", "mamba2", "backbone.layers.0.mixer.conv1d.weight"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        nx_str from = {0}, plain = {0}, mlx = {0}, hf = {0};
+        nx_str_printf(&from, "%s/families/%s", NX_TEST_DATA, all[i].name);
+        nx_str_printf(&plain, "%s/families/%s", NX_TEST_DATA, all[i].plain);
+        nx_str_printf(&mlx, "%s/%s-again", temp_dir, all[i].name);
+        nx_str_printf(&hf, "%s/%s-hf", temp_dir, all[i].name);
+        const char *a = nx_str_cstr(&from), *b = nx_str_cstr(&mlx), *c = nx_str_cstr(&hf);
+        assert_true(convert(a, b, (nexus_convert_options){.to = "mlx"}));
+        assert_true(convert(b, c, (nexus_convert_options){.to = "hf"}));
+        assert_true(apart(a, b) < 1e-6f);
+        assert_true(apart(a, c) < 1e-5f);
+        assert_true(apart(nx_str_cstr(&plain), c) < 1e-4f);
+        assert_int_equal(last_of_taps(b, all[i].taps), 1);
+        assert_int_equal(last_of_taps(c, all[i].taps), last_of_taps(nx_str_cstr(&plain), all[i].taps));
+        nx_str_clear(&from);
+        nx_str_clear(&plain);
+        nx_str_clear(&mlx);
+        nx_str_clear(&hf);
+    }
+}
+
 /* ---- vocabularies ---------------------------------------------------------------------------------- */
 
 /* The fixture's tokenizer, with some of its settings replaced. */
@@ -379,6 +421,7 @@ int main(void)
         cmocka_unit_test(halves_round_to_nearest),
         cmocka_unit_test(blocks_are_near),
         cmocka_unit_test_setup_teardown(quantized_families_stay_near, temp_make, temp_drop),
+        cmocka_unit_test_setup_teardown(what_mlx_folds_is_said, temp_make, temp_drop),
         cmocka_unit_test_setup_teardown(families_keep_their_logits, temp_make, temp_drop),
         cmocka_unit_test_setup_teardown(vocabularies_keep_their_ids, temp_make, temp_drop),
         cmocka_unit_test_setup_teardown(vocabularies_that_gguf_cannot_say, temp_make, temp_drop),
