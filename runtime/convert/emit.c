@@ -54,12 +54,13 @@ static bool copy_array(emitter *e, const out_tensor *o, size_t which)
         int64_t within, n = item_run(o->t, at, left);
         const item_part *p = item_at(o->t, at, &within);
         const nn_tensor *w = which == 0 ? p->w : which == 1 ? p->scales : p->biases;
-        size_t row = (size_t)(w->bytes / (uint64_t)(o->t->rows / o->t->n_parts));
+        size_t row = (size_t)(w->bytes / (uint64_t)item_part_rows(o->t));
         for (size_t done = 0, all = (size_t)n * row; done < all;) {
             size_t some = all - done < (8 << 20) ? all - done : 8 << 20;
             if (!put(e, w->data + (size_t)within * row + done, some))
                 return false;
-            nx_mapping_release_range(w->file, w->offset + (size_t)within * row + done, some);
+            if (!o->t->every) /* the rows between are another's */
+                nx_mapping_release_range(w->file, w->offset + (size_t)within * row + done, some);
             done += some;
         }
         at += n;

@@ -36,6 +36,7 @@ static const family families[] = {
     {"stablelm", "stablelm", "StableLmForCausalLM", FAMILY_LAYER_NORM, silu},
     {"starcoder2", "starcoder2", "Starcoder2ForCausalLM", FAMILY_LAYER_NORM, gelu_tanh},
     {"gpt2", "gpt2", "GPT2LMHeadModel", FAMILY_GPT2 | FAMILY_LAYER_NORM, gelu_new},
+    {"internlm2", "internlm2", NULL, FAMILY_PAIRS | FAMILY_DIVIDED, NULL},
     {"exaone4", "exaone4", NULL, FAMILY_CARRIED, NULL},
     {"phimoe", "phimoe", NULL, FAMILY_CARRIED, NULL},
     {"glm4_moe", "glm4moe", NULL, FAMILY_CARRIED, NULL},

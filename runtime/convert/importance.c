@@ -103,7 +103,7 @@ importance *importance_measure(const char *name, const char *text, size_t length
 
 const float *importance_of(const importance *all, const item *t)
 {
-    const nn_weight *w = model_weight(all->m->model, t->row, t->layer);
+    const nn_weight *w = model_weight(all->m->model, t->stored, t->layer);
     nx_map_entry *e = nx_map_find(&all->by_weight, (const char *)&w, sizeof w);
     const column_sums *s = e ? &all->sums.at[e->value] : NULL;
     return s && s->cols == t->cols ? s->shares : NULL;

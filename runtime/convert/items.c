@@ -57,7 +57,6 @@ static bool part_foreign(item_part *p, item *t, package *from)
 static bool part_affine(item_part *p, item *t, package *from)
 {
     const char *path = from->path;
-    affine_settings(p, from->quant.block);
     p->form = ITEM_AFFINE;
     const nn_tensor *w = p->w, *s = p->scales;
     int last = w->ndim - 1;
@@ -73,7 +72,8 @@ static bool part_affine(item_part *p, item *t, package *from)
         same = s->shape[i] == w->shape[i];
         t->rows *= w->shape[i];
     }
-    return same || nx_fail("[%s] '%s' does not have the shape of %d bits in groups of %d", path, p->name,
+    return (same && t->rows > 0) ||
+           nx_fail("[%s] '%s' does not have the shape of %d bits in groups of %d", path, p->name,
                            p->bits, p->group_size);
 }
 
@@ -87,12 +87,13 @@ static bool part_plain(item_part *p, item *t, package *from)
     t->type = w->ggml_type;
     t->ndim = w->ndim;
     memcpy(t->shape, w->shape, sizeof t->shape);
-    t->vector = w->ndim < 2;
+    bool by_expert = t->row->flags & WEIGHT_EXPERTS && !t->row->rows && w->ndim == 2; /* a vector each */
+    t->vector = w->ndim < 2 || by_expert;
     t->cols = t->vector ? 1 : w->shape[w->ndim - 1];
-    t->rows = t->vector && w->ndim == 0 ? 1 : t->vector ? w->shape[0] : 1;
-    for (int i = 0; !t->vector && i < w->ndim - 1; i++)
+    t->rows = 1;
+    for (int i = 0; i < w->ndim - !t->vector; i++)
         t->rows *= w->shape[i];
-    t->experts = w->ndim == 3 && t->row->flags & WEIGHT_EXPERTS ? w->shape[0] : 0;
+    t->experts = (w->ndim == 3 || by_expert) && t->row->flags & WEIGHT_EXPERTS ? w->shape[0] : 0;
     return (t->rows > 0 && t->cols > 0) || nx_fail("[%s] tensor '%s' is empty", from->path, p->name);
 }
 
@@ -115,13 +116,16 @@ static bool add_part(list_ctx *c, item *t, int i, const char *name)
                        "folder", c->from->path, c->from->arch);
     p->scales = p->w->dtype == MLX_UINT32 ? beside(s, name, ".scales") : NULL;
     p->biases = p->scales ? beside(s, name, ".biases") : NULL;
-    return p->scales ? part_affine(p, t, c->from) : part_plain(p, t, c->from);
+    if (!p->scales)
+        return part_plain(p, t, c->from);
+    affine_settings(p, c->from->quant.block);
+    return part_affine(p, t, c->from);
 }
 
 static bool list_one(const weight_row *row, int layer, char *const *names, int n, void *arg)
 {
     list_ctx *c = arg;
-    item t = {.row = row, .layer = layer, .n_parts = n, .from = c->from};
+    item t = {.row = row, .stored = row, .layer = layer, .n_parts = n, .from = c->from};
     t.parts = nx_calloc((size_t)n, sizeof *t.parts);
     bool ok = true;
     int64_t rows = 0, cols = 0;
@@ -159,22 +163,48 @@ void items_clear(item_vec *v)
     nx_vec_clear(v);
 }
 
+item item_copy(const item *t)
+{
+    item copy = *t;
+    copy.parts = nx_calloc((size_t)t->n_parts, sizeof *copy.parts);
+    memcpy(copy.parts, t->parts, (size_t)t->n_parts * sizeof *copy.parts);
+    for (int i = 0; i < t->n_parts; i++)
+        copy.parts[i].name = nx_strdup(t->parts[i].name);
+    return copy;
+}
+
 /* ---- rows ------------------------------------------------------------------------------------- */
 
-static int64_t part_rows(const item *t)
+/* Where a row of a divided matrix lies in the whole. */
+static int64_t row_of_whole(const item *t, int64_t row)
 {
-    return t->rows / t->n_parts;
+    return t->every ? row / t->take * t->every + t->skip + row % t->take : row;
+}
+
+/* A turned one is divided after it was turned. */
+static int64_t stored_row(const item *t, int64_t row)
+{
+    return t->turned ? row : row_of_whole(t, row);
+}
+
+int64_t item_part_rows(const item *t)
+{
+    int64_t all = t->every && !t->turned ? t->rows / t->take * t->every : t->rows;
+    return all / t->n_parts;
 }
 
 item_part *item_at(item *t, int64_t row, int64_t *within)
 {
-    *within = row % part_rows(t);
-    return &t->parts[row / part_rows(t)];
+    int64_t at = stored_row(t, row);
+    *within = at % item_part_rows(t);
+    return &t->parts[at / item_part_rows(t)];
 }
 
 int64_t item_run(const item *t, int64_t begin, int64_t n)
 {
-    int64_t left = part_rows(t) - begin % part_rows(t);
+    int64_t left = item_part_rows(t) - stored_row(t, begin) % item_part_rows(t);
+    int64_t share = t->every && !t->turned ? t->take - begin % t->take : n;
+    left = share < left ? share : left;
     return n < left ? n : left;
 }
 
@@ -188,7 +218,7 @@ size_t item_row_bytes(const item *t)
     const item_part *p = &t->parts[0];
     if (p->form != ITEM_PLAIN && p->form != ITEM_BLOCKS)
         return 0;
-    return (size_t)(p->w->bytes / (uint64_t)part_rows(t));
+    return (size_t)(p->w->bytes / (uint64_t)item_part_rows(t));
 }
 
 /* q, k, v of each KV head <-> all q, all k, all v. */
@@ -247,17 +277,18 @@ bool item_bytes(item *t, bool to_gguf, int64_t begin, int64_t n, unsigned char *
     return true;
 }
 
+/* Of a divided one also what lies between: whoever has it reads it again. */
 void item_release(item *t, int64_t begin, int64_t n)
 {
-    while (n > 0) {
-        int64_t at, run = item_run(t, begin, n);
-        const item_part *p = item_at(t, begin, &at);
+    int64_t at = stored_row(t, begin), end = stored_row(t, begin + n - 1) + 1, all = item_part_rows(t);
+    while (at < end) {
+        const item_part *p = &t->parts[at / all];
+        int64_t within = at % all, run = end - at < all - within ? end - at : all - within;
         if (p->w && p->w->file) {
-            size_t bytes = (size_t)(p->w->bytes / (uint64_t)part_rows(t));
-            nx_mapping_release_range(p->w->file, p->w->offset + (size_t)at * bytes, (size_t)run * bytes);
+            size_t bytes = (size_t)(p->w->bytes / (uint64_t)all);
+            nx_mapping_release_range(p->w->file, p->w->offset + (size_t)within * bytes, (size_t)run * bytes);
         }
-        begin += run;
-        n -= run;
+        at += run;
     }
 }
 
@@ -304,7 +335,7 @@ static bool read_blocks(const item *t, const item_part *p, int64_t begin, int64_
         return nx_fail("tensor '%s' is of a block type that this engine cannot read", p->name);
     mlx_array w = mlx_array_new(), y = mlx_array_new();
     mlx_stream s = mlx_default_cpu_stream_new();
-    bool ok = rows_array(p->w, part_rows(t), begin, n, &w);
+    bool ok = rows_array(p->w, item_part_rows(t), begin, n, &w);
     int status = ok ? ext->gguf_dequantize(&y, w, p->w->ggml_type, MLX_FLOAT32, s) : 1;
     ok = take_out(y, status, n, t->cols, out);
     mlx_array_free(w);
@@ -328,7 +359,7 @@ static bool dequantize(const item *t, mlx_array w, mlx_array scales, mlx_array b
 static bool read_affine(const item *t, const item_part *p, int64_t begin, int64_t n, float *out)
 {
     mlx_array w = mlx_array_new(), scales = mlx_array_new(), biases = {0};
-    int64_t all = part_rows(t);
+    int64_t all = item_part_rows(t);
     if (p->biases)
         biases = mlx_array_new();
     bool ok = rows_array(p->w, all, begin, n, &w) && rows_array(p->scales, all, begin, n, &scales) &&
@@ -357,7 +388,7 @@ static bool read_foreign(item *t, item_part *p, int64_t begin, int64_t n, float 
     bool ok = dequantize(t, some.w, some.scales, some.biases, some.group_size, some.bits, some.mode, n,
                          out);
     nn_weight_clear(&some);
-    if (begin + n == part_rows(t))
+    if (begin + n == item_part_rows(t))
         nn_weight_clear(&p->unpacked);
     return ok;
 }
@@ -422,7 +453,9 @@ static bool turn(item *t)
 int64_t item_rows(const item *t)
 {
     int64_t experts = t->experts ? t->experts : 1;
-    return t->turned ? t->cols * experts : t->rows;
+    if (t->turned)
+        return t->every ? t->cols * experts / t->every * t->take : t->cols * experts;
+    return t->rows;
 }
 
 int64_t item_cols(const item *t)
@@ -436,7 +469,9 @@ bool item_read(item *t, bool to_gguf, int64_t begin, int64_t n, float *out)
     if (t->turned) {
         if (!t->whole && !turn(t))
             return false;
-        memcpy(out, t->whole + begin * item_cols(t), count * sizeof *out);
+        size_t cols = (size_t)item_cols(t);
+        for (int64_t r = 0; r < n; r++)
+            memcpy(out + (size_t)r * cols, t->whole + (size_t)row_of_whole(t, begin + r) * cols, cols * sizeof *out);
         if (begin + n == item_rows(t)) {
             free(t->whole);
             t->whole = NULL;

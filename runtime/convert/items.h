@@ -19,13 +19,12 @@ typedef struct {
     int group_size, bits;
     char mode[16];
     nn_weight unpacked;
-    nn_tensor parts[3]; /* of those arrays */
     char *name;
 } item_part;
 
 /* Rows are matrices' rows of all experts one after another; a vector has as many rows as numbers. */
 typedef struct {
-    const weight_row *row;
+    const weight_row *row, *stored; /* whose names the target takes; whose the source has */
     int layer;
     item_part *parts; /* one, or each expert's */
     int n_parts, experts; /* 0: no experts */
@@ -38,6 +37,8 @@ typedef struct {
     int kv_groups;  /* config.json's copy has the rows of q, k and v by KV head; 0: as elsewhere */
     int kv_share;   /* with kv_groups: q's heads to one */
     int8_t log;     /* 1: numbers x become -exp(x), -1: log(-x) */
+    int64_t every, take, skip; /* of a divided matrix: of each `every` rows the `take` after `skip`; every 0:
+                                  all rows */
     bool turned;    /* the source's matrix is the transposed of the target's */
     float shift;    /* added to the numbers */
     float *whole;   /* of a turned one, while it is read */
@@ -49,6 +50,8 @@ typedef NX_VEC(item) item_vec;
 /* All weights of the package. False with a message. */
 bool items_list(item_vec *out, package *p, const model *m);
 void items_clear(item_vec *v);
+/* Another of the same tensors, for items_clear to free. */
+item item_copy(const item *t);
 
 /* Its size in the target: of a turned one the other way round. */
 int64_t item_rows(const item *t);
@@ -63,6 +66,8 @@ size_t item_row_bytes(const item *t);
 bool item_bytes(item *t, bool to_gguf, int64_t begin, int64_t n, unsigned char *out);
 /* Rows that are put in order together: 1, those of a head, or all. */
 int64_t item_step(const item *t);
+/* Rows that each part stores. */
+int64_t item_part_rows(const item *t);
 /* Rows from begin on that lie in one part, at most n. */
 int64_t item_run(const item *t, int64_t begin, int64_t n);
 /* The part in which a row lies, and its row there. */

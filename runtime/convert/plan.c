@@ -11,6 +11,7 @@
 #include "runtime/convert/allot.h"
 #include "runtime/convert/blocks.h"
 #include "runtime/convert/codes.h"
+#include "runtime/convert/divide.h"
 #include "runtime/convert/family_keys.h"
 
 const char *plan_role(const item *t)
@@ -345,7 +346,7 @@ static bool add_out(plan *p, item *t, storage as, int expert)
 {
     out_tensor o = {.t = t, .as = as, .how = how_to(p, t, &as)};
     bool gguf = p->target == TARGET_GGUF;
-    bool same_names = (p->source == TARGET_GGUF) == gguf;
+    bool same_names = (p->source == TARGET_GGUF) == gguf && t->row == t->stored;
     int64_t rows = item_rows(t) / (expert >= 0 ? t->experts : 1);
     o.rows = rows;
     o.cols = item_cols(t);
@@ -353,7 +354,7 @@ static bool add_out(plan *p, item *t, storage as, int expert)
     if (same_names && (t->n_parts == 1) == (expert < 0))
         snprintf(o.name, sizeof o.name, "%s", t->parts[expert > 0 ? expert : 0].name);
     else if (!model_tensor_name(t->row, gguf, expert < 0, t->layer, expert < 0 ? 0 : expert,
-                                same_names ? NULL : t->parts[0].name, o.name, sizeof o.name))
+                                same_names || t->row != t->stored ? NULL : t->parts[0].name, o.name, sizeof o.name))
         return nx_fail("tensor '%s' has no name in the target's format", t->parts[0].name);
     if (!shape_of_space(p, &o, t) && !shape_of_taps(p, &o, t))
         shape_matrix(&o, t, expert < 0 ? t->experts : 0);
@@ -367,15 +368,24 @@ static bool is_setting(const plan *p, const item *t)
     return p->target != TARGET_GGUF && !t->row->hf;
 }
 
+/* What GGUF has in several tensors, and MLX where it has names for them. */
+static bool divides(const void *arg, const item *t)
+{
+    const plan *p = arg;
+    return p->source != TARGET_GGUF && p->target != TARGET_HF &&
+           item_divides(t, p->m->arch, p->target == TARGET_GGUF);
+}
+
+static bool is_turned(const plan *p, const weight_row *row, target_format at)
+{
+    return row->flags & WEIGHT_TURNED && at != TARGET_GGUF && !(row->flags & WEIGHT_NOT_MLX && at == TARGET_MLX);
+}
+
 static void prepare(plan *p, item *t)
 {
     const char *role = plan_role(t);
     bool to = p->target == TARGET_GGUF, from = p->source == TARGET_GGUF;
     unsigned flags = t->row->flags;
-    bool turned_from = flags & WEIGHT_TURNED && !from &&
-                       !(flags & WEIGHT_NOT_MLX && p->source == TARGET_MLX);
-    bool turned_to = flags & WEIGHT_TURNED && !to && !(flags & WEIGHT_NOT_MLX && p->target == TARGET_MLX);
-    t->turned = turned_from != turned_to;
     if (to == from)
         return;
     if (p->kin->flags & FAMILY_PAIRS && strncmp(role, "attn_q.", 7) == 0)
@@ -466,6 +476,13 @@ static void find_usual(plan *p)
 static bool list_tensors(plan *p, const plan_request *ask)
 {
     storage *allotted = NULL;
+    for (size_t i = 0; i < p->items.n; i++) {
+        item *t = &p->items.at[i];
+        bool whole = !divides(p, t); /* no share is turned */
+        t->turned = is_turned(p, t->stored, p->source) != (whole && is_turned(p, t->stored, p->target));
+    }
+    if (!items_divide(&p->items, p->m, divides, p))
+        return false;
     for (size_t i = 0; i < p->items.n; i++)
         prepare(p, &p->items.at[i]);
     if (ask->target_bpw > 0 && !(allotted = allot_bits(p, ask)))
@@ -484,6 +501,9 @@ static bool known_for_gguf(plan *p)
         return true;
     p->kin = p->source == TARGET_GGUF ? family_of_gguf(p->from->config.gguf, p->from->arch, p->m->n_experts > 0)
                                       : family_of_config(p->from->arch);
+    if (p->kin && p->target != TARGET_GGUF && p->kin->flags & FAMILY_DIVIDED)
+        return nx_fail("[%s] a GGUF file of the family '%s' does not become a folder yet: GGUF divides matrices that a "
+                       "folder has in one", p->from->path, p->kin->model_type);
     return p->kin != NULL || nx_fail_in("[%s]", p->from->path);
 }
 

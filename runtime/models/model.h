@@ -41,7 +41,9 @@ enum {
 typedef struct {
     const char *hf;   /* "model.layers.%d.self_attn.q_proj.weight"; Hugging Face's and MLX's, or
                          several by '|': the first that is there */
-    const char *gguf; /* "blk.%d.attn_q.weight", likewise; NULL: not there */
+    const char *gguf; /* "blk.%d.attn_q.weight", likewise; NULL: not there. Several by '&' (or one and '&'):
+                         this row reads none; the format has a row for each, among which conversion
+                         divides the matrix */
     unsigned flags;
     size_t offset;    /* of an nn_weight */
     size_t rows, cols; /* offsets, in the family's struct, of the ints the shape must have; rows 0: a

@@ -320,6 +320,52 @@ def test_llama_cpp_gives_the_same_text(tmp_path, kind):
     assert got["choices"][0]["message"]["content"].strip() == answer(out).strip()
 
 
+def expected_of(folder):
+    """The reference's tokens and logits, by name: safetensors of float32 and int32."""
+    import numpy as np
+    data = open(os.path.join(folder, "logits.bin"), "rb").read()
+    size = int.from_bytes(data[:8], "little")
+    types = {"F32": np.float32, "I32": np.int32}
+    return {name: np.frombuffer(data[8 + size:][slice(*t["data_offsets"])], types[t["dtype"]]).reshape(t["shape"])
+            for name, t in json.loads(data[8:8 + size]).items() if name != "__metadata__"}
+
+
+def llama_cpp_logits(c, path, tokens):
+    """Of all tokens of a text, with float32 caches."""
+    import numpy as np
+    how = c.llama_context_default_params()
+    how.n_ctx = how.n_batch = 128
+    how.type_k = how.type_v = how.flash_attn_type = 0
+    model = c.llama_model_load_from_file(os.fsencode(path), c.llama_model_default_params())
+    assert model
+    context = c.llama_init_from_model(model, how)
+    width = c.llama_vocab_n_tokens(c.llama_model_get_vocab(model))
+    batch = c.llama_batch_init(len(tokens), 0, 1)
+    batch.n_tokens = len(tokens)
+    for i, t in enumerate(tokens):
+        batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = int(t), i, 1, 1
+        batch.seq_id[i][0] = 0
+    assert c.llama_decode(context, batch) == 0
+    rows = [np.ctypeslib.as_array(c.llama_get_logits_ith(context, i), (width,)).copy() for i in range(len(tokens))]
+    c.llama_batch_free(batch)
+    c.llama_free(context)
+    c.llama_model_free(model)
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("family", ["llama", "internlm2"])
+def test_llama_cpp_gives_the_same_logits(tmp_path, family):
+    llama_cpp = pytest.importorskip("llama_cpp")
+    np = pytest.importorskip("numpy")
+    folder = os.path.join(FAMILIES, family)
+    done("convert", folder, tmp_path / "m.gguf")
+    expected = expected_of(folder)
+    for text in "ab":
+        want = expected["logits_" + text]
+        got = llama_cpp_logits(llama_cpp.llama_cpp, tmp_path / "m.gguf", expected["tokens_" + text])
+        assert np.abs(got - want).max() < 1e-5 * np.abs(want).max()
+
+
 @needs_model
 @pytest.mark.skipif(not FULL, reason="takes minutes")
 def test_mlx_lm_gives_the_same_text(mlx):

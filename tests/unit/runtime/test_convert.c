@@ -98,6 +98,28 @@ static bool convert(const char *from, const char *to, nexus_convert_options o)
     return false;
 }
 
+/* A normal deviate of a fixed sequence. */
+static float normal(uint64_t *state)
+{
+    float sum = 0;
+    for (int i = 0; i < 12; i++) {
+        *state = *state * 6364136223846793005u + 1442695040888963407u;
+        sum += (float)(*state >> 40) * 0x1p-24f;
+    }
+    return sum - 6;
+}
+
+static void write_text(const char *folder, const char *name, const char *text)
+{
+    nx_str path = {0};
+    nx_str_printf(&path, "%s/%s", folder, name);
+    FILE *f = fopen(nx_str_cstr(&path), "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(text, 1, strlen(text), f), strlen(text));
+    fclose(f);
+    nx_str_clear(&path);
+}
+
 /* Folder -> mlx -> gguf -> hf; the name of the first stop that differs, else NULL. */
 static const char *round_trip(const char *family, const char *work)
 {
@@ -146,9 +168,10 @@ static void quantized_families_stay_near(void **state)
                {"mlx_mxfp4", NULL, 1e-7f, 0.02f}, {"llama_awq", NULL, 1e-3f, 1e-3f},
                {"llama_gptq", NULL, 1e-3f, 1e-3f}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        nx_str from = {0}, mlx = {0}, gguf = {0};
+        nx_str from = {0}, mlx = {0}, gguf = {0}, back = {0};
         nx_str_printf(&from, "%s/families/%s", NX_TEST_DATA, all[i].name);
         nx_str_printf(&mlx, "%s/%s", temp_dir, all[i].name);
+        nx_str_printf(&back, "%s/%s-back", temp_dir, all[i].name);
         nx_str_printf(&gguf, "%s/%s.gguf", temp_dir, all[i].name);
         const char *a = nx_str_cstr(&from), *b = nx_str_cstr(&mlx), *c = nx_str_cstr(&gguf);
         assert_true(convert(a, b, (nexus_convert_options){.to = "mlx"}));
@@ -156,9 +179,48 @@ static void quantized_families_stay_near(void **state)
         float d = apart(a, b), e = apart(a, c);
         print_message("%s: %g, %g\n", all[i].name, (double)d, (double)e);
         assert_true(d <= all[i].mlx && e <= all[i].gguf);
+        if (!all[i].type) { /* what GGUF holds goes back as it is */
+            assert_true(convert(c, nx_str_cstr(&back), (nexus_convert_options){.to = "mlx"}));
+            assert_true(apart(c, nx_str_cstr(&back)) <= all[i].gguf);
+        }
+        nx_str_clear(&back);
         nx_str_clear(&from);
         nx_str_clear(&mlx);
         nx_str_clear(&gguf);
+    }
+}
+
+/* GGUF divides their matrices, and is not put together again. */
+static void divided_families_keep_their_logits(void **state)
+{
+    static const struct {
+        const char *name, *has, *lacks;
+    } all[] = {{"internlm2", "blk.1.attn_k.weight", "blk.1.attn_qkv.weight"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        nx_str from = {0}, mlx = {0}, gguf[3] = {{0}};
+        nx_str_printf(&from, "%s/families/%s", NX_TEST_DATA, all[i].name);
+        nx_str_printf(&mlx, "%s/%s-mlx", temp_dir, all[i].name);
+        for (int k = 0; k < 3; k++)
+            nx_str_printf(&gguf[k], "%s/%s-%d.gguf", temp_dir, all[i].name, k);
+        const char *a = nx_str_cstr(&from), *b = nx_str_cstr(&mlx), *c = nx_str_cstr(&gguf[0]);
+        assert_true(convert(a, b, (nexus_convert_options){.to = "mlx"}));
+        assert_true(convert(a, c, (nexus_convert_options){0}));
+        assert_true(convert(b, nx_str_cstr(&gguf[1]), (nexus_convert_options){0}));
+        assert_true(convert(c, nx_str_cstr(&gguf[2]), (nexus_convert_options){0}));
+        assert_true(apart(a, b) < 1e-6f);
+        for (int k = 0; k < 3; k++)
+            assert_true(apart(a, nx_str_cstr(&gguf[k])) < 1e-5f);
+        package p;
+        assert_int_equal(package_open(&p, c), NEXUS_OK);
+        assert_non_null(nn_source_find(&p.source, all[i].has));
+        assert_null(nn_source_find(&p.source, all[i].lacks));
+        package_clear(&p);
+        assert_int_not_equal(nexus_convert(c, b, &(nexus_convert_options){.to = "hf", .replace = true}, NULL), NEXUS_OK);
+        assert_non_null(strstr(nexus_error_message(), "does not become a folder"));
+        nx_str_clear(&from);
+        nx_str_clear(&mlx);
+        for (int k = 0; k < 3; k++)
+            nx_str_clear(&gguf[k]);
     }
 }
 
@@ -218,17 +280,6 @@ static json_t *fixture(const char *name, const char *changes)
     json_decref(c);
     nx_str_clear(&path);
     return o;
-}
-
-static void write_text(const char *folder, const char *name, const char *text)
-{
-    nx_str path = {0};
-    nx_str_printf(&path, "%s/%s", folder, name);
-    FILE *f = fopen(nx_str_cstr(&path), "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(text, 1, strlen(text), f), strlen(text));
-    fclose(f);
-    nx_str_clear(&path);
 }
 
 static bool to_gguf(const char *json, const char *config, const char *out)
@@ -369,17 +420,6 @@ static bool decode(void *arg)
     return ok;
 }
 
-/* A normal deviate of a fixed sequence. */
-static float normal(uint64_t *state)
-{
-    float sum = 0;
-    for (int i = 0; i < 12; i++) {
-        *state = *state * 6364136223846793005u + 1442695040888963407u;
-        sum += (float)(*state >> 40) * 0x1p-24f;
-    }
-    return sum - 6;
-}
-
 /* Relative root mean square errors on normal numbers: just above what a search reaches, and 5% below
  * or more what plain rounding of the range does where there is a search. */
 static void blocks_are_near(void **state)
@@ -421,6 +461,7 @@ int main(void)
         cmocka_unit_test(halves_round_to_nearest),
         cmocka_unit_test(blocks_are_near),
         cmocka_unit_test_setup_teardown(quantized_families_stay_near, temp_make, temp_drop),
+        cmocka_unit_test_setup_teardown(divided_families_keep_their_logits, temp_make, temp_drop),
         cmocka_unit_test_setup_teardown(what_mlx_folds_is_said, temp_make, temp_drop),
         cmocka_unit_test_setup_teardown(families_keep_their_logits, temp_make, temp_drop),
         cmocka_unit_test_setup_teardown(vocabularies_keep_their_ids, temp_make, temp_drop),
