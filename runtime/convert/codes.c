@@ -216,6 +216,29 @@ void codes_to_blocks(int type, const codes *c, size_t row, int cols, unsigned ch
     }
 }
 
+void codes_mxfp4_blocks(const item_part *p, int64_t row, int64_t cols, unsigned char *out)
+{
+    const unsigned char *q = p->w->data + row * cols / 2, *scales = p->scales->data + row * cols / 32;
+    for (int64_t at = 0; at < cols; at += 32, q += 16) {
+        *out++ = *scales++;
+        for (int i = 0; i < 16; i++) {
+            int shift = i % 2 * 4;
+            *out++ = (unsigned char)((q[i / 2] >> shift & 15) | (q[i / 2 + 8] >> shift & 15) << 4);
+        }
+    }
+}
+
+void codes_mxfp4_words(const unsigned char *blocks, int64_t cols, unsigned char *words, unsigned char *scales)
+{
+    for (int64_t at = 0; at < cols; at += 32, words += 16) {
+        *scales++ = *blocks++;
+        for (int i = 0; i < 16; i += 2, blocks += 2) {
+            words[i / 2] = (unsigned char)((blocks[0] & 15) | (blocks[1] & 15) << 4);
+            words[i / 2 + 8] = (unsigned char)(blocks[0] >> 4 | (blocks[1] & 0xF0));
+        }
+    }
+}
+
 void codes_pack(const unsigned char *from, int cols, int bits, unsigned char *out)
 {
     uint64_t word = 0;

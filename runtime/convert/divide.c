@@ -32,6 +32,18 @@ static const char *next_name(const char *at)
     return *at && at[1] ? at + 1 : NULL;
 }
 
+bool item_is_share(const item *t, const model_arch *a)
+{
+    const char *own = t->row->gguf;
+    for (int i = 0; own && i < a->n_weights; i++) {
+        const char *names = a->weights[i].gguf;
+        for (const char *at = names && strchr(names, '&') ? names : NULL; at; at = next_name(at))
+            if (strcspn(at, "&") == strlen(own) && strncmp(at, own, strlen(own)) == 0)
+                return true;
+    }
+    return false;
+}
+
 static int count_names(const char *names)
 {
     int n = 0;

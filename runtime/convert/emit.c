@@ -143,6 +143,54 @@ static bool repack(emitter *e, const out_tensor *o, nx_str *scales, nx_str *bias
     return ok;
 }
 
+/* Rows of MXFP4 in the target's order, from MLX's words or as they are. */
+static bool read_mxfp4(emitter *e, const out_tensor *o, int64_t at, int64_t n, size_t bytes, unsigned char *blocks)
+{
+    bool to_gguf = e->plan->target == TARGET_GGUF;
+    if (o->t->parts[0].form == ITEM_BLOCKS)
+        return item_bytes(o->t, to_gguf, o->begin + at, n, blocks);
+    for (int64_t r = 0; r < n; r++) {
+        int64_t within;
+        const item_part *p = item_at(o->t, o->begin + at + r, &within);
+        codes_mxfp4_blocks(p, within, o->cols, blocks + (size_t)r * bytes);
+    }
+    item_order(o->t, to_gguf, blocks, n, bytes);
+    return true;
+}
+
+static bool put_mxfp4_words(emitter *e, const out_tensor *o, const unsigned char *blocks, int64_t n, size_t bytes,
+                            nx_str *scales)
+{
+    size_t words = (size_t)o->cols / 2, groups = (size_t)o->cols / 32;
+    unsigned char *row = nx_malloc(words + groups);
+    bool ok = true;
+    for (int64_t r = 0; ok && r < n; r++) {
+        codes_mxfp4_words(blocks + (size_t)r * bytes, o->cols, row, row + words);
+        nx_str_add(scales, row + words, groups);
+        ok = put(e, row, words);
+    }
+    free(row);
+    return ok;
+}
+
+static bool repack_mxfp4(emitter *e, const out_tensor *o, nx_str *scales)
+{
+    const nx_ggml_type *type = nx_ggml_type_find(NX_GGML_MXFP4);
+    size_t bytes = (size_t)o->cols / type->block_elements * type->block_bytes;
+    int64_t step = piece_rows(o->t, o->cols);
+    unsigned char *buffer = nx_malloc((size_t)(step < o->rows ? step : o->rows) * bytes);
+    bool ok = true;
+    for (int64_t at = 0; ok && at < o->rows; at += step) {
+        int64_t n = o->rows - at < step ? o->rows - at : step;
+        ok = read_mxfp4(e, o, at, n, bytes, buffer);
+        item_release(o->t, o->begin + at, n);
+        ok = ok && (o->as.form == OUT_AFFINE ? put_mxfp4_words(e, o, buffer, n, bytes, scales)
+                                             : put(e, buffer, (size_t)n * bytes));
+    }
+    free(buffer);
+    return ok;
+}
+
 /* ---- through numbers -------------------------------------------------------------------------- */
 
 typedef struct {
@@ -259,6 +307,8 @@ bool emit_tensor(emitter *e, const out_tensor *o)
         ok = o->as.form == OUT_AFFINE ? copy_affine(e, o) : copy_rows(e, o);
     else if (o->how == HOW_CODES)
         ok = repack(e, o, &scales, &biases);
+    else if (o->how == HOW_MXFP4)
+        ok = repack_mxfp4(e, o, &scales);
     else
         ok = through_numbers(e, o, &scales, &biases);
     ok = ok && (!scales.len || put(e, scales.data, scales.len)) &&

@@ -37,6 +37,7 @@ static const family families[] = {
     {"starcoder2", "starcoder2", "Starcoder2ForCausalLM", FAMILY_LAYER_NORM, gelu_tanh},
     {"gpt2", "gpt2", "GPT2LMHeadModel", FAMILY_GPT2 | FAMILY_LAYER_NORM, gelu_new},
     {"internlm2", "internlm2", NULL, FAMILY_PAIRS | FAMILY_DIVIDED, NULL},
+    {"gpt_oss", "gpt-oss", NULL, FAMILY_EXPERTS | FAMILY_EXPERT_SIZE | FAMILY_DIVIDED, NULL},
     {"exaone4", "exaone4", NULL, FAMILY_CARRIED, NULL},
     {"phimoe", "phimoe", NULL, FAMILY_CARRIED, NULL},
     {"glm4_moe", "glm4moe", NULL, FAMILY_CARRIED, NULL},

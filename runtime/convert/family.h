@@ -13,8 +13,9 @@ enum {
     FAMILY_EXPERTS = 4, /* of two families with GGUF's name, the one with experts */
     FAMILY_LAYER_NORM = 8, /* its norms have a mean: attention.layer_norm_epsilon */
     FAMILY_GROUPED = 16,   /* config.json's formats have q, k and v in one matrix, by KV head */
-    FAMILY_DIVIDED = 64,   /* GGUF divides matrices: to GGUF only */
     FAMILY_CARRIED = 32,   /* from GGUF only where the file carries a config.json */
+    FAMILY_DIVIDED = 64,   /* GGUF divides matrices: to GGUF only */
+    FAMILY_EXPERT_SIZE = 128, /* GGUF says the experts' width beside the network's */
 };
 
 typedef struct {

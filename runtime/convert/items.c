@@ -77,6 +77,17 @@ static bool part_affine(item_part *p, item *t, package *from)
                            p->bits, p->group_size);
 }
 
+static bool part_mxfp4(item_part *p, item *t, package *from)
+{
+    if (!nn_mxfp4_parts(&from->source, p->w, &p->words, &p->scales))
+        return false;
+    p->w = &p->words;
+    p->group_size = 32;
+    p->bits = 4;
+    snprintf(p->mode, sizeof p->mode, "mxfp4");
+    return part_affine(p, t, from);
+}
+
 static bool part_plain(item_part *p, item *t, package *from)
 {
     const nn_tensor *w = p->w;
@@ -112,8 +123,7 @@ static bool add_part(list_ctx *c, item *t, int i, const char *name)
     if (!p->w)
         return part_foreign(p, t, c->from);
     if (nn_mxfp4_blocks(p->w))
-        return nx_fail("[%s] the experts of the family '%s' cannot be converted yet from Hugging Face's "
-                       "folder", c->from->path, c->from->arch);
+        return part_mxfp4(p, t, c->from);
     p->scales = p->w->dtype == MLX_UINT32 ? beside(s, name, ".scales") : NULL;
     p->biases = p->scales ? beside(s, name, ".biases") : NULL;
     if (!p->scales)
@@ -168,9 +178,28 @@ item item_copy(const item *t)
     item copy = *t;
     copy.parts = nx_calloc((size_t)t->n_parts, sizeof *copy.parts);
     memcpy(copy.parts, t->parts, (size_t)t->n_parts * sizeof *copy.parts);
-    for (int i = 0; i < t->n_parts; i++)
+    for (int i = 0; i < t->n_parts; i++) {
         copy.parts[i].name = nx_strdup(t->parts[i].name);
+        if (t->parts[i].w == &t->parts[i].words)
+            copy.parts[i].w = &copy.parts[i].words;
+    }
     return copy;
+}
+
+static bool part_is_mxfp4(const item *t, const item_part *p)
+{
+    if (p->form == ITEM_BLOCKS)
+        return t->type == NX_GGML_MXFP4;
+    return p->form == ITEM_AFFINE && strcmp(p->mode, "mxfp4") == 0 && p->bits == 4 && p->group_size == 32 &&
+           p->scales->dtype == MLX_UINT8;
+}
+
+bool item_is_mxfp4(const item *t)
+{
+    bool all = !t->turned && t->shift == 0 && !t->log;
+    for (int i = 0; i < t->n_parts; i++)
+        all = all && part_is_mxfp4(t, &t->parts[i]);
+    return all;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------- */

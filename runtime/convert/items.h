@@ -19,6 +19,7 @@ typedef struct {
     int group_size, bits;
     char mode[16];
     nn_weight unpacked;
+    nn_tensor words; /* w, where mxfp4 is stored in blocks of bytes */
     char *name;
 } item_part;
 
@@ -52,6 +53,8 @@ bool items_list(item_vec *out, package *p, const model *m);
 void items_clear(item_vec *v);
 /* Another of the same tensors, for items_clear to free. */
 item item_copy(const item *t);
+/* Whether its codes and scales are mxfp4's, MLX's or GGUF's. */
+bool item_is_mxfp4(const item *t);
 
 /* Its size in the target: of a turned one the other way round. */
 int64_t item_rows(const item *t);

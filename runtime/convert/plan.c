@@ -151,6 +151,8 @@ static storage nearest_mlx(const plan *p, const item *t)
     int bits, group, floats = float_type(p);
     if (a->form == ITEM_AFFINE)
         return (storage){OUT_AFFINE, t->type, a->bits, a->group_size, a->mode};
+    if (item_is_mxfp4(t))
+        return affine(4, 32, "mxfp4", NX_GGML_F16);
     if (codes_of(t, &bits, &group))
         return affine(bits, group, "affine", NX_GGML_F16);
     if (a->form == ITEM_BLOCKS) {
@@ -169,6 +171,8 @@ static storage nearest_gguf(const item *t)
         return plain(t->type);
     if (a->form == ITEM_BLOCKS)
         return (storage){.form = OUT_BLOCKS, .type = t->type};
+    if (item_is_mxfp4(t))
+        return (storage){.form = OUT_BLOCKS, .type = NX_GGML_MXFP4};
     bool exact = a->form == ITEM_FOREIGN || strcmp(a->mode, "affine") == 0;
     return (storage){.form = OUT_BLOCKS, .type = !exact || bits > 5 ? NX_GGML_Q8_0
                                                  : bits > 4       ? NX_GGML_Q5_1
@@ -267,6 +271,9 @@ static out_how how_to(const plan *p, const item *t, const storage *as)
         return HOW_COPY;
     if (as->form != OUT_AFFINE && a->form != ITEM_AFFINE && a->form != ITEM_FOREIGN && as->type == t->type)
         return HOW_COPY;
+    if (item_is_mxfp4(t) && (as->form == OUT_BLOCKS ? as->type == NX_GGML_MXFP4
+                                                    : as->form == OUT_AFFINE && strcmp(as->mode, "mxfp4") == 0))
+        return HOW_MXFP4;
     if (!codes_of(t, &bits, &group))
         return HOW_NUMBERS;
     if (as->form == OUT_AFFINE && bits == as->bits && group == as->group &&
@@ -407,6 +414,9 @@ static void prepare(plan *p, item *t)
 static bool add_item(plan *p, item *t, const plan_request *ask, const storage *allotted)
 {
     storage as;
+    if (p->target == TARGET_HF && (t->parts[0].words.data || item_is_share(t, p->m->arch)))
+        return nx_fail("[%s] '%s': Hugging Face's folders have such experts in one matrix or in blocks, which are not "
+                       "written yet: convert to mlx or gguf", p->from->path, t->parts[0].name);
     if (allotted && plan_quantizes(t))
         as = *allotted;
     else if (!choose(p, t, ask, &as))

@@ -13,6 +13,7 @@ typedef enum { OUT_PLAIN, OUT_BLOCKS, OUT_AFFINE } out_form;
 typedef enum {
     HOW_COPY,    /* the bytes as they are */
     HOW_CODES,   /* another packing of the same codes */
+    HOW_MXFP4,   /* MLX's mxfp4 as GGUF's, or back */
     HOW_NUMBERS, /* through float32 */
 } out_how;
 

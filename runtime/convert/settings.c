@@ -397,6 +397,8 @@ static double completed(const plan *p, const setting *s, double v, double none)
         return m->intermediate_size > 0 ? m->intermediate_size : 4.0 * m->hidden_size;
     if (strcmp(s->gguf, "context_length") == 0)
         return m->max_context;
+    if (p->kin->flags & FAMILY_EXPERT_SIZE && strcmp(s->gguf, "expert_feed_forward_length") == 0)
+        return as_decoder(p)->expert_size;
     bool window = strcmp(s->gguf, "attention.sliding_window") == 0;
     const decoder *d = as_decoder(p);
     if (window && d && d->window <= 0)
@@ -431,6 +433,17 @@ static bool put_sharpening(const plan *p, nx_gguf_writer *w, const json_t *scali
     return put_number(w, p->kin->gguf, "rope.scaling.yarn_log_multiplier", REAL, 0.1 * all);
 }
 
+/* Where yarn's slow and fast turns end, if elsewhere than usual. Other readers round these to whole
+ * dimensions and know nothing else: `yarn_truncate` is a key of ours. */
+static bool put_yarn_ends(const plan *p, nx_gguf_writer *w, const json_t *scaling)
+{
+    double fast = nx_json_get_real(scaling, "beta_fast", 32), slow = nx_json_get_real(scaling, "beta_slow", 1);
+    return (fast == 32 || put_number(w, p->kin->gguf, "rope.scaling.yarn_beta_fast", REAL, fast)) &&
+           (slow == 1 || put_number(w, p->kin->gguf, "rope.scaling.yarn_beta_slow", REAL, slow)) &&
+           (nx_json_get_bool(scaling, "truncate", true) ||
+            put_number(w, p->kin->gguf, "rope.scaling.yarn_truncate", TRUTH, 0));
+}
+
 static bool put_gguf_rotation(const plan *p, nx_gguf_writer *w)
 {
     const decoder *d = as_decoder(p);
@@ -447,6 +460,7 @@ static bool put_gguf_rotation(const plan *p, nx_gguf_writer *w)
         snprintf(key, sizeof key, "%s.rope.scaling.type", p->kin->gguf);
         return ok && nx_gguf_writer_str(w, key, nx_slice_of(type)) &&
                put_number(w, p->kin->gguf, "rope.scaling.factor", REAL, factor) && put_sharpening(p, w, scaling) &&
+               (strcmp(type, "yarn") != 0 || put_yarn_ends(p, w, scaling)) &&
                (original <= 0 || put_number(w, p->kin->gguf, "rope.scaling.original_context_length", WHOLE,
                                             original));
     }
@@ -493,7 +507,7 @@ static int file_type(const plan *p)
     } numbers[] = {{NX_GGML_F32, 0}, {NX_GGML_F16, 1}, {NX_GGML_Q4_0, 2}, {NX_GGML_Q4_1, 3},
                    {NX_GGML_Q8_0, 7}, {NX_GGML_Q5_0, 8}, {NX_GGML_Q5_1, 9}, {NX_GGML_Q2_K, 10},
                    {NX_GGML_Q3_K, 12}, {NX_GGML_Q4_K, 15}, {NX_GGML_Q5_K, 17}, {NX_GGML_Q6_K, 18},
-                   {NX_GGML_BF16, 32}};
+                   {NX_GGML_BF16, 32}, {NX_GGML_MXFP4, 38}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (numbers[i].type == p->usual.type)
             return numbers[i].number;

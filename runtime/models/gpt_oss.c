@@ -15,6 +15,7 @@ static const config_row config[] = {DECODER_CONFIG, RMS_NORM_CONFIG};
 #define EXPERTS "mlp.experts."
 #define EXPERT(hf, gguf, flags, member, rows, cols)                                                \
     MATRIX(EXPERTS hf, gguf, WEIGHT_EXPERTS | WEIGHT_OPTIONAL | (flags), moe.experts.member, rows, cols)
+#define GATE_AND_UP(of) "ffn_gate_exps." of "&blk.%d.ffn_up_exps." of
 static const weight_row weights[] = {
     ENDS_ROWS(0),
     VECTOR("input_layernorm.weight", "attn_norm.weight", 0, attn_norm, HIDDEN),
@@ -27,18 +28,18 @@ static const weight_row weights[] = {
     VECTOR("self_attn.sinks", "attn_sinks.weight|blk.%d.attn_sinks", 0, attn.sinks, BASE(n_heads)),
     MATRIX("mlp.router.weight", "ffn_gate_inp.weight", 0, moe.router, BASE(n_experts), HIDDEN),
     VECTOR("mlp.router.bias", "ffn_gate_inp.bias", 0, moe.router_bias, BASE(n_experts)),
-    EXPERT("gate_up_proj_blocks", "none", 0, gate_up, DECODER(expert_pair_size), HIDDEN),
-    EXPERT("gate_up_proj", "none", WEIGHT_TURNED, gate_up, DECODER(expert_pair_size), HIDDEN),
-    EXPERT("gate_up_proj_bias", "none", 0, gate_bias, 0, DECODER(expert_pair_size)),
+    EXPERT("gate_up_proj_blocks", GATE_AND_UP("weight"), 0, gate_up, DECODER(expert_pair_size), HIDDEN),
+    EXPERT("gate_up_proj", GATE_AND_UP("weight"), WEIGHT_TURNED, gate_up, DECODER(expert_pair_size), HIDDEN),
+    EXPERT("gate_up_proj_bias", GATE_AND_UP("bias"), 0, gate_bias, 0, DECODER(expert_pair_size)),
     EXPERT("gate_proj.weight", "ffn_gate_exps.weight", 0, gate, DECODER(expert_size), HIDDEN),
     EXPERT("gate_proj.bias", "ffn_gate_exps.bias", 0, gate_bias, 0, DECODER(expert_size)),
     EXPERT("up_proj.weight", "ffn_up_exps.weight", 0, up, DECODER(expert_size), HIDDEN),
     EXPERT("up_proj.bias", "ffn_up_exps.bias", 0, up_bias, 0, DECODER(expert_size)),
-    EXPERT("down_proj_blocks", "none", 0, down, HIDDEN, DECODER(expert_size)),
+    EXPERT("down_proj_blocks", "ffn_down_exps.weight&", 0, down, HIDDEN, DECODER(expert_size)),
     EXPERT("down_proj.weight", "ffn_down_exps.weight", 0, down, HIDDEN, DECODER(expert_size)),
-    EXPERT("down_proj", "none", WEIGHT_TURNED, down, HIDDEN, DECODER(expert_size)),
-    EXPERT("down_proj_bias|model.layers.%d." EXPERTS "down_proj.bias", "ffn_down_exps.bias", 0,
-           down_bias, 0, HIDDEN),
+    EXPERT("down_proj", "ffn_down_exps.weight&", WEIGHT_TURNED, down, HIDDEN, DECODER(expert_size)),
+    EXPERT("down_proj_bias", "ffn_down_exps.bias&", 0, down_bias, 0, HIDDEN),
+    EXPERT("down_proj.bias", "ffn_down_exps.bias", 0, down_bias, 0, HIDDEN),
 };
 
 static bool setup(model *base, const config_source *from)

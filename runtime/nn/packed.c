@@ -173,20 +173,30 @@ bool nn_mxfp4_blocks(const nn_tensor *t)
     return n > e && strcmp(t->name + n - e, blocks_end) == 0 && t->dtype == MLX_UINT8 && t->ndim == 4;
 }
 
-bool nn_mxfp4_load(nn_weight *w, nn_source *s, const nn_tensor *t)
+bool nn_mxfp4_parts(nn_source *s, const nn_tensor *t, nn_tensor *words, const nn_tensor **scales)
 {
     char name[256];
     snprintf(name, sizeof name, "%.*s%s", (int)(strlen(t->name) - (sizeof blocks_end - 1)), t->name,
              scales_end);
-    nn_tensor *scales = nn_source_find(s, name);
-    if (!scales || scales->ndim != 3 || scales->dtype != MLX_UINT8 || t->shape[3] != 16 ||
-        t->shape[2] > INT_MAX / 32 || memcmp(scales->shape, t->shape, 3 * sizeof *t->shape) != 0)
+    const nn_tensor *found = nn_source_find(s, name);
+    if (!found || found->ndim != 3 || found->dtype != MLX_UINT8 || t->shape[3] != 16 ||
+        t->shape[2] > INT_MAX / 32 || memcmp(found->shape, t->shape, 3 * sizeof *t->shape) != 0)
         return nx_fail("tensor '%s': its scales '%s' are missing or of another shape", t->name, name);
+    *scales = found;
+    *words = *t; /* sixteen bytes of codes are four words of them */
+    words->ndim = 3;
+    words->shape[2] = t->shape[2] * 4;
+    words->dtype = MLX_UINT32;
+    return true;
+}
+
+bool nn_mxfp4_load(nn_weight *w, nn_source *s, const nn_tensor *t)
+{
+    nn_tensor words;
+    const nn_tensor *scales;
+    if (!nn_mxfp4_parts(s, t, &words, &scales))
+        return false;
     *w = (nn_weight){.form = NN_AFFINE, .experts = t->shape[0], .rows = t->shape[1],
                      .cols = t->shape[2] * 32, .bits = 4, .group_size = 32, .mode = "mxfp4"};
-    nn_tensor words = *t; /* sixteen bytes of codes are four words of them */
-    words.ndim = 3;
-    words.shape[2] = t->shape[2] * 4;
-    words.dtype = MLX_UINT32;
     return nn_tensor_array(&words, &w->w) && nn_tensor_array(scales, &w->scales);
 }

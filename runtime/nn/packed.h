@@ -14,6 +14,8 @@ bool nn_packed_load(nn_weight *w, nn_source *s, const char *name, nn_quant_confi
 /* gpt-oss's experts: "…_blocks" uint8 [experts, rows, cols / 32, 16] with "…_scales" beside them are
  * MLX's mxfp4 with another name and shape. */
 bool nn_mxfp4_blocks(const nn_tensor *t);
+/* Those words [experts, rows, cols / 8], and the scales; *scales is the source's. */
+bool nn_mxfp4_parts(nn_source *s, const nn_tensor *t, nn_tensor *words, const nn_tensor **scales);
 bool nn_mxfp4_load(nn_weight *w, nn_source *s, const nn_tensor *t);
 
 /* Of config.json's quantization_config: "awq" or "gptq", and settings this can read; false with a

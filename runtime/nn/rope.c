@@ -206,7 +206,7 @@ bool nn_rope_configure_gguf(nn_rope *r, const nx_gguf *g, const char *arch, int 
         yarn k = {factor, original > 0 ? original : 4096,
                   nx_gguf_f64(nx_gguf_findf(g, "%s.rope.scaling.yarn_beta_fast", arch), 32),
                   nx_gguf_f64(nx_gguf_findf(g, "%s.rope.scaling.yarn_beta_slow", arch), 1), 1, 0,
-                  true};
+                  nx_gguf_bool(nx_gguf_findf(g, "%s.rope.scaling.yarn_truncate", arch), true)};
         float attn = r->magnitude;
         bool ok = set_yarn(r, &k);
         r->magnitude *= attn;

@@ -353,7 +353,7 @@ def llama_cpp_logits(c, path, tokens):
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("family", ["llama", "internlm2"])
+@pytest.mark.parametrize("family", ["llama", "internlm2", "gpt_oss"])
 def test_llama_cpp_gives_the_same_logits(tmp_path, family):
     llama_cpp = pytest.importorskip("llama_cpp")
     np = pytest.importorskip("numpy")
