@@ -52,25 +52,27 @@ static int count_names(const char *names)
     return n;
 }
 
+/* The shape must be the settings' before anything is taken out of it. */
+static bool can_share(const item *t, const model *m)
+{
+    const weight_row *row = t->stored;
+    int experts = row->flags & WEIGHT_EXPERTS ? m->n_experts : 0;
+    int64_t rows = *(const int *)((const char *)m + (row->rows ? row->rows : row->cols));
+    rows *= experts ? experts : 1;
+    return (item_rows(t) == rows && t->experts == experts && t->vector == !row->rows) ||
+           nx_fail("[%s] '%s' has %lld rows, the settings say %lld", m->arch->name, t->parts[0].name,
+                   (long long)item_rows(t), (long long)rows);
+}
+
 /* Rows of the share'th of n. */
 static void take_share(item *t, const model *m, int share, int n)
 {
-    int64_t q = m->n_heads / m->n_kv_heads; /* of each KV head, beside k and v */
-    int64_t d = n == 3 ? t->rows / (m->n_kv_heads * (q + 2)) : 1;
-    int64_t all = t->rows;
+    int64_t q = m->n_heads / m->n_kv_heads, d = m->head_dim; /* of each KV head: q heads, one of k, one of v */
     t->every = n == 3 ? (q + 2) * d : 2;
-    t->take = n == 3 && share == 0 ? q * d : d;
-    t->skip = n == 3 && share > 0 ? (q + share - 1) * d : share;
+    t->take = n == 2 ? 1 : share ? d : q * d;
+    t->skip = n == 2 ? share : share ? (q + share - 1) * d : 0;
     if (!t->turned)
-        t->rows = all / t->every * t->take;
-}
-
-static bool can_share(const item *t, const model *m, int n)
-{
-    int64_t per = n == 3 ? m->n_heads + 2 * m->n_kv_heads : 2;
-    return n == 1 || item_rows(t) % (per * (t->experts ? t->experts : 1)) == 0 ||
-           nx_fail("[%s] '%s' has %lld rows, which cannot be divided by %lld", m->arch->name, t->parts[0].name,
-                   (long long)item_rows(t), (long long)per);
+        t->rows = t->rows / t->every * t->take;
 }
 
 /* Adds the shares to out; the item is theirs. */
@@ -78,7 +80,7 @@ static bool divide(item_vec *out, item *t, const model *m)
 {
     const char *at = t->row->gguf;
     int n = count_names(at);
-    if (!can_share(t, m, n))
+    if (!can_share(t, m))
         return false;
     for (int i = 0; i < n; i++, at = next_name(at)) {
         item share = item_copy(t);

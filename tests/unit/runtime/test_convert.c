@@ -275,17 +275,19 @@ static bool write_random(nx_safetensors_writer *w, int i, uint64_t *seed)
     return nx_safetensors_writer_data(w, blocks || scales ? (void *)bytes : numbers, blocks || scales ? n : 4 * n);
 }
 
+#define BLOCKS_CONFIG(width) \
+    "{\"model_type\":\"gpt_oss\",\"num_hidden_layers\":1,\"hidden_size\":64,\"intermediate_size\":" width "," \
+    "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":16,\"vocab_size\":96," \
+    "\"num_local_experts\":4,\"num_experts_per_tok\":2,\"max_position_embeddings\":128," \
+    "\"sliding_window\":8,\"layer_types\":[\"sliding_attention\"]," \
+    "\"quantization_config\":{\"quant_method\":\"mxfp4\"}}"
+
 static void make_blocks_folder(const char *folder)
 {
     nx_str path = {0};
     uint64_t seed = 11;
     assert_true(nx_os_mkdir_p(folder, 0777));
-    write_text(folder, "config.json",
-               "{\"model_type\":\"gpt_oss\",\"num_hidden_layers\":1,\"hidden_size\":64,\"intermediate_size\":96,"
-               "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":16,\"vocab_size\":96,"
-               "\"num_local_experts\":4,\"num_experts_per_tok\":2,\"max_position_embeddings\":128,"
-               "\"sliding_window\":8,\"layer_types\":[\"sliding_attention\"],"
-               "\"quantization_config\":{\"quant_method\":\"mxfp4\"}}");
+    write_text(folder, "config.json", BLOCKS_CONFIG("96"));
     nx_str_printf(&path, "%s/model.safetensors", folder);
     nx_safetensors_writer *w = nx_safetensors_writer_new(nx_str_cstr(&path));
     assert_non_null(w);
@@ -333,6 +335,10 @@ static void blocks_of_mxfp4_keep_their_codes(void **state)
         assert_non_null(strstr(nexus_error_message(), "not written yet"));
         nx_str_clear(&out);
     }
+    write_text(from, "config.json", BLOCKS_CONFIG("64")); /* then the experts' matrices are too large */
+    assert_int_not_equal(nexus_convert(from, nx_str_cstr(&path[2]), &(nexus_convert_options){.replace = true}, NULL),
+                         NEXUS_OK);
+    assert_non_null(strstr(nexus_error_message(), "has 768 rows, the settings say 512"));
     for (int i = 0; i < 4; i++)
         nx_str_clear(&path[i]);
 }
