@@ -26,14 +26,14 @@ typedef struct {
     uint8_t rows[16];
 } amx_config;
 
-/* Tiles 0 to 3 are results, 16 x 16; 4 and 5 rows of a, 16 x bytes; 6 and 7 lines of b, bytes / 4 x
+/* Tiles 0 to 3 are results, rows x 16; 4 and 5 rows of a, rows x bytes; 6 and 7 lines of b, bytes / 4 x
  * 16 columns of four bytes. */
-static inline amx_config amx_config_of(int bytes)
+static inline amx_config amx_config_of(int rows, int bytes)
 {
     amx_config c = {.palette = 1};
     for (int t = 0; t < 8; t++) {
         c.bytes[t] = (uint16_t)(t == 4 || t == 5 ? bytes : 64);
-        c.rows[t] = (uint8_t)(t < 6 ? 16 : bytes / 4);
+        c.rows[t] = (uint8_t)(t < 6 ? rows : bytes / 4);
     }
     return c;
 }

@@ -377,7 +377,7 @@ static void tile_few(void *ctx, int64_t begin, int64_t end)
 {
     const tile_job *j = ctx;
     int64_t down = tile_down(j), across = tile_across(j);
-    amx_config config = amx_config_of(64);
+    amx_config config = amx_config_of(16, 64);
     amx_configure(&config);
     for (int64_t i = begin; i < end; i++)
         tile_few_piece(j, i / across / down, i / across % down * TILE_ROWS, i % across * TILE_FEW);
@@ -426,7 +426,7 @@ static void tile_multiply(void *ctx, int64_t begin, int64_t end)
 {
     const tile_job *j = ctx;
     int64_t down = (j->m + TILE_ROWS - 1) / TILE_ROWS;
-    amx_config config = amx_config_of(64);
+    amx_config config = amx_config_of(16, 64);
     amx_configure(&config);
     for (int64_t i = begin; i < end; i++) /* down the rows first: they share columns of b */
         tile_piece(j, i % down * TILE_ROWS, i / down * TILE_COLUMNS);

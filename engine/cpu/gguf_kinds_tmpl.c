@@ -15,11 +15,6 @@
 
 /* ---- loaders of panels -------------------------------------------------------------------------- */
 
-static const uint8_t *tile_at(const nx_qmm *q, int64_t tile)
-{
-    return (const uint8_t *)q->w + tile * NX_TILE * q->w_row_bytes;
-}
-
 NX_INLINE void load_tile(int kind, const nx_qmm *q, int64_t tile, int64_t k0, int64_t kc,
                          uint32_t *panel, float *scale, float *min)
 {
@@ -38,15 +33,7 @@ NX_INLINE void load_tile(int kind, const nx_qmm *q, int64_t tile, int64_t k0, in
                 for (int i = 0; i < 4; i++)
                     vi_store(to + (4 * j + i) * NX_TILE, zero ? vi_sub16(w[i], zeros) : w[i]);
             }
-            for (int64_t at = k; at < k + 32; at += t.group) {
-                vf s, m;
-                if (at % t.group)
-                    break; /* in the middle of a large group */
-                int64_t g = (at - k0) / t.group;
-                group_scales(kind, &t, b, (int)(at % t.block / t.group), lane, &s, &m);
-                vf_store(scale + g * NX_TILE + lane * VF_N, s);
-                vf_store(min + g * NX_TILE + lane * VF_N, m);
-            }
+            load_scales(kind, &t, b, lane, k, k0, scale, min);
         }
     }
 }
@@ -118,12 +105,6 @@ NX_INLINE void few_rows_of_tile(int kind, const nx_qmm *q, int64_t tile, int64_t
 {
     for (int lane = 0; lane < NX_TILE / VF_N; lane++)
         few_lane(kind, q, tile_at(q, tile), lane, row, mr, acc);
-}
-
-/* Tiles after the last whole one are rows as in the file. */
-static bool is_tile(const nx_qmm *q, int64_t tile)
-{
-    return (tile + 1) * NX_TILE <= q->n;
 }
 
 /* mr rows of x by an unpacked piece of a tile, kc values from k0; added to acc. */
@@ -233,13 +214,7 @@ static void few_rows(const nx_qmm *q, int64_t batch, int64_t tile, int64_t row, 
         default: few_rows(q, batch, tile, row, mr, acc);                                           \
         }                                                                                          \
     }
-#define KINDS(X)                                                                                   \
-    X(Q4_0, NX_GGML_Q4_0) X(Q4_1, NX_GGML_Q4_1) X(Q5_0, NX_GGML_Q5_0) X(Q5_1, NX_GGML_Q5_1)        \
-    X(Q8_0, NX_GGML_Q8_0) X(Q2_K, NX_GGML_Q2_K) X(Q3_K, NX_GGML_Q3_K) X(Q4_K, NX_GGML_Q4_K)        \
-    X(Q5_K, NX_GGML_Q5_K) X(Q6_K, NX_GGML_Q6_K)                                                    \
-    X(affine2, NX_AFFINE | 2) X(affine3, NX_AFFINE | 3) X(affine4, NX_AFFINE | 4)                  \
-    X(affine5, NX_AFFINE | 5) X(affine6, NX_AFFINE | 6) X(affine8, NX_AFFINE | 8)
-KINDS(KIND)
+NX_TILE_KINDS(KIND)
 
 void NX_FN(nx_gguf_kernels)(nx_qmm *q)
 {
@@ -251,7 +226,7 @@ void NX_FN(nx_gguf_kernels)(nx_qmm *q)
         return;
     switch (kind) {
 #define CASE(name, number) case number: q->load = load_##name, q->few = few_##name; break;
-    KINDS(CASE)
+    NX_TILE_KINDS(CASE)
     default: break;
     }
 }

@@ -21,5 +21,7 @@ void NX_BELOW(nx_load_rows)(const nx_qmm *q, int64_t batch, int64_t tile, int64_
 
 /* gguf_kinds_tmpl.c: fills in what of q follows from q->type: loaders, and the signs of codes. */
 void NX_BELOW(nx_gguf_kernels)(nx_qmm *q);
+/* Sets load_bytes, at the level amx. */
+void NX_FN(nx_gguf_bytes)(nx_qmm *q);
 
 #endif

@@ -6,7 +6,15 @@
 #define NX_CPU_GGUF_TILES_H
 
 #include "engine/cpu/gguf_blocks.h"
+#include "engine/cpu/qmm.h"
 #include "engine/cpu/simd.h"
+
+#define NX_TILE_KINDS(X)                                                                           \
+    X(Q4_0, NX_GGML_Q4_0) X(Q4_1, NX_GGML_Q4_1) X(Q5_0, NX_GGML_Q5_0) X(Q5_1, NX_GGML_Q5_1)        \
+    X(Q8_0, NX_GGML_Q8_0) X(Q2_K, NX_GGML_Q2_K) X(Q3_K, NX_GGML_Q3_K) X(Q4_K, NX_GGML_Q4_K)        \
+    X(Q5_K, NX_GGML_Q5_K) X(Q6_K, NX_GGML_Q6_K)                                                    \
+    X(affine2, NX_AFFINE | 2) X(affine3, NX_AFFINE | 3) X(affine4, NX_AFFINE | 4)                  \
+    X(affine5, NX_AFFINE | 5) X(affine6, NX_AFFINE | 6) X(affine8, NX_AFFINE | 8)
 
 NX_INLINE nx_gguf_info kind_info(int kind)
 {
@@ -138,6 +146,32 @@ NX_INLINE void group_scales(int kind, const tile_order *t, const uint8_t *b, int
     }
     *scale = s;
     *min = m;
+}
+
+/* Scales and minima of the groups that begin in the unit at k. */
+NX_INLINE void load_scales(int kind, const tile_order *t, const uint8_t *b, int lane, int64_t k, int64_t k0,
+                           float *scale, float *min)
+{
+    for (int64_t at = k; at < k + 32; at += t->group) {
+        vf s, m;
+        if (at % t->group)
+            break; /* in the middle of a large group */
+        int64_t g = (at - k0) / t->group;
+        group_scales(kind, t, b, (int)(at % t->block / t->group), lane, &s, &m);
+        vf_store(scale + g * NX_TILE + lane * VF_N, s);
+        vf_store(min + g * NX_TILE + lane * VF_N, m);
+    }
+}
+
+NX_INLINE const uint8_t *tile_at(const nx_qmm *q, int64_t tile)
+{
+    return (const uint8_t *)q->w + tile * NX_TILE * q->w_row_bytes;
+}
+
+/* Tiles after the last whole one are rows as in the file. */
+NX_INLINE bool is_tile(const nx_qmm *q, int64_t tile)
+{
+    return (tile + 1) * NX_TILE <= q->n;
 }
 
 #endif

@@ -2,6 +2,7 @@
  * gguf_tmpl.c: GgufMatmul, GgufTake: matrices whose rows are GGUF blocks, as in the file or in our order
  * of tiles (gguf_blocks.h).
  */
+#include "engine/cpu/amx.h"
 #include "engine/cpu/gemm.h"
 #include "engine/cpu/gguf_blocks.h"
 #include "engine/cpu/gguf_rows.h"
@@ -44,6 +45,9 @@ static void quantized(const nx_call *c, const nx_gguf_params *p, const nx_gguf_i
     q.x = NX_FN(nx_qx_at)(c->workspace, q.m, q.k, q.group);
     NX_FN(nx_qx_fill)(&q.x, x->data, x->dtype, q.m, q.group);
     NX_BELOW(nx_gguf_kernels)(&q);
+#if NX_HAS_AMX
+    NX_FN(nx_gguf_bytes)(&q);
+#endif
     q.store = out->dtype == NX_FLOAT32 ? store_f32 : out->dtype == NX_FLOAT16 ? store_f16 : store_bf16;
     NX_FN(nx_qmm_run)(&q);
 }

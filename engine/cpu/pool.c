@@ -14,7 +14,7 @@
 
 #include "base/os.h"
 
-enum { MAX_THREADS = 256, SPIN_NS = 50000 };
+enum { MAX_THREADS = 256, SPIN_NS = 200000 };
 
 typedef struct {
     nx_piece fn;

@@ -22,6 +22,7 @@ enum {
     NX_QMM_TILE = 16, /* rows of w side by side */
     NX_QMM_KC = 256,  /* depth of a panel; a multiple of every group */
     NX_QMM_FEW = 16,  /* rows of x up to which the packed path is taken */
+    NX_QMM_GROUP = 128, /* values of a group, at most */
 };
 
 /* x as integers. Row i of x begins at q[i * k]; its group g has entry i * groups + g. */
@@ -30,7 +31,7 @@ typedef struct {
     float *scale;   /* x = scale * q; NaN where a group holds NaN or infinity */
     float *sum;     /* scale * sum of q */
     int32_t *qsum;  /* sum of q */
-    /* At the level amx, of many rows: q = 128 high + low, row i at i * digits_row. Tiles of 16 rows may be
+    /* At the level amx, of several rows: q = 128 high + low, row i at i * digits_row. Tiles of 16 rows may be
      * read from any row on. Else NULL. */
     int8_t *high, *low;
     int64_t digits_row;
@@ -63,6 +64,9 @@ struct nx_qmm {
      * in the high one), scale and min [kc / group][16]; rows past n are zero. */
     void (*load)(const nx_qmm *q, int64_t batch, int64_t tile, int64_t k0, int64_t kc,
                  uint32_t *panel, float *scale, float *min);
+    /* The same as bytes, panel[kc / 4][16] of four codes, for amx.h. NULL, or false: not of this tile. */
+    bool (*load_bytes)(const nx_qmm *q, int64_t tile, int64_t k0, int64_t kc, uint32_t *panel, float *scale,
+                       float *min);
     /* acc[mr][16] of one tile straight from packed data, mr <= NX_QMM_FEW. NULL: through panels. */
     void (*few)(const nx_qmm *q, int64_t batch, int64_t tile, int64_t x_row, int mr, float *acc);
     void (*store)(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, int64_t n0, int nb,

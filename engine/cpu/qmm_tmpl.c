@@ -140,7 +140,7 @@ static void fill_piece(void *ctx, int64_t begin, int64_t end)
     const fill_job *j = ctx;
     const nx_qx *to = j->to;
     int64_t size = (int64_t)nx_dtype_size(j->dtype);
-    float tmp[128];
+    float tmp[NX_QMM_GROUP];
     for (int64_t i = begin; i < end; i++)
         for (int64_t g = 0; g < to->groups; g++) {
             int64_t at = i * to->k + g * j->group;
@@ -160,7 +160,7 @@ static void fill_pairs_piece(void *ctx, int64_t begin, int64_t end)
 {
     const fill_job *j = ctx;
     const nx_qx *to = j->to;
-    float left[128];
+    float left[NX_QMM_GROUP];
     for (int64_t i = begin; i < end; i++)
         for (int64_t g = 0; g < to->groups; g++) {
             const float *x = (const float *)(const void *)j->x + i * to->k + g * j->group;
@@ -354,10 +354,10 @@ static void sums_store(bool odd, tile_sums *to)
     }
 }
 
-/* 16 rows from i0 by tile t. While one group is summed, the one before it is stored and the one before that
+/* rows (16, or 8 where there are no more) from i0 by tile t. While one group is summed, the one before it is stored and the one before that
  * is scaled: a store waits for its sums, and what comes after waits for the store. What is read of rows after
  * the last lies in the same memory, x.sum behind x.scale and x.qsum behind x.sum; the results are not used. */
-NX_INLINE void tile_rows(block *b, bool has_min, bool is_signed, int t, int64_t i0)
+NX_INLINE void tile_rows(block *b, bool has_min, bool is_signed, int rows, int t, int64_t i0)
 {
     const nx_qmm *q = b->q;
     int64_t row = b->row + i0, groups = b->kc / q->group, x_groups = q->x.groups;
@@ -368,7 +368,7 @@ NX_INLINE void tile_rows(block *b, bool has_min, bool is_signed, int t, int64_t 
     for (int lane = 0; lane < LANES; lane++) {
         vf f[16];
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < rows; i++)
             f[i] = vf_load(acc + i * NX_QMM_TILE + lane * VF_N);
         for (int64_t next = 0; next < groups + 2; next++) {
             if (next < groups) {
@@ -386,7 +386,7 @@ NX_INLINE void tile_rows(block *b, bool has_min, bool is_signed, int t, int64_t 
             vf ws = vf_load(b->panel.scale[t] + g * NX_QMM_TILE + lane * VF_N);
             vf wm = vf_load(b->panel.min[t] + g * NX_QMM_TILE + lane * VF_N);
 #pragma GCC unroll 16
-            for (int i = 0; i < 16; i++) {
+            for (int i = 0; i < rows; i++) {
                 vi sum = vi_add32(vi_shl32(vi_load(high + i * NX_QMM_TILE), 7), vi_load(low + i * NX_QMM_TILE));
                 f[i] = vf_fma(vf_from_i32(sum), vf_mul(ws, vf_set(xs[i * x_groups + g])), f[i]);
                 if (has_min)
@@ -394,27 +394,54 @@ NX_INLINE void tile_rows(block *b, bool has_min, bool is_signed, int t, int64_t 
             }
         }
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
+        for (int i = 0; i < rows; i++)
             vf_store(acc + i * NX_QMM_TILE + lane * VF_N, f[i]);
     }
 }
 
+static void tiles_of_row(block *b, int rows, int t, int64_t i)
+{
+    bool is_signed = !b->q->unsigned_codes, has_min = b->q->has_min;
+    if (rows == 8 && !is_signed)
+        tile_rows(b, true, false, 8, t, i);
+    else if (rows == 8 && has_min)
+        tile_rows(b, true, true, 8, t, i);
+    else if (rows == 8)
+        tile_rows(b, false, true, 8, t, i);
+    else if (!is_signed)
+        tile_rows(b, true, false, 16, t, i);
+    else if (has_min)
+        tile_rows(b, true, true, 16, t, i);
+    else
+        tile_rows(b, false, true, 16, t, i);
+}
+
 static void tiles_by_panel(block *b, int tiles)
 {
-    amx_config config = amx_config_of(b->q->group < 64 ? b->q->group : 64);
-    amx_configure(&config);
-    for (int t = 0; t < tiles; t++)
-        bytes_of_pairs(b->panel.codes[t], b->kc, b->panel.bytes[t]);
     for (int64_t i = 0; i < b->m; i += 16)
-        for (int t = 0; t < tiles; t++) {
-            if (b->q->unsigned_codes)
-                tile_rows(b, true, false, t, i);
-            else if (b->q->has_min)
-                tile_rows(b, true, true, t, i);
-            else
-                tile_rows(b, false, true, t, i);
-        }
-    amx_release();
+        for (int t = 0; t < tiles; t++)
+            tiles_of_row(b, b->m - i <= 8 ? 8 : 16, t, i);
+}
+
+static bool by_tiles(const nx_qmm *q)
+{
+    return q->x.high && q->m >= TILES_FROM;
+}
+
+static void load_bytes(block *b, int64_t batch, int64_t tile, int t)
+{
+    const nx_qmm *q = b->q;
+    panel_set *p = &b->panel;
+    if (q->load_bytes && q->load_bytes(q, tile, b->k0, b->kc, p->bytes[t], p->scale[t], p->min[t]))
+        return;
+    q->load(q, batch, tile, b->k0, b->kc, p->codes[t], p->scale[t], p->min[t]);
+    bytes_of_pairs(p->codes[t], b->kc, p->bytes[t]);
+}
+#else
+static bool by_tiles(const nx_qmm *q)
+{
+    (void)q;
+    return false;
 }
 #endif
 
@@ -433,25 +460,45 @@ static void store_tile(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, in
     q->store(q, batch, m0, m, n0, nb, acc);
 }
 
-/* m rows from m0 on by `tiles` tiles. */
-static void panel_block(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, int64_t tile, int tiles)
+/* All of its depth, panel by panel. */
+static void block_run(block *b, int64_t batch, int64_t tile, int tiles)
 {
-    block b = {.q = q};
-    b.row = first_row(q, batch) + m0;
-    b.m = m;
-    for (b.k0 = 0; b.k0 < q->k; b.k0 += NX_QMM_KC) {
-        b.kc = q->k - b.k0 < NX_QMM_KC ? q->k - b.k0 : NX_QMM_KC;
-        for (int t = 0; t < tiles; t++)
-            q->load(q, batch, tile + t, b.k0, b.kc, b.panel.codes[t], b.panel.scale[t],
-                    b.panel.min[t]);
+    const nx_qmm *q = b->q;
+    for (b->k0 = 0; b->k0 < q->k; b->k0 += NX_QMM_KC) {
+        b->kc = q->k - b->k0 < NX_QMM_KC ? q->k - b->k0 : NX_QMM_KC;
 #if NX_HAS_AMX
-        if (q->x.high && q->m >= TILES_FROM) {
-            tiles_by_panel(&b, tiles);
+        if (by_tiles(q)) {
+            for (int t = 0; t < tiles; t++)
+                load_bytes(b, batch, tile + t, t);
+            tiles_by_panel(b, tiles);
             continue;
         }
 #endif
-        rows_by_panel(&b, tiles);
+        for (int t = 0; t < tiles; t++)
+            q->load(q, batch, tile + t, b->k0, b->kc, b->panel.codes[t], b->panel.scale[t], b->panel.min[t]);
+        rows_by_panel(b, tiles);
     }
+}
+
+/* m rows from m0 on by `tiles` tiles. */
+static void panel_block(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, int64_t tile, int tiles)
+{
+    block b; /* large: only what is read is cleared */
+    b.q = q;
+    b.row = first_row(q, batch) + m0;
+    b.m = m;
+    for (int t = 0; t < tiles; t++)
+        memset(b.acc[t], 0, (size_t)((m + 15) / 16 * 16) * NX_QMM_TILE * sizeof(float));
+#if NX_HAS_AMX
+    amx_config config = amx_config_of(m < 16 ? (int)m : 16, q->group < 64 ? q->group : 64);
+    if (by_tiles(q))
+        amx_configure(&config);
+    block_run(&b, batch, tile, tiles);
+    if (by_tiles(q))
+        amx_release();
+#else
+    block_run(&b, batch, tile, tiles);
+#endif
     for (int t = 0; t < tiles; t++)
         store_tile(q, batch, m0, b.m, tile + t, b.acc[t]);
 }
@@ -487,7 +534,7 @@ static void few_piece(void *ctx, int64_t begin, int64_t end)
 void NX_FN(nx_qmm_run)(const nx_qmm *q)
 {
     run_job j = {.q = q, .tiles = (q->n + NX_QMM_TILE - 1) / NX_QMM_TILE};
-    if (q->few && q->m <= NX_QMM_FEW) {
+    if (q->few && q->m <= NX_QMM_FEW && !by_tiles(q)) {
         /* Small matrices in small pieces, so that two threads end together; large ones in larger. */
         int64_t tile = q->w_row_bytes * NX_QMM_TILE, piece = q->batches * j.tiles * tile / 32;
         piece = piece < 12 * 1024 ? 12 * 1024 : piece > 64 * 1024 ? 64 * 1024 : piece;

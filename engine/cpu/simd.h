@@ -39,6 +39,7 @@ enum { VF_N = 16, VD_N = 8 };
 #define vi_add32(a, b)  _mm512_add_epi32(a, b)
 #define vi_sub32(a, b)  _mm512_sub_epi32(a, b)
 #define vi_sub16(a, b)  _mm512_sub_epi16(a, b)
+#define vi_sub8(a, b)   _mm512_sub_epi8(a, b)
 #define vi_dot16(c, a, b) _mm512_dpwssd_epi32(c, a, b) /* c[i] += a[2i] b[2i] + a[2i+1] b[2i+1] */
 #define vf_from_i32(v)  _mm512_cvtepi32_ps(v)
 #define vf_load_f16(p)  _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p)))
@@ -77,6 +78,7 @@ enum { VF_N = 8, VD_N = 4 };
 #define vi_add32(a, b)  _mm256_add_epi32(a, b)
 #define vi_sub32(a, b)  _mm256_sub_epi32(a, b)
 #define vi_sub16(a, b)  _mm256_sub_epi16(a, b)
+#define vi_sub8(a, b)   _mm256_sub_epi8(a, b)
 #define vi_dot16(c, a, b) _mm256_add_epi32(c, _mm256_madd_epi16(a, b))
 #define vf_from_i32(v)  _mm256_cvtepi32_ps(v)
 #define vf_load_f16(p)  _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p)))
@@ -115,6 +117,7 @@ enum { VF_N = 4, VD_N = 2 };
 #define vi_add32(a, b)  _mm_add_epi32(a, b)
 #define vi_sub32(a, b)  _mm_sub_epi32(a, b)
 #define vi_sub16(a, b)  _mm_sub_epi16(a, b)
+#define vi_sub8(a, b)   _mm_sub_epi8(a, b)
 #define vi_dot16(c, a, b) _mm_add_epi32(c, _mm_madd_epi16(a, b))
 #define vf_from_i32(v)  _mm_cvtepi32_ps(v)
 #define vi_and(a, b)    _mm_and_si128(a, b)

@@ -98,7 +98,8 @@ static mlx_array attend(nn *c, const nn_attention *a, const place *p, mlx_array 
 typedef struct {
     const nn_attention *a;
     int layer;
-    mlx_array q, k, v, sinks;
+    mlx_array q, k, v, sinks; /* [T, H * D], or of whole batches [T, H, 1, D], turned */
+    bool turned;
 } attend_args;
 
 /* The values that are a part of the keys. Packed ones must lie in whole blocks; else all become numbers. */
@@ -127,25 +128,36 @@ static mlx_array spread(nn *c, mlx_array x)
     return NN_CALL(c, mlx_hadamard_transform, x, (mlx_optional_float){0});
 }
 
+static mlx_array norm_turned(nn *c, mlx_array x, mlx_array weight, float eps)
+{
+    return weight.ctx ? nn_rms_norm(c, x, weight, eps) : x;
+}
+
+/* A segment's rows of x [T, H, 1, D] or [T, H * D]: [1, H, count, D]. */
+static mlx_array segment_heads(nn *c, const nn_segment *g, const attend_args *s, mlx_array x, int heads, int dim)
+{
+    mlx_array rows = nn_rows(c, x, g->begin, g->begin + g->count);
+    if (!s->turned)
+        return to_heads(c, rows, heads, g->count, dim);
+    return g->count == 1 ? rows : nn_transpose(c, rows, (int[]){2, 1, 0, 3}, 4);
+}
+
+/* [count, H * Dv], or of a whole batch [count, H, 1, Dv] */
 static mlx_array attend_segment(nn *c, const nn_segment *g, const attend_args *s)
 {
     const nn_attention *a = s->a;
-    int begin = g->begin, end = g->begin + g->count, position = g->cache ? g->cache->length : 0;
-    int v_dim = a->v_dim ? a->v_dim : a->head_dim, limit = g->cache ? g->cache->limit : 0;
-    /* [1, H, T, D] */
-    mlx_array q = to_heads(c, nn_rows(c, s->q, begin, end), a->n_heads, g->count, a->head_dim);
-    mlx_array k = to_heads(c, nn_rows(c, s->k, begin, end), a->n_kv_heads, g->count, a->head_dim);
-    mlx_array v = {0};
+    int position = g->cache ? g->cache->length : 0, limit = g->cache ? g->cache->limit : 0;
+    int v_dim = a->v_dim ? a->v_dim : a->head_dim;
+    mlx_array q = segment_heads(c, g, s, s->q, a->n_heads, a->head_dim);
+    mlx_array k = segment_heads(c, g, s, s->k, a->n_kv_heads, a->head_dim), v = {0};
     if (s->v.ctx)
-        v = to_heads(c, nn_rows(c, s->v, begin, end), a->n_kv_heads, g->count, v_dim);
+        v = segment_heads(c, g, s, s->v, a->n_kv_heads, v_dim);
     place p = {.position = position, .sinks = s->sinks, .v_dim = v_dim,
                .form = g->cache ? g->cache->form : NN_CACHE_F32};
-    k = nn_rotate(c, &a->rope, k, position, limit);
-    q = nn_rotate(c, &a->rope, q, position, limit);
-    if (a->turned_q_norm.ctx)
-        q = nn_rms_norm(c, q, a->turned_q_norm, a->turned_eps);
-    if (a->turned_k_norm.ctx)
-        k = nn_rms_norm(c, k, a->turned_k_norm, a->turned_eps);
+    if (!s->turned) {
+        k = norm_turned(c, nn_rotate(c, &a->rope, k, position, limit), a->turned_k_norm, a->turned_eps);
+        q = norm_turned(c, nn_rotate(c, &a->rope, q, position, limit), a->turned_q_norm, a->turned_eps);
+    }
     if (spreads(a, p.form, s->v.ctx ? v_dim : 0)) {
         k = spread(c, k);
         q = spread(c, q);
@@ -154,21 +166,43 @@ static mlx_array attend_segment(nn *c, const nn_segment *g, const attend_args *s
         nn_cache_update(c, g->cache, s->layer, k, v, &k, &v, &p.start);
     if (!v.ctx)
         v = values_in(c, a, &p, &k);
-    return from_heads(c, attend(c, a, &p, q, k, v), a->n_heads, g->count, v_dim);
+    mlx_array y = attend(c, a, &p, q, k, v);
+    if (!s->turned)
+        return from_heads(c, y, a->n_heads, g->count, v_dim);
+    return g->count == 1 ? y : nn_transpose(c, y, (int[]){2, 1, 0, 3}, 4);
+}
+
+/* What does not ask whose a row is, for all rows at once: a decode step of many sequences is then three
+ * slices, an update and an attention for each of them. */
+static void turn_batch(nn *c, const nn_batch *b, attend_args *s)
+{
+    const nn_attention *a = s->a;
+    int t = b->n_tokens, v_dim = a->v_dim ? a->v_dim : a->head_dim;
+    mlx_array positions = a->rope.dims ? nn_positions(c, b) : (mlx_array){0};
+    s->q = nn_reshape(c, s->q, (int[]){t, a->n_heads, 1, a->head_dim}, 4);
+    s->k = nn_reshape(c, s->k, (int[]){t, a->n_kv_heads, 1, a->head_dim}, 4);
+    if (s->v.ctx)
+        s->v = nn_reshape(c, s->v, (int[]){t, a->n_kv_heads, 1, v_dim}, 4);
+    s->q = norm_turned(c, nn_rotate_rows(c, &a->rope, s->q, positions), a->turned_q_norm, a->turned_eps);
+    s->k = norm_turned(c, nn_rotate_rows(c, &a->rope, s->k, positions), a->turned_k_norm, a->turned_eps);
+    s->turned = true;
 }
 
 mlx_array nn_attend(nn *c, const nn_attention *a, const nn_batch *b, int layer, mlx_array q,
                     mlx_array k, mlx_array v, mlx_array sinks)
 {
-    attend_args args = {a, layer, q, k, v, sinks};
+    attend_args args = {a, layer, q, k, v, sinks, false};
     if (b->n_segments == 1)
         return attend_segment(c, &b->segments[0], &args);
+    if (nn_rotates_rows(&a->rope))
+        turn_batch(c, b, &args);
     mlx_array *parts = nx_malloc((size_t)b->n_segments * sizeof *parts);
     for (int i = 0; i < b->n_segments; i++)
         parts[i] = attend_segment(c, &b->segments[i], &args);
     mlx_array y = nn_concat_rows(c, parts, b->n_segments);
     free(parts);
-    return y;
+    int v_dim = a->v_dim ? a->v_dim : a->head_dim;
+    return args.turned ? nn_reshape(c, y, (int[]){b->n_tokens, a->n_heads * v_dim}, 2) : y;
 }
 
 mlx_array nn_positions(nn *c, const nn_batch *b)

@@ -270,19 +270,36 @@ static mlx_array turn_dynamic(nn *c, const nn_rope *r, mlx_array x, int position
     return y;
 }
 
+/* y: the turned x. */
+static mlx_array with_magnitude(nn *c, const nn_rope *r, mlx_array y)
+{
+    if (r->magnitude == 1 || c->failed)
+        return y;
+    int d = mlx_array_dim(y, 3);
+    mlx_array turned = nn_scale(c, nn_slice(c, y, 3, 0, r->dims), r->magnitude);
+    return d == r->dims ? turned : nn_concat(c, (mlx_array[]){turned, nn_slice(c, y, 3, r->dims, d)}, 2, 3);
+}
+
 mlx_array nn_rotate(nn *c, const nn_rope *r, mlx_array x, int position, int limit)
 {
     if (c->failed || r->dims == 0)
         return x;
-    mlx_array y;
     if (r->dynamic_factor > 0)
-        y = turn_dynamic(c, r, x, position);
-    else
-        y = turn(c, r, x, r->base,
-                 r->short_periods.ctx && limit <= r->original ? r->short_periods : r->periods, position);
-    if (r->magnitude == 1 || c->failed)
-        return y;
-    int d = mlx_array_dim(x, 3);
-    mlx_array turned = nn_scale(c, nn_slice(c, y, 3, 0, r->dims), r->magnitude);
-    return d == r->dims ? turned : nn_concat(c, (mlx_array[]){turned, nn_slice(c, y, 3, r->dims, d)}, 2, 3);
+        return with_magnitude(c, r, turn_dynamic(c, r, x, position));
+    mlx_array periods = r->short_periods.ctx && limit <= r->original ? r->short_periods : r->periods;
+    return with_magnitude(c, r, turn(c, r, x, r->base, periods, position));
+}
+
+bool nn_rotates_rows(const nn_rope *r)
+{
+    return r->dynamic_factor == 0 && !r->short_periods.ctx;
+}
+
+mlx_array nn_rotate_rows(nn *c, const nn_rope *r, mlx_array x, mlx_array positions)
+{
+    if (c->failed || r->dims == 0)
+        return x;
+    mlx_optional_float base = {r->base, r->periods.ctx == NULL};
+    return with_magnitude(c, r, NN_CALL(c, mlx_fast_rope_dynamic, x, r->dims, r->traditional, base, r->scale,
+                                        positions, r->periods));
 }

@@ -39,5 +39,9 @@ float nn_rope_attention_factor(const json_t *scaling);
 
 /* x [1, H, T, D], rows at positions `position` and on; `limit`: how long the sequence may grow. */
 mlx_array nn_rotate(nn *c, const nn_rope *r, mlx_array x, int position, int limit);
+/* Rows of many sequences in one go, x [T, H, 1, D], row t at position positions[t] (int32 [T]): to the same
+ * bits. Not for ways of stretching that look at the whole sequence. */
+bool nn_rotates_rows(const nn_rope *r);
+mlx_array nn_rotate_rows(nn *c, const nn_rope *r, mlx_array x, mlx_array positions);
 
 #endif
