@@ -14,7 +14,7 @@
 #include "engine/cpu/pool.h"
 #include "engine/ops/params.h"
 
-enum { MAX_PIECES = 64, PIECE = 64 * 1024, MAX_SCRATCH = 4 << 20, SHORT = 1024 };
+enum { MAX_PIECES = 64, PIECE = 64 * 1024, MAX_SCRATCH = 4 << 20, SHORT = 1024, MAX_TURNS = 1 << 15 };
 typedef enum { ALONG, SPLIT, CHIRP } method;
 typedef enum { COMPLEX, TO_SPECTRUM, TO_REAL } direction;
 
@@ -23,6 +23,7 @@ typedef struct {
     int64_t size, n1, n2;
     fft_roots roots; /* of order size */
     fft_c *table1, *table2;
+    vc *turns; /* between columns and rows, [blocks of columns][n1], where they are wanted again; or NULL */
 } split;
 
 typedef struct {
@@ -87,13 +88,45 @@ static fft_c *take_table(arena *a, int64_t order)
     return table;
 }
 
-static void take_split(arena *a, split *s)
+/* turns[k]: for VF_N columns from `first` the root of order size to the k times the column: each row's turn is
+ * the last one's, once more by the column's root, in double precision. */
+static void turns_fill(const fft_roots *roots, int64_t rows, int64_t first, int n, vc *turns)
+{
+    double re[VF_N], im[VF_N], by_re[VF_N], by_im[VF_N];
+    for (int l = 0; l < VF_N; l++) {
+        fft_d w = fft_root(roots, l < n ? first + l : 0);
+        by_re[l] = w.re, by_im[l] = w.im;
+        re[l] = 1, im[l] = 0;
+    }
+    for (int64_t k = 0; k < rows; k++) {
+        float now_re[VF_N], now_im[VF_N];
+        for (int l = 0; l < VF_N; l++) {
+            now_re[l] = (float)re[l];
+            now_im[l] = (float)im[l];
+            double t = re[l] * by_re[l] - im[l] * by_im[l];
+            im[l] = re[l] * by_im[l] + im[l] * by_re[l];
+            re[l] = t;
+        }
+        turns[k] = (vc){vf_load(now_re), vf_load(now_im)};
+    }
+}
+
+static int block_lines(int64_t first, int64_t all)
+{
+    return all - first < VF_N ? (int)(all - first) : VF_N;
+}
+
+/* again: many lines are to be transformed. */
+static void take_split(arena *a, split *s, bool again)
 {
     s->n1 = fft_divisor(s->size);
     s->n2 = s->size / s->n1;
     take_roots(a, &s->roots, s->size);
     s->table1 = take_table(a, s->n1);
     s->table2 = take_table(a, s->n2);
+    s->turns = again && s->size <= MAX_TURNS ? take(a, (s->n2 + VF_N - 1) / VF_N * s->n1, sizeof *s->turns) : NULL;
+    for (int64_t first = 0; s->turns && first < s->n2; first += VF_N)
+        turns_fill(&s->roots, s->n1, first, block_lines(first, s->n2), s->turns + first / VF_N * s->n1);
 }
 
 static void take_blocks(arena *a, pass *p, int64_t points)
@@ -126,35 +159,6 @@ typedef struct {
     float scale;
 } split_job;
 
-/* Row k of columns first..first+VF_N-1 turns by the root of order size to the k times the column:
- * each row's turn is the last one's, once more by the column's root, in double precision. */
-static void turn_columns(vc *x, int64_t rows, const fft_roots *roots, int64_t first, int n)
-{
-    double re[VF_N], im[VF_N], by_re[VF_N], by_im[VF_N];
-    for (int l = 0; l < VF_N; l++) {
-        fft_d w = fft_root(roots, l < n ? first + l : 0);
-        re[l] = by_re[l] = w.re;
-        im[l] = by_im[l] = w.im;
-    }
-    for (int64_t k = 1; k < rows; k++) {
-        float now_re[VF_N], now_im[VF_N];
-        for (int l = 0; l < VF_N; l++) {
-            now_re[l] = (float)re[l];
-            now_im[l] = (float)im[l];
-            double t = re[l] * by_re[l] - im[l] * by_im[l];
-            im[l] = re[l] * by_im[l] + im[l] * by_re[l];
-            re[l] = t;
-        }
-        vf w = vf_load(now_im);
-        x[k] = vc_mul(x[k], vf_load(now_re), w, vf_sub(vf_set(0), w));
-    }
-}
-
-static int block_lines(int64_t first, int64_t all)
-{
-    return all - first < VF_N ? (int)(all - first) : VF_N;
-}
-
 static void columns_piece(void *ctx, int64_t piece, int64_t end)
 {
     const split_job *j = ctx;
@@ -169,8 +173,13 @@ static void columns_piece(void *ctx, int64_t piece, int64_t end)
         fft_block b = {.n = 0};
         block_of(&b, from, first, j->from.step, n);
         block_load(&b, s->n1, x);
-        const vc *z = fft_lines(s->n1, x, y, s->table1, 1);
-        turn_columns(z == x ? x : y, s->n1, &s->roots, first, n);
+        vc *z = fft_lines(s->n1, x, y, s->table1, 1) == x ? x : y, *turns = z == x ? y : x;
+        if (s->turns)
+            turns = s->turns + i * s->n1;
+        else
+            turns_fill(&s->roots, s->n1, first, n, turns);
+        for (int64_t k = 1; k < s->n1; k++)
+            z[k] = vc_mul(z[k], turns[k].re, turns[k].im, vf_sub(vf_set(0), turns[k].im));
         block_of(&b, to, first, 2, n);
         block_store(&b, s->n1, z, 1);
     }
@@ -532,7 +541,7 @@ static void along_with_chirp(pass *p, arena *a)
     p->how = ALONG;
     p->pieces = count_pieces(p, (p->walk.size + VF_N - 1) / VF_N,
                              2 * (p->split.size + 1) * (int64_t)sizeof(vc));
-    take_split(a, &p->split);
+    take_split(a, &p->split, false);
     p->table = take_table(a, p->n); /* the part for real lines needs no more than half of it */
     p->wide = take_table(a, p->split.size);
     p->spaces[0].middle = take(a, p->split.size, sizeof(fft_c));
@@ -557,7 +566,7 @@ static void pass_prepare(pass *p, arena *a)
         along_with_chirp(p, a);
         return;
     }
-    take_split(a, &p->split);
+    take_split(a, &p->split, lines > 1 || p->how == CHIRP);
     int64_t scratch = 2 * p->split.n2 * (int64_t)sizeof(vc) + 32 * p->split.size;
     p->share_lines = lines > 1 && (lines >= 8 || p->split.size < 16384);
     p->pieces = count_pieces(p, p->share_lines ? lines : p->split.n1 / VF_N, scratch);
