@@ -154,6 +154,7 @@ enum { VF_N = 4, VD_N = 2 };
 #define vi_sub32(a, b)  vsubq_s32(a, b)
 #define vi_sub16(a, b)                                                                             \
     vreinterpretq_s32_s16(vsubq_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b)))
+#define vi_sub8(a, b) vreinterpretq_s32_s8(vsubq_s8(vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b)))
 #define vf_from_i32(v)  vcvtq_f32_s32(v)
 #define vi_and(a, b)    vandq_s32(a, b)
 #define vi_or(a, b)     vorrq_s32(a, b)
