@@ -92,6 +92,16 @@ typedef struct {
 
 typedef NX_VEC(place) place_vec;
 
+typedef struct {
+    place place;
+    uint32_t round;
+} mark;
+typedef struct {
+    mark *at;
+    size_t size, n;
+    uint32_t round; /* of the marks that count */
+} seen_set;
+
 struct matcher {
     const grammar *g;
     const vocabulary *v;
@@ -100,7 +110,8 @@ struct matcher {
     NX_VEC(state) states;
     place_vec places; /* of all states */
     nx_map by_content; /* places of a state to its number; frames to theirs */
-    place_vec work, seen;
+    place_vec work;
+    seen_set seen;
     int32_t now;
     int32_t marked; /* the place to go back to; DEAD: none */
     int n_masks;
@@ -130,12 +141,48 @@ static int by_place(const void *a, const void *b)
     return x->stack < y->stack ? -1 : x->stack > y->stack;
 }
 
-static bool seen_before(matcher *m, place p)
+/* ---- places met in one step: a table of powers of two, at most half full ---- */
+
+/* What was met before is forgotten: its marks are of an older round. */
+static void seen_begin(seen_set *s)
 {
-    for (size_t i = 0; i < m->seen.n; i++)
-        if (m->seen.at[i].pc == p.pc && m->seen.at[i].stack == p.stack)
-            return true;
-    nx_vec_push(&m->seen, p);
+    s->n = 0;
+    if (++s->round == 0) {
+        memset(s->at, 0, s->size * sizeof *s->at);
+        s->round = 1;
+    }
+}
+
+/* Where p is, or would be. */
+static mark *seen_slot(const seen_set *s, place p)
+{
+    size_t i = ((uint32_t)p.pc * 2654435761u ^ (uint32_t)p.stack * 2246822519u) >> 7;
+    for (i &= s->size - 1; s->at[i].round == s->round; i = (i + 1) & (s->size - 1))
+        if (s->at[i].place.pc == p.pc && s->at[i].place.stack == p.stack)
+            break;
+    return &s->at[i];
+}
+
+static void seen_grow(seen_set *s)
+{
+    seen_set larger = {.size = s->size ? 2 * s->size : 64, .n = s->n, .round = 1};
+    larger.at = nx_calloc(larger.size, sizeof *larger.at);
+    for (size_t i = 0; i < s->size; i++)
+        if (s->at[i].round == s->round)
+            *seen_slot(&larger, s->at[i].place) = (mark){s->at[i].place, 1};
+    free(s->at);
+    *s = larger;
+}
+
+static bool seen_before(seen_set *s, place p)
+{
+    if (2 * s->n >= s->size)
+        seen_grow(s);
+    mark *at = seen_slot(s, p);
+    if (at->round == s->round)
+        return true;
+    *at = (mark){p, s->round};
+    s->n++;
     return false;
 }
 
@@ -147,7 +194,7 @@ static void close_over(matcher *m, place from, place_vec *out)
     while (m->work.n) {
         place p = nx_vec_pop(&m->work);
         const grammar_step *s = &steps[p.pc];
-        if (seen_before(m, p))
+        if (seen_before(&m->seen, p))
             continue;
         switch ((step_kind)s->kind) {
         case STEP_BYTES:
@@ -197,7 +244,7 @@ static int32_t intern(matcher *m, place_vec *p)
 static int32_t step_slow(matcher *m, int32_t from, uint8_t byte)
 {
     place_vec out = {0};
-    m->seen.n = 0;
+    seen_begin(&m->seen);
     const state s = m->states.at[from];
     for (int i = 0; i < s.n; i++) {
         place p = m->places.at[s.first + (size_t)i];
@@ -246,7 +293,7 @@ void matcher_reset(matcher *m)
 {
     place_vec out = {0};
     forget(m);
-    m->seen.n = 0;
+    seen_begin(&m->seen);
     close_over(m, (place){m->g->start, 0}, &out);
     m->now = intern(m, &out);
     nx_vec_clear(&out);
@@ -272,7 +319,7 @@ void matcher_free(matcher *m)
     nx_vec_clear(&m->states);
     nx_vec_clear(&m->places);
     nx_vec_clear(&m->work);
-    nx_vec_clear(&m->seen);
+    free(m->seen.at);
     nx_vec_clear(&m->path);
     nx_map_clear(&m->by_content);
     free(m);
