@@ -260,7 +260,7 @@ static bool same_mode(const storage *a, const item_part *b)
     return a->bits == b->bits && a->group == b->group_size && strcmp(a->mode, b->mode) == 0;
 }
 
-static out_how how_to(const plan *p, const item *t, const storage *as)
+static out_how how_to(const item *t, const storage *as)
 {
     int bits, group;
     const item_part *a = &t->parts[0];
@@ -351,7 +351,7 @@ static void shape_matrix(out_tensor *o, const item *t, int experts)
 /* expert -1: the whole. */
 static bool add_out(plan *p, item *t, storage as, int expert)
 {
-    out_tensor o = {.t = t, .as = as, .how = how_to(p, t, &as)};
+    out_tensor o = {.t = t, .as = as, .how = how_to(t, &as)};
     bool gguf = p->target == TARGET_GGUF;
     bool same_names = (p->source == TARGET_GGUF) == gguf && t->row == t->stored;
     int64_t rows = item_rows(t) / (expert >= 0 ? t->experts : 1);
@@ -383,7 +383,7 @@ static bool divides(const void *arg, const item *t)
            item_divides(t, p->m->arch, p->target == TARGET_GGUF);
 }
 
-static bool is_turned(const plan *p, const weight_row *row, target_format at)
+static bool is_turned(const weight_row *row, target_format at)
 {
     return row->flags & WEIGHT_TURNED && at != TARGET_GGUF && !(row->flags & WEIGHT_NOT_MLX && at == TARGET_MLX);
 }
@@ -489,7 +489,7 @@ static bool list_tensors(plan *p, const plan_request *ask)
     for (size_t i = 0; i < p->items.n; i++) {
         item *t = &p->items.at[i];
         bool whole = !divides(p, t); /* no share is turned */
-        t->turned = is_turned(p, t->stored, p->source) != (whole && is_turned(p, t->stored, p->target));
+        t->turned = is_turned(t->stored, p->source) != (whole && is_turned(t->stored, p->target));
     }
     if (!items_divide(&p->items, p->m, divides, p))
         return false;
