@@ -27,8 +27,7 @@ NX_INLINE void load_tile_bytes(int kind, const nx_qmm *q, int64_t tile, int64_t 
     const int bits = kind_info(kind).bits, zero = kind_info(kind).zero;
     const vi zeros = vi_set32(zero * 0x01010101);
     for (int64_t k = k0; k < k0 + kc; k += 32, panel += 8 * NX_TILE) {
-        const uint8_t *b = tile_at(q, tile) + k / t.block * t.bytes;
-        const uint8_t *unit = b + t.head + k % t.block / 32 * (4 * NX_TILE * bits);
+        const uint8_t *b, *unit = unit_at(kind, &t, tile_at(q, tile), k, &b);
         for (int lane = 0; lane < NX_TILE / VF_N; lane++) {
             uint32_t *to = panel + lane * VF_N;
 #pragma GCC unroll 4

@@ -19,11 +19,10 @@ NX_INLINE void load_tile(int kind, const nx_qmm *q, int64_t tile, int64_t k0, in
                          uint32_t *panel, float *scale, float *min)
 {
     const tile_order t = tile_order_of(kind, q->type);
-    const int bits = kind_info(kind).bits, zero = kind_info(kind).zero;
+    const int zero = kind_info(kind).zero;
     const vi zeros = vi_set32(zero | zero << 16);
     for (int64_t k = k0; k < k0 + kc; k += 32, panel += 16 * NX_TILE) {
-        const uint8_t *b = tile_at(q, tile) + k / t.block * t.bytes;
-        const uint8_t *unit = b + t.head + k % t.block / 32 * (4 * NX_TILE * bits);
+        const uint8_t *b, *unit = unit_at(kind, &t, tile_at(q, tile), k, &b);
         for (int lane = 0; lane < NX_TILE / VF_N; lane++) {
             uint32_t *to = panel + lane * VF_N;
 #pragma GCC unroll 4
@@ -44,7 +43,7 @@ NX_INLINE void few_lane(int kind, const nx_qmm *q, const uint8_t *w0, int lane, 
                         float *acc)
 {
     const tile_order t = tile_order_of(kind, q->type);
-    const int bits = kind_info(kind).bits, zero = kind_info(kind).zero;
+    const int zero = kind_info(kind).zero;
     const bool has_min = kind_info(kind).has_min, affine = kind & NX_AFFINE, short_group = !affine && t.group == 16;
     int64_t groups = q->x.groups, k = q->x.k;
     const int16_t *x0 = q->x.q + row * k;
@@ -60,8 +59,7 @@ NX_INLINE void few_lane(int kind, const nx_qmm *q, const uint8_t *w0, int lane, 
     }
     int64_t g = 0;
     for (int64_t at = 0; at < k; at += 32) {
-        const uint8_t *b = w0 + at / t.block * t.bytes;
-        const uint8_t *unit = b + t.head + at % t.block / 32 * (4 * NX_TILE * bits);
+        const uint8_t *b, *unit = unit_at(kind, &t, w0, at, &b);
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
             vi w[4];

@@ -44,6 +44,13 @@ NX_INLINE tile_order tile_order_of(int kind, int type)
                    .head = nx_tile_head(&t), .bytes = (int64_t)t.block_bytes * NX_TILE};
 }
 
+/* The 32 values from k on of a tile, and the block they are of. */
+NX_INLINE const uint8_t *unit_at(int kind, const tile_order *t, const uint8_t *tile, int64_t k, const uint8_t **block)
+{
+    *block = tile + k / t->block * t->bytes;
+    return *block + t->head + k % t->block / 32 * (4 * NX_TILE * kind_info(kind).bits);
+}
+
 /* A quarter of a unit: its code pairs 4 j .. 4 j + 3; the zero is not subtracted. j is a constant. */
 NX_INLINE void unit_quarter(int kind, const uint8_t *unit, int lane, int j, vi *w)
 {

@@ -399,28 +399,25 @@ NX_INLINE void tile_rows(block *b, bool has_min, bool is_signed, int rows, int t
     }
 }
 
-static void tiles_of_row(block *b, int rows, int t, int64_t i)
+NX_INLINE void tiles_of_rows(block *b, int rows, int t, int64_t i)
 {
-    bool is_signed = !b->q->unsigned_codes, has_min = b->q->has_min;
-    if (rows == 8 && !is_signed)
-        tile_rows(b, true, false, 8, t, i);
-    else if (rows == 8 && has_min)
-        tile_rows(b, true, true, 8, t, i);
-    else if (rows == 8)
-        tile_rows(b, false, true, 8, t, i);
-    else if (!is_signed)
-        tile_rows(b, true, false, 16, t, i);
-    else if (has_min)
-        tile_rows(b, true, true, 16, t, i);
+    if (b->q->unsigned_codes)
+        tile_rows(b, true, false, rows, t, i);
+    else if (b->q->has_min)
+        tile_rows(b, true, true, rows, t, i);
     else
-        tile_rows(b, false, true, 16, t, i);
+        tile_rows(b, false, true, rows, t, i);
 }
 
 static void tiles_by_panel(block *b, int tiles)
 {
     for (int64_t i = 0; i < b->m; i += 16)
-        for (int t = 0; t < tiles; t++)
-            tiles_of_row(b, b->m - i <= 8 ? 8 : 16, t, i);
+        for (int t = 0; t < tiles; t++) {
+            if (b->m - i <= 8)
+                tiles_of_rows(b, 8, t, i);
+            else
+                tiles_of_rows(b, 16, t, i);
+        }
 }
 
 static bool by_tiles(const nx_qmm *q)
@@ -436,12 +433,6 @@ static void load_bytes(block *b, int64_t batch, int64_t tile, int t)
         return;
     q->load(q, batch, tile, b->k0, b->kc, p->codes[t], p->scale[t], p->min[t]);
     bytes_of_pairs(p->codes[t], b->kc, p->bytes[t]);
-}
-#else
-static bool by_tiles(const nx_qmm *q)
-{
-    (void)q;
-    return false;
 }
 #endif
 
@@ -534,7 +525,7 @@ static void few_piece(void *ctx, int64_t begin, int64_t end)
 void NX_FN(nx_qmm_run)(const nx_qmm *q)
 {
     run_job j = {.q = q, .tiles = (q->n + NX_QMM_TILE - 1) / NX_QMM_TILE};
-    if (q->few && q->m <= NX_QMM_FEW && !by_tiles(q)) {
+    if (q->few && q->m <= NX_QMM_FEW) {
         /* Small matrices in small pieces, so that two threads end together; large ones in larger. */
         int64_t tile = q->w_row_bytes * NX_QMM_TILE, piece = q->batches * j.tiles * tile / 32;
         piece = piece < 12 * 1024 ? 12 * 1024 : piece > 64 * 1024 ? 64 * 1024 : piece;
