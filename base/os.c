@@ -8,6 +8,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -150,6 +151,15 @@ static bool read_descriptor(int fd, const char *path, nx_str *out, size_t max)
             return nx_fail("[file] %s is larger than the %zu bytes allowed here", path, max);
         nx_str_add(out, piece, (size_t)n);
     }
+}
+
+void nx_os_allow_files(unsigned most)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur >= most)
+        return;
+    r.rlim_cur = r.rlim_max < most ? r.rlim_max : most;
+    setrlimit(RLIMIT_NOFILE, &r);
 }
 
 bool nx_os_read_file(const char *path, nx_str *out, size_t max)

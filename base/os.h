@@ -57,6 +57,10 @@ bool nx_os_is_file(const char *path); /* a regular file */
 
 /* ---- small files ---- */
 
+/* Raises the number of files and sockets this process may have open at once to `most`, or to what
+ * the system lets it have if that is less: shells begin with 1,024, or 256 on macOS. */
+void nx_os_allow_files(unsigned most);
+
 /* Appends the whole file. False with an error, also when it holds more than max bytes. */
 bool nx_os_read_file(const char *path, nx_str *out, size_t max);
 /* Replaces the file whole or not at all (see outfile.h). */

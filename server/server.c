@@ -15,7 +15,7 @@
 #include "server/downloads.h"
 #include "server/kept.h"
 
-enum { BODY_MOST = 32 << 20, CONNECTIONS_MOST = 4096, KEY_LEAST = 16, PEM_MOST = 1 << 20 };
+enum { BODY_MOST = 32 << 20, CONNECTIONS_MOST = 4096, FILES_BESIDE = 256, KEY_LEAST = 16, PEM_MOST = 1 << 20 };
 static const double RECEIVE_SECONDS = 60, IDLE_SECONDS = 120, GRACE_SECONDS = 20;
 
 static int wake[2] = {-1, -1}; /* a pipe: a byte for each request to end */
@@ -68,8 +68,18 @@ static bool read_pem(const char *path, char **out)
     return ok;
 }
 
+/* Folders that may vanish later are worth a warning then; one that is not there now is a slip. */
+static bool check_folders(const server_options *o)
+{
+    for (size_t i = 0; i < o->n_folders; i++)
+        if (!nx_os_is_dir(o->folders[i]))
+            return nx_fail("--models %s: there is no such folder", o->folders[i]);
+    return true;
+}
+
 static bool start_http(app *a)
 {
+    nx_os_allow_files(CONNECTIONS_MOST + FILES_BESIDE);
     char *cert = NULL, *key = NULL;
     bool ok = !a->o.tls_cert == !a->o.tls_key ||
               nx_fail("--tls-cert and --tls-key belong together: one is missing");
@@ -102,7 +112,7 @@ static bool start(app *a)
     host_options h = {.folders = o->folders, .n_folders = o->n_folders, .model = o->model,
                       .context = o->context, .lanes = o->lanes, .threads = o->threads, .ttl = o->ttl,
                       .force = o->force, .quantize = o->quantize, .draft = o->draft, .cache_type = o->cache_type};
-    a->host = read_key(a) ? host_new(&h) : NULL;
+    a->host = check_folders(o) && read_key(a) ? host_new(&h) : NULL;
     if (a->host)
         a->downloads = downloads_new(a->host);
     return a->host && preload(a) && start_http(a);

@@ -1,9 +1,12 @@
 """The server as clients meet it: the openai, anthropic and ollama packages, plain HTTP, bad clients."""
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
+import pathlib
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -328,16 +331,38 @@ def test_half_a_request_at_every_place(server):
     assert wait_for(lambda: active(server) == 0)
 
 
-def test_many_idle_connections_cost_little(server):
-    def resident():
-        return ask(server, "GET", "/nexus/ps")[1]["resident_bytes"]
-    before = resident()
-    idle = [connect(server) for _ in range(900)]
-    assert wait_for(lambda: ask(server, "GET", "/nexus/ps")[1]["connections"] > 900)
-    grown = resident() - before
-    for s in idle:
-        s.close()
-    assert grown < 50e6, grown
+@contextlib.contextmanager
+def files_allowed(n):
+    """As many files may be open as a shell lets its programs have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (n, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_many_idle_connections_cost_little():
+    def ps():
+        return ask(s, "GET", "/nexus/ps")[1]
+    with files_allowed(512):  # which the server is not content with
+        s = Server("--model", MODEL)
+    try:
+        before = ps()["resident_bytes"]
+        with files_allowed(1200):
+            idle = [connect(s) for _ in range(1000)]
+            assert wait_for(lambda: ps()["connections"] > 1000)
+            grown = ps()["resident_bytes"] - before
+            for c in idle:
+                c.close()
+        assert grown < 50e6, grown
+    finally:
+        assert s.stop() == 0
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    for path in (tmp_path / "nowhere", pathlib.Path(__file__)):
+        r = subprocess.run([NEXUS, "serve", "--port", "0", "--models", str(path)], capture_output=True,
+                           text=True, timeout=20)
+        assert r.returncode == 1 and str(path) in r.stderr and "no such folder" in r.stderr
 
 
 def test_many_at_once(server):
