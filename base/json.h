@@ -9,6 +9,7 @@
 #define NX_BASE_JSON_H
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,5 +26,12 @@ int64_t nx_json_get_int(const json_t *o, const char *path, int64_t fallback); /*
 double nx_json_get_real(const json_t *o, const char *path, double fallback);  /* 3 and 3.5 */
 bool nx_json_get_bool(const json_t *o, const char *path, bool fallback);
 const char *nx_json_get_str(const json_t *o, const char *path, const char *fallback); /* borrowed */
+
+/* A file's number as an int: towards 0, the nearest there is to what is too large, 0 for what is none.
+ * (A plain conversion of such a number is undefined.) */
+static inline int nx_int_of(double v)
+{
+    return v >= INT_MAX ? INT_MAX : v <= INT_MIN ? INT_MIN : v == v ? (int)v : 0;
+}
 
 #endif

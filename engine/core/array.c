@@ -345,13 +345,21 @@ nx_array *nx_scalar_complex(float re, float im)
     return nx_array_from_data(v, NULL, 0, NX_COMPLEX64);
 }
 
-/* Out-of-range values wrap as C integers do, where C defines it: through int64. */
+/* The bits of a number as an integer: what is out of a type's range wraps through int64, and what is out of
+ * that, or no number, is its least, as processors of x86 have it (C leaves it undefined). */
+static int64_t integer_of(double v, nx_dtype dtype)
+{
+    if (dtype == NX_UINT64 && v >= 0x1p63 && v < 0x1p64)
+        return (int64_t)(uint64_t)v;
+    return v >= -0x1p63 && v < 0x1p63 ? (int64_t)v : INT64_MIN;
+}
+
 nx_array *nx_scalar(double v, nx_dtype dtype)
 {
     nx_array *a = nx_array_new(NULL, 0, dtype);
     if (!a)
         return NULL;
-    int64_t i = dtype == NX_UINT64 && v >= 9223372036854775808.0 ? (int64_t)(uint64_t)v : (int64_t)v;
+    int64_t i = integer_of(v, dtype);
     switch (dtype) {
     case NX_BOOL: *(bool *)a->data = v != 0; break;
     case NX_UINT8: case NX_INT8: *(uint8_t *)a->data = (uint8_t)i; break;

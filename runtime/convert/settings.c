@@ -83,7 +83,7 @@ static json_t *number_json(kind k, double v)
     if (k == TRUTH)
         return json_boolean(v != 0);
     if (k == WHOLE)
-        return json_integer((json_int_t)v);
+        return json_integer(nx_int_of(v));
     /* GGUF has 32 bits of it: the shortest decimal that gives them back. */
     for (int digits = 6; digits < 10; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, v);
@@ -200,13 +200,13 @@ static bool put_rotation(const plan *p, json_t *o)
                                       factor_list(p, "rope_factors_long.weight"), "short_factor",
                                       factor_list(p, "rope_factors_short.weight")));
         if (original > 0)
-            json_object_set_new(o, "original_max_position_embeddings", json_integer((json_int_t)original));
+            json_object_set_new(o, "original_max_position_embeddings", json_integer(nx_int_of(original)));
     } else if (nx_slice_is(type, "linear") || nx_slice_is(type, "yarn")) {
         char name[16];
         snprintf(name, sizeof name, "%.*s", (int)type.len, type.data);
         json_t *s = json_pack("{s:s, s:f}", "rope_type", name, "factor", factor);
         if (original > 0)
-            json_object_set_new(s, "original_max_position_embeddings", json_integer((json_int_t)original));
+            json_object_set_new(s, "original_max_position_embeddings", json_integer(nx_int_of(original)));
         json_object_set_new(o, "rope_scaling", s);
     } else if (type.data && !nx_slice_is(type, "none")) {
         return nx_fail("[%s] the rotation '%.*s' is none that config.json can say", p->from->path,
@@ -344,8 +344,11 @@ static bool put_number(nx_gguf_writer *w, const char *arch, const char *name, ki
     snprintf(key, sizeof key, "%s.%s", arch, name);
     if (k == TRUTH)
         return nx_gguf_writer_bool(w, key, v != 0);
-    return k == REAL ? nx_gguf_writer_f32(w, key, (float)v)
-                     : v >= 0 && v <= UINT32_MAX && nx_gguf_writer_u32(w, key, (uint32_t)v);
+    if (k == REAL)
+        return nx_gguf_writer_f32(w, key, (float)v);
+    if (!(v >= 0 && v <= UINT32_MAX))
+        return nx_fail("the setting %s cannot be %g in a GGUF file", name, v);
+    return nx_gguf_writer_u32(w, key, (uint32_t)v);
 }
 
 static bool has_layers(const model *m, unsigned bit)

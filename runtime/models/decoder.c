@@ -36,7 +36,7 @@ static void complete(decoder *d, const config_source *from)
     if (!b->vocab_size && tokens && tokens->count < 1 << 28)
         b->vocab_size = (int)tokens->count;
     if (!d->rope_dims)
-        d->rope_dims = (int)((float)b->head_dim * d->partial_rotary) / 2 * 2;
+        d->rope_dims = nx_int_of((float)b->head_dim * d->partial_rotary) / 2 * 2;
     if (!d->expert_size)
         d->expert_size = b->intermediate_size;
     if (!nx_json_get_bool(from->json, "use_sliding_window", true))

@@ -128,11 +128,11 @@ static bool setup(model *base, const config_source *from)
 {
     deepseek *m = (deepseek *)base;
     decoder *d = &m->d;
-    int length = (int)config_item(from, NULL, "attention.key_length_mla|attention.key_length", 0, 0);
+    int length = nx_int_of(config_item(from, NULL, "attention.key_length_mla|attention.key_length", 0, 0));
     if (from->gguf)
         m->nope = length - m->rope_dim;
     if (from->gguf && !base->vocab_size)
-        base->vocab_size = (int)config_item(from, NULL, "vocab_size", 0, 0);
+        base->vocab_size = nx_int_of(config_item(from, NULL, "vocab_size", 0, 0));
     base->n_kv_heads = base->n_heads;
     base->head_dim = m->nope + m->rope_dim;
     d->rope_dims = m->rope_dim;

@@ -59,7 +59,7 @@ static bool setup_moe(model *base, const config_source *from)
 {
     glm4 *g = (glm4 *)base;
     decoder *d = &g->d;
-    int extra = (int)config_item(from, NULL, "nextn_predict_layers", 0, 0);
+    int extra = nx_int_of(config_item(from, NULL, "nextn_predict_layers", 0, 0));
     if (extra > 0 && extra < base->n_layers) /* GGUF counts the layers that predict further ahead */
         base->n_layers -= extra;
     if (!decoder_activation(d, from, "silu") || !decoder_setup(d, from, false))

@@ -87,8 +87,9 @@ static bool setup(model *base, const config_source *from)
 {
     lfm2 *m = (lfm2 *)base;
     if (m->adjusts && m->multiple > 0 && base->intermediate_size < 1 << 24) {
-        int n = (int)(m->multiplier * (float)(2 * base->intermediate_size / 3));
-        base->intermediate_size = (n + m->multiple - 1) / m->multiple * m->multiple;
+        int n = nx_int_of(m->multiplier * (float)(2 * base->intermediate_size / 3));
+        int64_t whole = ((int64_t)n + m->multiple - 1) / m->multiple * m->multiple;
+        base->intermediate_size = whole < INT_MAX ? (int)whole : INT_MAX;
     }
     if (!decoder_setup(&m->d, from, false))
         return false;

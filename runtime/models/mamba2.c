@@ -96,7 +96,7 @@ static const weight_row nemotron_weights[] = {
 static bool setup_space(mamba *m, const config_source *from)
 {
     nn_mamba2 *s = &m->space;
-    int width = (int)config_item(from, NULL, "ssm.inner_size", 0, 0);
+    int width = nx_int_of(config_item(from, NULL, "ssm.inner_size", 0, 0));
     if (from->gguf && s->heads > 0)
         s->head_dim = width / s->heads;
     s->eps = m->d.norm.eps;

@@ -165,6 +165,20 @@ static bool read_row(model *m, const config_row *row, const config_source *from)
     return true;
 }
 
+/* Before a family computes with them: sizes whose products no int holds. */
+static bool check_sizes(const model *m, const config_source *from)
+{
+    const int sizes[] = {m->hidden_size, m->intermediate_size, m->n_heads, m->n_kv_heads, m->head_dim};
+    if (m->n_layers < 1 || m->n_layers > 10000)
+        return nx_fail("[%s] %d layers make no model", from->arch, m->n_layers);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i] < 0 || sizes[i] > 1 << 24)
+            return nx_fail("[%s] the settings make no model: hidden size %d, intermediate size %d, %d heads, "
+                           "%d KV heads of %d", from->arch, m->hidden_size, m->intermediate_size, m->n_heads,
+                           m->n_kv_heads, m->head_dim);
+    return true;
+}
+
 model *model_configure(const config_source *from)
 {
     const model_arch *arch = model_arch_find(from->arch);
@@ -176,8 +190,7 @@ model *model_configure(const config_source *from)
     bool ok = true;
     for (int i = 0; ok && i < arch->n_config; i++)
         ok = read_row(m, &arch->config[i], from);
-    if (ok && (m->n_layers < 1 || m->n_layers > 10000))
-        ok = nx_fail("[%s] %d layers make no model", from->arch, m->n_layers);
+    ok = ok && check_sizes(m, from);
     if (ok) {
         m->layers = nx_calloc((size_t)m->n_layers, arch->layer_size);
         m->kinds = nx_calloc((size_t)m->n_layers, sizeof *m->kinds);

@@ -34,7 +34,7 @@ static bool setup(model *base, const config_source *from)
     if (!decoder_activation(d, from, "silu") || !decoder_setup(d, from, false))
         return false;
     decoder_kinds(d, third ? LAYER_QK_NORM : LAYER_BIASED);
-    decoder_moe_kinds(d, from, 0, (int)config_item(from, "decoder_sparse_step", NULL, 0, 1));
+    decoder_moe_kinds(d, from, 0, nx_int_of(config_item(from, "decoder_sparse_step", NULL, 0, 1)));
     for (int i = 0; !third && i < base->n_layers; i++)
         base->kinds[i] |= base->kinds[i] & LAYER_MOE ? LAYER_SHARED : 0;
     d->router.normalised = config_item(from, "norm_topk_prob", "expert_weights_norm", 0,

@@ -96,7 +96,7 @@ static bool setup(model *base, const config_source *from)
     m->gate_rows = 2 * m->value_heads;
     m->q_gate_rows = 2 * d->q_size;
     d->router.normalised = nx_json_get_bool(from->json, "norm_topk_prob", false);
-    decoder_moe_kinds(d, from, 0, (int)config_item(from, "decoder_sparse_step", NULL, 0, 1));
+    decoder_moe_kinds(d, from, 0, nx_int_of(config_item(from, "decoder_sparse_step", NULL, 0, 1)));
     for (int i = 0; i < base->n_layers; i++) {
         base->kinds[i] |= (base->kinds[i] & LAYER_MOE ? LAYER_SHARED : 0) |
                           (attends(m, from, i) ? LAYER_ATTENTION : LAYER_RECURRENT);

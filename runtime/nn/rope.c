@@ -190,7 +190,7 @@ bool nn_rope_configure_gguf(nn_rope *r, const nx_gguf *g, const char *arch, int 
     const nx_gguf_kv *attn_factor = nx_gguf_findf(g, "%s.rope.scaling.attn_factor", arch);
     if (r->dims >= 2 && (type.data || attn_factor)) { /* phi3's files name no type */
         r->magnitude = (float)nx_gguf_f64(attn_factor, 1);
-        r->original = (int)original;
+        r->original = nx_int_of(original);
     }
     if (r->dims < 2 || !type.data || nx_slice_is(type, "none"))
         return true;
