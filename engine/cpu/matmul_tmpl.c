@@ -533,11 +533,6 @@ void NX_FN(addmm)(const nx_call *c)
 
 /* ---- gathered ---------------------------------------------------------------------------------- */
 
-static int64_t up64(int64_t bytes)
-{
-    return (bytes + 63) & ~(int64_t)63;
-}
-
 /* What single rows by matrices of their choice need: the rows, sorted by matrix, and their results. */
 typedef struct {
     int64_t rows, row_bytes, out_bytes; /* bytes of a row of a, and of out */
@@ -550,9 +545,9 @@ static sorted_rows sorted_rows_of(const nx_call *c)
     sorted_rows r = {.rows = matrices(out)};
     r.row_bytes = a->shape[a->ndim - 1] * (int64_t)nx_dtype_size(a->dtype);
     r.out_bytes = out->shape[out->ndim - 1] * (int64_t)nx_dtype_size(out->dtype);
-    r.order = (size_t)up64((r.rows + matrices(b) + 1) * (int64_t)sizeof(int64_t));
-    r.a = (size_t)up64(r.rows * r.row_bytes);
-    r.out = (size_t)up64(r.rows * r.out_bytes);
+    r.order = (size_t)nx_whole_lines((r.rows + matrices(b) + 1) * (int64_t)sizeof(int64_t));
+    r.a = (size_t)nx_whole_lines(r.rows * r.row_bytes);
+    r.out = (size_t)nx_whole_lines(r.rows * r.out_bytes);
     return r;
 }
 

@@ -30,4 +30,10 @@ static inline int64_t nx_grain(int64_t bytes_each, int64_t bytes)
 }
 enum { NX_PIECE_BYTES = 128 * 1024 }; /* worth a hand-over to another thread */
 
+/* Bytes rounded up to whole cache lines, so that parts of one workspace do not share any. */
+static inline int64_t nx_whole_lines(int64_t bytes)
+{
+    return (bytes + 63) & ~(int64_t)63;
+}
+
 #endif

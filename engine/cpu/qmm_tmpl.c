@@ -36,11 +36,6 @@ enum {
 
 /* ---- activations ------------------------------------------------------------------------------ */
 
-static int64_t up64(int64_t bytes)
-{
-    return (bytes + 63) & ~(int64_t)63;
-}
-
 #if NX_HAS_AMX
 /* Lines of digits lie an odd number of cache lines apart, so that 16 of them never share a set. */
 static int64_t digits_row(int64_t k)
@@ -61,12 +56,13 @@ static int64_t digits_bytes(int64_t rows, int64_t k, int group)
 
 size_t NX_FN(nx_qx_bytes)(int64_t rows, int64_t k, int group)
 {
-    return (size_t)(up64(rows * k * 2) + 3 * up64(rows * (k / group) * 4) + 2 * digits_bytes(rows, k, group));
+    return (size_t)(nx_whole_lines(rows * k * 2) + 3 * nx_whole_lines(rows * (k / group) * 4) +
+                    2 * digits_bytes(rows, k, group));
 }
 
 nx_qx NX_FN(nx_qx_at)(void *memory, int64_t rows, int64_t k, int group)
 {
-    int64_t codes = up64(rows * k * 2), each = up64(rows * (k / group) * 4);
+    int64_t codes = nx_whole_lines(rows * k * 2), each = nx_whole_lines(rows * (k / group) * 4);
     char *p = memory;
     nx_qx x = {.q = (int16_t *)(void *)p, .scale = (float *)(void *)(p + codes),
                .sum = (float *)(void *)(p + codes + each),
