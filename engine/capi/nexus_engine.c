@@ -5,6 +5,7 @@
 #include "engine/ops/cache.h"
 #include "engine/ops/gguf.h"
 #include "engine/ops/state_scan.h"
+#include "engine/ops/step_attention.h"
 
 #pragma GCC visibility push(default)
 #include "nexus/engine.h"
@@ -91,6 +92,21 @@ static int state_scan(mlx_array *last, mlx_array *y, const mlx_array state, cons
     return 0;
 }
 
+static int step_attention(mlx_array *res, mlx_vector_array *updated, const mlx_array q, const mlx_array k,
+                          const mlx_array v, const mlx_vector_array caches, const mlx_array places, int bits,
+                          int v_dim, float scale, int window, const mlx_array sinks, const mlx_stream s)
+{
+    NX_SCOPE;
+    int n = (int)NX_ARRAYS(caches)->n;
+    NX_OUTPUTS(out, n + 1);
+    const nx_step_attention in = {NX_ARRAY(q), NX_ARRAY(k), NX_ARRAY(v), NX_ARRAY(places), NX_ARRAY_OR_NULL(sinks),
+                                  NX_ARRAYS(caches)->at, n, scale, window, bits, v_dim};
+    if (!nx_step_attention_of(&in, NX_STREAM(s), out))
+        return nx_report();
+    nx_handle_set_take(res, nx_array_ref(out[0]));
+    return nx_give_vector(updated, true, out + 1, (size_t)n, __func__);
+}
+
 static int affine_type(int bits, int group_size, mlx_dtype scales)
 {
     return nx_affine_type(bits, group_size, NX_DTYPE(scales));
@@ -104,7 +120,7 @@ static int affine_repack(mlx_array *res, const mlx_array w, const mlx_array scal
 }
 
 static const nexus_engine engine = {
-    .version = 5,
+    .version = 6,
     .isa = isa,
     .threads = threads,
     .set_threads = set_threads,
@@ -121,6 +137,7 @@ static const nexus_engine engine = {
     .cache_pack = cache_pack,
     .packed_attention = packed_attention,
     .state_scan = state_scan,
+    .step_attention = step_attention,
 };
 
 const nexus_engine *nexus_engine_get(void)

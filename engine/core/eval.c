@@ -154,9 +154,9 @@ static uint64_t copy_into(nx_evaluation *e, nx_stream *s, const nx_view *from, n
     return nx_dispatch(e, s, k->run, &c, 0, used, 2);
 }
 
-static bool layout_update(nx_evaluation *e, nx_node *n, const placed *first)
+/* An output that begins as an input. */
+static bool layout_update(nx_evaluation *e, nx_node *n, nx_array *out, nx_array *in, const placed *at)
 {
-    nx_array *out = &n->out[0], *in = n->in[0];
     if ((in->flags & NX_ROW_CONTIGUOUS) && can_donate(n, in, out)) {
         nx_array_set_buffer(out, take_over(in), in->data, NULL);
         return true;
@@ -165,9 +165,18 @@ static bool layout_update(nx_evaluation *e, nx_node *n, const placed *first)
         return false;
     if (out->size) {
         nx_view to = nx_array_view(out);
-        copy_into(e, n->stream, &first->view, &to, first->buffer, out->buffer);
+        copy_into(e, n->stream, &at->view, &to, at->buffer, out->buffer);
     }
     return true;
+}
+
+static bool layout_updates(nx_evaluation *e, nx_node *n, const placed *in)
+{
+    int before = n->n_in - n->n_out; /* output i begins as input before + i */
+    bool ok = buffer_for(&n->out[0], n->stream, NULL);
+    for (int i = 1; ok && i < n->n_out; i++)
+        ok = layout_update(e, n, &n->out[i], n->in[before + i], &in[before + i]);
+    return ok;
 }
 
 static bool layout_outputs(nx_evaluation *e, nx_node *n, const placed *in)
@@ -176,7 +185,9 @@ static bool layout_outputs(nx_evaluation *e, nx_node *n, const placed *in)
     if (flags & NX_PRIM_ELEMENTWISE)
         return layout_elementwise(n);
     if (flags & NX_PRIM_UPDATES_FIRST)
-        return layout_update(e, n, in);
+        return layout_update(e, n, &n->out[0], n->in[0], &in[0]);
+    if (flags & NX_PRIM_UPDATES_LAST)
+        return layout_updates(e, n, in);
     if (flags & NX_PRIM_DONATES_FIRST && n->n_in && (n->in[0]->flags & NX_ROW_CONTIGUOUS) &&
         can_donate(n, n->in[0], &n->out[0])) {
         nx_array_set_buffer(&n->out[0], take_over(n->in[0]), n->in[0]->data, NULL);

@@ -79,6 +79,8 @@ enum {
     NX_PRIM_VMAP_SLICES = 1 << 7,
     /* The outputs are made to be kept: nx_buffer_new_kept. */
     NX_PRIM_KEPT = 1 << 8,
+    /* As UPDATES_FIRST, of several: the outputs after the first begin as the last inputs, as many. */
+    NX_PRIM_UPDATES_LAST = 1 << 9,
 };
 
 /* An operation that comes from outside, or on other sizes than it was made for: see nx_prim.rebuild. */

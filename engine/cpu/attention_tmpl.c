@@ -341,43 +341,44 @@ NX_INLINE void turn_keys(int form, const uint8_t *k, int64_t key_bytes, int at, 
     }
 }
 
-/* A whole block of packed keys, dimensions of nd / 32 blocks from `k` on. */
-NX_INLINE void turn_packed(int bits, const uint8_t *k, int64_t key_bytes, int64_t nd, float *to)
+/* n packed keys, dimensions of nd / 32 blocks from `k` on. */
+NX_INLINE void turn_packed(int bits, const uint8_t *k, int64_t key_bytes, int n, int64_t nd, float *to)
 {
     for (int64_t d = 0; d < nd; d += NX_CACHE_GROUP, k += nx_cache_block_bytes(bits)) {
         float scale[KEYS], min[KEYS];
-        for (int i = 0; i < KEYS; i++) {
+        for (int i = 0; i < n; i++) {
             scale[i] = cache_number(k + i * key_bytes);
             min[i] = bits == 4 ? cache_number(k + i * key_bytes + 2) : 0;
         }
-        for (int i = 0; i < KEYS; i += VF_N)
+        for (int i = 0; i < n; i += VF_N)
             for (int at = 0; at < NX_CACHE_GROUP; at += 2 * VF_N)
                 turn_keys(bits, k + i * key_bytes, key_bytes, at, scale + i, min + i, to + (d + at) * KEYS + i);
     }
 }
 
-/* A whole block of keys, if its numbers lie so that they can be turned in vectors. */
-static bool turn_block(const job *j, int64_t at, int n, int64_t nd, float *to)
+/* As many of n keys as fill vectors, if their numbers lie so that they can be turned in vectors: the count. */
+static int turn_block(const job *j, int64_t at, int n, int64_t nd, float *to)
 {
     const nx_view *k = j->k;
     int64_t size = j->packed ? 1 : 2, key_bytes = k->strides[2] * size;
-    if (n < KEYS || (!j->packed && k->dtype != NX_FLOAT16) || k->strides[3] != 1 ||
+    n -= n % VF_N;
+    if (n == 0 || (!j->packed && k->dtype != NX_FLOAT16) || k->strides[3] != 1 ||
         nd % (j->packed ? NX_CACHE_GROUP : 2 * VF_N))
-        return false;
+        return 0;
     const uint8_t *from = (const uint8_t *)k->data + at * size;
     if (j->packed == 8)
-        turn_packed(8, from, key_bytes, nd, to);
+        turn_packed(8, from, key_bytes, n, nd, to);
     else if (j->packed == 4)
-        turn_packed(4, from, key_bytes, nd, to);
-    for (int i = 0; !j->packed && i < KEYS; i += VF_N)
+        turn_packed(4, from, key_bytes, n, nd, to);
+    for (int i = 0; !j->packed && i < n; i += VF_N)
         for (int64_t d = 0; d < nd; d += 2 * VF_N)
             turn_keys(16, from + i * key_bytes + d * 2, key_bytes, 0, NULL, NULL, to + d * KEYS + i);
-    return true;
+    return n;
 }
 #else
-static bool turn_block(const job *j, int64_t at, int n, int64_t nd, float *to)
+static int turn_block(const job *j, int64_t at, int n, int64_t nd, float *to)
 {
-    return false;
+    return 0;
 }
 #endif
 
@@ -404,10 +405,12 @@ static void load_k(tile *t, int64_t key, int n, int64_t d0, int64_t nd)
 {
     const nx_view *k = t->j->k;
     int64_t at = place_of(t, k, d0);
-    if (turn_block(t->j, at + key * k->strides[2], n, nd, t->panel))
-        return;
+    int done = turn_block(t->j, at + key * k->strides[2], n, nd, t->panel), end = (n + VF_N - 1) / VF_N * VF_N;
+    for (int64_t d = 0; d < nd && end < KEYS; d++)
+        for (int i = end; i < KEYS; i += VF_N)
+            vf_store(t->panel + d * KEYS + i, vf_set(0));
     float row[4][DEPTH];
-    for (int i = 0; i < KEYS; i += 4) {
+    for (int i = done; i < end; i += 4) {
         for (int r = 0; r < 4; r++)
             if (i + r < n)
                 numbers_at(t->j, k, at + (key + i + r) * k->strides[2], nd, row[r]);
@@ -748,7 +751,21 @@ static int64_t partial_size(int64_t groups, int64_t rows, int64_t s, int64_t dv)
     int64_t parts = (s + PART - 1) / PART;
     if (parts < 2 || groups > 64 || dv > DV_MAX || rows > tile_rows(dv))
         return 0;
-    return groups * parts * tile_rows(dv) * (wide(dv) + 2);
+    return groups * parts * rows * (wide(dv) + 2);
+}
+
+/* Fills in what follows from the sizes; partial results go to `space`. */
+static void plan(job *j, float *space)
+{
+    int64_t groups = (int64_t)j->batch * j->kv_heads, most = tile_rows(j->dv);
+    j->share = j->heads / j->kv_heads;
+    int64_t rows = j->l * j->share;
+    j->rows = (int)(rows < most ? rows : most);
+    j->tiles = (rows + most - 1) / most;
+    if (partial_size(groups, rows, j->s, j->dv)) {
+        j->partial = space;
+        j->parts = (j->s + PART - 1) / PART;
+    }
 }
 
 size_t NX_FN(attention_workspace)(const nx_call *c)
@@ -770,16 +787,128 @@ void NX_FN(attention)(const nx_call *c)
     j.mask = p->has_mask ? &c->in[next++] : NULL;
     j.lengths = p->has_lengths ? &c->in[next++] : NULL;
     j.sinks = p->has_sinks ? &c->in[next++] : NULL;
-    j.share = j.heads / j.kv_heads;
-    j.rows = tile_rows(j.dv);
-    j.tiles = (j.l * j.share + j.rows - 1) / j.rows;
     int64_t groups = (int64_t)j.batch * j.kv_heads;
-    if (!partial_size(groups, j.l * j.share, j.s, j.dv)) {
+    plan(&j, c->workspace);
+    if (!j.partial) {
         nx_parallel(groups * j.tiles, 1, piece, &j);
         return;
     }
-    j.partial = c->workspace;
-    j.parts = (j.s + PART - 1) / PART;
     nx_parallel(groups * j.parts, 1, part_piece, &j);
     nx_parallel(groups, nx_grain(j.parts * j.l * j.share * (j.dv + 2) * 4, NX_PIECE_BYTES), total_piece, &j);
+}
+
+/* ---- a step of many texts ------------------------------------------------------------------------ */
+
+/* A text's own attention, of one query. */
+typedef struct {
+    job j;
+    nx_view q, k, v, out;
+    int64_t begin; /* its first piece */
+} one;
+
+typedef struct {
+    one *texts;
+    int n;
+} many;
+
+/* The caches' views follow q, k, v, places and the sinks. */
+static const nx_view *step_caches(const nx_call *c)
+{
+    const nx_step_attention_params *p = c->params;
+    return c->in + 4 + p->has_sinks;
+}
+
+static int64_t step_partial(const nx_call *c, int i)
+{
+    const nx_view *q = &c->in[0], *k = step_caches(c) + 2 * i;
+    int64_t kv_heads = k->shape[1];
+    return partial_size(kv_heads, q->shape[1] / kv_heads, k->shape[2], c->out[0].shape[3]);
+}
+
+size_t NX_FN(step_attention_workspace)(const nx_call *c)
+{
+    int n = c->in[0].shape[0];
+    int64_t floats = 0;
+    for (int i = 0; i < n; i++)
+        floats += step_partial(c, i);
+    return (size_t)nx_whole_lines(n * (int64_t)sizeof(one)) + (size_t)floats * sizeof(float);
+}
+
+static nx_view row_of(const nx_view *v, int i)
+{
+    nx_view r = *v;
+    r.data = (char *)v->data + i * v->strides[0] * (int64_t)nx_dtype_size(v->dtype);
+    return r;
+}
+
+/* Rows [heads, 1, D] of text i, row-major, as the cache's rows at `place`. */
+static void put_rows(const nx_view *rows, int i, const nx_view *cache, int64_t place)
+{
+    size_t bytes = (size_t)rows->shape[3] * nx_dtype_size(rows->dtype);
+    const char *from = (const char *)rows->data + (size_t)i * (size_t)rows->shape[1] * bytes;
+    char *to = (char *)cache->data + place * (int64_t)bytes;
+    for (int h = 0; h < rows->shape[1]; h++)
+        memcpy(to + h * (int64_t)cache->shape[2] * (int64_t)bytes, from + (size_t)h * bytes, bytes);
+}
+
+/* Puts text i's key and value into its caches and plans its attention; the floats it needs. */
+static int64_t begin_text(const nx_call *c, int i, one *t, float *space)
+{
+    const nx_step_attention_params *p = c->params;
+    const nx_view *q = &c->in[0], *places = &c->in[3], *k = &c->out[1 + 2 * i], *v = &c->out[2 + 2 * i];
+    int64_t place = ((const int32_t *)places->data)[i], room = k->shape[2] < v->shape[2] ? k->shape[2] : v->shape[2];
+    place = place < 0 ? 0 : place < room ? place : room - 1;
+    put_rows(&c->in[1], i, k, place);
+    put_rows(&c->in[2], i, v, place);
+    *t = (one){.q = row_of(q, i), .k = *k, .v = *v, .out = row_of(&c->out[0], i)};
+    t->j = (job){.q = &t->q, .k = &t->k, .v = &t->v, .out = &t->out, .scale = p->scale, .window = p->window,
+                 .sinks = p->has_sinks ? &c->in[4] : NULL, .packed = p->packed, .batch = 1,
+                 .heads = q->shape[1], .kv_heads = k->shape[1], .l = 1, .s = place + 1, .d = q->shape[3],
+                 .dv = c->out[0].shape[3]};
+    plan(&t->j, space);
+    return t->j.partial ? step_partial(c, i) : 0;
+}
+
+static int64_t pieces_of(const job *j)
+{
+    return j->kv_heads * (j->partial ? j->parts : j->tiles);
+}
+
+static void step_piece(void *ctx, int64_t begin, int64_t end)
+{
+    const many *m = ctx;
+    for (int i = 0; i < m->n; i++) {
+        one *t = &m->texts[i];
+        int64_t from = begin - t->begin, to = end - t->begin, all = pieces_of(&t->j);
+        from = from > 0 ? from : 0;
+        to = to < all ? to : all;
+        if (from < to)
+            (t->j.partial ? part_piece : piece)(&t->j, from, to);
+    }
+}
+
+static void step_totals(void *ctx, int64_t begin, int64_t end)
+{
+    const many *m = ctx;
+    for (int64_t i = begin; i < end; i++)
+        if (m->texts[i].j.partial)
+            total_piece(&m->texts[i].j, 0, m->texts[i].j.kv_heads);
+}
+
+void NX_FN(step_attention)(const nx_call *c)
+{
+    many m = {.texts = c->workspace, .n = c->in[0].shape[0]};
+    float *space = (float *)(void *)((char *)c->workspace + nx_whole_lines(m.n * (int64_t)sizeof(one)));
+    int64_t pieces = 0;
+    bool parts = false;
+    for (int i = 0; i < m.n; i++) {
+        one *t = &m.texts[i];
+        space += begin_text(c, i, t, space);
+        t->begin = pieces;
+        pieces += pieces_of(&t->j);
+        parts |= t->j.partial != NULL;
+    }
+    nx_parallel(pieces, 1, step_piece, &m);
+    if (parts)
+        nx_parallel(m.n, 1, step_totals, &m);
 }

@@ -64,6 +64,7 @@ const nx_kernel_entry NX_FN(nx_kernels)[NX_PRIM_COUNT] = {
     [NX_PRIM_AffineRepack] = {NX_BELOW(affine_repack), NULL},
     [NX_PRIM_ScaledDotProductAttention] = {NX_BELOW(attention), NX_BELOW(attention_workspace)},
     [NX_PRIM_CachePack] = {NX_BELOW(cache_pack), NULL},
+    [NX_PRIM_StepAttention] = {NX_BELOW(step_attention), NX_BELOW(step_attention_workspace)},
     [NX_PRIM_StateScan] = {NX_BELOW(state_scan), NULL},
     [NX_PRIM_Reduce] = {NX_BELOW(reduce), NX_BELOW(reduce_workspace)},
     [NX_PRIM_ArgReduce] = {NX_BELOW(arg_reduce), NULL},

@@ -236,6 +236,14 @@ typedef struct {
     int packed, v_dim; /* bits of packed keys and values, and the numbers of a value; 0: as they are */
 } nx_attention_params;
 
+/* step_attention.c */
+typedef struct {
+    float scale;
+    int window; /* 0: none */
+    bool has_sinks;
+    int packed, v_dim; /* bits of packed caches, 0: numbers; and the numbers of a value */
+} nx_step_attention_params;
+
 /* cache.c */
 typedef struct {
     int bits; /* 8 or 4 */

@@ -137,6 +137,25 @@ typedef struct nexus_engine {
     int (*state_scan)(mlx_array *last, mlx_array *y, const mlx_array state, const mlx_array decay,
                       const mlx_array k, const mlx_array v, const mlx_array q, const mlx_array a,
                       const mlx_array b, const mlx_stream s);
+
+    /*
+     * From version 6 on. What a step of decoding does in a layer, for N texts at once: each text's key and
+     * value go into caches of its own, and its query looks over them.
+     *   q [N, H, 1, D]; k [N, Hkv, 1, D]; v [N, Hkv, 1, Dv]: floating types, each its own.
+     *   caches: the texts' keys and values by turns, K0, V0, K1, V1 ...: [1, Hkv, room, D or Dv], the room
+     *   each its own, all of one type (float32, float16, bfloat16), to which k and v are rounded.
+     *   places: integers [N]: the row of its caches that a text's key and value become (0..room-1; what
+     *   lies outside is taken for the nearest). The text sees the rows up to that one, of them the
+     *   `window` last (0: all); sinks as for attention.
+     *   bits: 0; or, for caches of cache_pack's bytes, 8 or 4: k and v are packed then too, and their
+     *   numbers v_dim.
+     * *res [N, H, 1, Dv] of q's type; *updated: the caches with the new rows, in the memory of the old ones
+     * where those had no other owner when this is evaluated. Each text has the bits that it has alone.
+     * Without the table: mlx_slice_update and attention for each text.
+     */
+    int (*step_attention)(mlx_array *res, mlx_vector_array *updated, const mlx_array q, const mlx_array k,
+                          const mlx_array v, const mlx_vector_array caches, const mlx_array places, int bits,
+                          int v_dim, float scale, int window, const mlx_array sinks, const mlx_stream s);
 } nexus_engine;
 
 /* The table: one constant for the life of the process. */

@@ -188,18 +188,93 @@ static void turn_batch(nn *c, const nn_batch *b, attend_args *s)
     s->turned = true;
 }
 
+/* How many of the first segments are one token over a cache, all of one form: they make a step. */
+static int step_length(const nn_batch *b, const attend_args *s)
+{
+    const nexus_engine *ext = engine_extensions();
+    const nn_attention *a = s->a;
+    int n = 0;
+    if (!ext || ext->version < 6 || a->softcap != 0 || a->both_ways || !s->v.ctx)
+        return 0;
+    while (n < b->n_segments && b->segments[n].count == 1 && b->segments[n].cache &&
+           b->segments[n].cache->form == b->segments[0].cache->form)
+        n++;
+    return n;
+}
+
+/* The caches of a step's segments, and where each one's next row lies. */
+static mlx_vector_array open_caches(nn *c, const nn_batch *b, int layer, int n, int32_t *places)
+{
+    mlx_vector_array all = mlx_vector_array_new();
+    for (int i = 0; i < n && !c->failed; i++) {
+        mlx_array k, v;
+        nn_cache_open(c, b->segments[i].cache, layer, &k, &v, &places[i]);
+        if (!c->failed && (mlx_vector_array_append_value(all, k) || mlx_vector_array_append_value(all, v)))
+            nn_fail(c);
+    }
+    return all;
+}
+
+static void put_caches(nn *c, const nn_batch *b, int layer, int n, mlx_vector_array updated)
+{
+    for (int i = 0; i < n && !c->failed; i++) {
+        mlx_array k = mlx_array_new(), v = mlx_array_new();
+        if (mlx_vector_array_get(&k, updated, (size_t)(2 * i)) ||
+            mlx_vector_array_get(&v, updated, (size_t)(2 * i + 1)))
+            nn_fail(c);
+        else
+            nn_cache_put(c, b->segments[i].cache, layer, k, v);
+        mlx_array_free(k);
+        mlx_array_free(v);
+    }
+}
+
+/* The first n segments, of one token each, in one operation: [n, H, 1, Dv] */
+static mlx_array attend_step(nn *c, const nn_batch *b, const attend_args *s, int n)
+{
+    const nn_attention *a = s->a;
+    const nexus_engine *ext = engine_extensions();
+    nn_cache_form form = b->segments[0].cache->form;
+    int v_dim = a->v_dim ? a->v_dim : a->head_dim, bits = nn_cache_bits(form);
+    mlx_array q = nn_rows(c, s->q, 0, n), k = nn_rows(c, s->k, 0, n), v = nn_rows(c, s->v, 0, n);
+    if (spreads(a, form, v_dim)) {
+        k = spread(c, k);
+        q = spread(c, q);
+    }
+    if (bits) {
+        k = NN_CALL(c, ext->cache_pack, k, bits);
+        v = NN_CALL(c, ext->cache_pack, v, bits);
+    }
+    int32_t *at = nx_malloc((size_t)n * sizeof *at);
+    mlx_vector_array caches = open_caches(c, b, s->layer, n, at), updated = mlx_vector_array_new();
+    mlx_array places = mlx_array_new_data(at, &n, 1, MLX_INT32), y = mlx_array_new();
+    nn_own(c, places.ctx == NULL, places);
+    if (!c->failed && ext->step_attention(&y, &updated, q, k, v, caches, places, bits, v_dim, a->scale,
+                                          a->window, s->sinks, c->s))
+        nn_fail(c);
+    put_caches(c, b, s->layer, n, updated);
+    mlx_vector_array_free(caches);
+    mlx_vector_array_free(updated);
+    free(at);
+    return nn_own(c, c->failed, y);
+}
+
 mlx_array nn_attend(nn *c, const nn_attention *a, const nn_batch *b, int layer, mlx_array q,
                     mlx_array k, mlx_array v, mlx_array sinks)
 {
     attend_args args = {a, layer, q, k, v, sinks, false};
-    if (b->n_segments == 1)
+    bool by_rows = nn_rotates_rows(&a->rope);
+    int stepping = by_rows ? step_length(b, &args) : 0, n = 0;
+    if (b->n_segments == 1 && !stepping)
         return attend_segment(c, &b->segments[0], &args);
-    if (nn_rotates_rows(&a->rope))
+    if (by_rows)
         turn_batch(c, b, &args);
     mlx_array *parts = nx_malloc((size_t)b->n_segments * sizeof *parts);
-    for (int i = 0; i < b->n_segments; i++)
-        parts[i] = attend_segment(c, &b->segments[i], &args);
-    mlx_array y = nn_concat_rows(c, parts, b->n_segments);
+    if (stepping)
+        parts[n++] = attend_step(c, b, &args, stepping);
+    for (int i = stepping; i < b->n_segments; i++)
+        parts[n++] = attend_segment(c, &b->segments[i], &args);
+    mlx_array y = nn_concat_rows(c, parts, n);
     free(parts);
     int v_dim = a->v_dim ? a->v_dim : a->head_dim;
     return args.turned ? nn_reshape(c, y, (int[]){b->n_tokens, a->n_heads * v_dim}, 2) : y;

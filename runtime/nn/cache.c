@@ -278,6 +278,23 @@ void nn_cache_update(nn *c, nn_cache *k, int layer, mlx_array keys, mlx_array va
     *start = l->start;
 }
 
+void nn_cache_open(nn *c, nn_cache *k, int layer, mlx_array *keys, mlx_array *values, int *place)
+{
+    nn_cache_layer *l = &k->layers[layer];
+    if (!c->failed)
+        make_room(c, k, layer, k->length + 1);
+    *keys = l->k;
+    *values = l->v;
+    *place = k->length - l->start;
+}
+
+void nn_cache_put(nn *c, nn_cache *k, int layer, mlx_array keys, mlx_array values)
+{
+    nn_cache_layer *l = &k->layers[layer];
+    if (mlx_array_set(&l->k, keys) || mlx_array_set(&l->v, values))
+        nn_fail(c);
+}
+
 mlx_array nn_cache_state(nn *c, nn_cache *k, int layer, int i)
 {
     nn_cache_layer *l = &k->layers[layer];

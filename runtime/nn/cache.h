@@ -66,6 +66,10 @@ bool nn_cache_copy(nn *c, nn_cache *k, const nn_cache *from, int length);
  * nn_cache_advance, once all layers were written. */
 void nn_cache_update(nn *c, nn_cache *k, int layer, mlx_array keys, mlx_array values,
                      mlx_array *all_keys, mlx_array *all_values, int *start);
+/* For a step that writes one row itself: makes room for it and gives the layer's arrays and the row's
+ * place in them; nn_cache_put takes them back with the row written. */
+void nn_cache_open(nn *c, nn_cache *k, int layer, mlx_array *keys, mlx_array *values, int *place);
+void nn_cache_put(nn *c, nn_cache *k, int layer, mlx_array keys, mlx_array values);
 /* State i of a layer, zeros before the first token; and its successor after n more tokens. */
 mlx_array nn_cache_state(nn *c, nn_cache *k, int layer, int i);
 void nn_cache_set_state(nn *c, nn_cache *k, int layer, int i, int n, mlx_array state);

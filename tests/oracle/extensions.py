@@ -5,6 +5,7 @@ import mlxc
 
 H = mlxc.structs["mlx_array"]
 S = mlxc.structs["mlx_stream"]
+V = mlxc.structs["mlx_vector_array"]
 R = C.POINTER(H)
 FIELDS = [
     ("isa", C.CFUNCTYPE(C.c_char_p)),
@@ -24,6 +25,7 @@ FIELDS = [
     ("packed_attention", C.CFUNCTYPE(C.c_int, R, H, H, H, C.c_int, C.c_int, C.c_float, H, C.c_bool, C.c_int,
                                      H, S)),
     ("state_scan", C.CFUNCTYPE(C.c_int, R, R, H, H, H, H, H, H, H, S)),
+    ("step_attention", C.CFUNCTYPE(C.c_int, R, C.POINTER(V), H, H, H, V, H, C.c_int, C.c_int, C.c_float, C.c_int, H, S)),
 ]
 REPACKED = 0x10000
 

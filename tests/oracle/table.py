@@ -394,6 +394,7 @@ ELSEWHERE = {
     "GgufRepack": "oracle/test_gguf_matrices.py", "AffineRepack": "oracle/test_gguf_matrices.py", "Placeholder": "oracle/test_transforms.py",
     "CustomTransforms": "oracle/test_transforms.py", "Compiled": "oracle/test_transforms.py",
     "CachePack": "oracle/test_packed_cache.py", "StateScan": "oracle/test_state_scan.py",
+    "StepAttention": "oracle/test_step_attention.py",
     # Traces for any size alone have these.
     "BroadcastAxes": "oracle/test_export.py", "NumberOfElements": "oracle/test_export.py",
     **{n: "oracle/test_linalg.py" for n in "QRF SVD Inverse Cholesky LUF Eig Eigh".split()},
