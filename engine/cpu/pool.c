@@ -1,6 +1,10 @@
 /*
  * pool.c: a persistent pool. One job at a time: the caller publishes it, wakes whoever sleeps, takes
- * pieces itself and waits for the pieces others took. A worker that has just finished looks for more
+ * pieces itself and waits for the pieces others took. Pieces that lie together are one thread's: each
+ * thread claims a share, the next run of pieces, and works through it from its front, so that it reads
+ * memory as one stream (a processor that fetches ahead within a page alone read 96 MB of weights a third
+ * slower by turns). Who has finished claims a share that nobody came for, and takes from the backs of
+ * others' in the end. A worker that has just finished looks for more
  * for a short while before it sleeps, since kernels come in bursts; it sleeps at once where there
  * are more threads than processors.
  */
@@ -19,8 +23,15 @@ enum { MAX_THREADS = 256, SPIN_NS = 200000 };
 typedef struct {
     nx_piece fn;
     void *ctx;
-    int64_t n, grain, pieces;
+    int64_t n, grain; /* of indices in a piece */
+    int shares;
+    uint32_t pieces;
 } job;
+
+/* What is left of a share: the first piece in the low half, the end in the high one. */
+typedef struct {
+    _Alignas(64) _Atomic uint64_t left;
+} share;
 
 static struct {
     pthread_mutex_t use; /* held by the caller whose job runs */
@@ -31,12 +42,13 @@ static struct {
     _Atomic int wanted;
     job now;
     _Atomic uint64_t generation;  /* counts jobs; odd: a job is open */
-    _Alignas(64) _Atomic int64_t next; /* piece to take */
+    _Alignas(64) _Atomic int claimed; /* shares */
     _Alignas(64) _Atomic int inside; /* workers that may touch `now` */
     _Atomic int admitted;         /* workers let into this job so far */
 } pool = {.use = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER,
           .wake = PTHREAD_COND_INITIALIZER};
 
+static share shares[MAX_THREADS]; /* empty between jobs */
 static _Thread_local bool in_piece;
 
 static inline void relax(void)
@@ -48,17 +60,57 @@ static inline void relax(void)
 #endif
 }
 
+static bool take_first(share *s, uint32_t *piece)
+{
+    uint64_t left = atomic_load_explicit(&s->left, memory_order_acquire);
+    while ((uint32_t)left < (uint32_t)(left >> 32))
+        if (atomic_compare_exchange_weak(&s->left, &left, left + 1)) {
+            *piece = (uint32_t)left;
+            return true;
+        }
+    return false;
+}
+
+static bool take_last(share *s, uint32_t *piece)
+{
+    uint64_t left = atomic_load_explicit(&s->left, memory_order_acquire);
+    while ((uint32_t)left < (uint32_t)(left >> 32))
+        if (atomic_compare_exchange_weak(&s->left, &left, left - ((uint64_t)1 << 32))) {
+            *piece = (uint32_t)(left >> 32) - 1;
+            return true;
+        }
+    return false;
+}
+
+static void run_piece(const job *j, uint32_t piece)
+{
+    int64_t begin = piece * j->grain, end = begin + j->grain;
+    j->fn(j->ctx, begin, end < j->n ? end : j->n);
+}
+
+/* The next share that nobody has: its index, or -1. */
+static int claim(const job *j)
+{
+    int i = atomic_fetch_add_explicit(&pool.claimed, 1, memory_order_acq_rel);
+    if (i >= j->shares)
+        return -1;
+    uint64_t first = (uint64_t)j->pieces * (uint64_t)i / (uint64_t)j->shares;
+    uint64_t end = (uint64_t)j->pieces * ((uint64_t)i + 1) / (uint64_t)j->shares;
+    atomic_store_explicit(&shares[i].left, end << 32 | first, memory_order_release);
+    return i;
+}
+
 static void take_pieces(const job *j)
 {
     bool outer = in_piece;
+    uint32_t piece;
     in_piece = true;
-    for (;;) {
-        int64_t i = atomic_fetch_add_explicit(&pool.next, 1, memory_order_acq_rel);
-        if (i >= j->pieces)
-            break;
-        int64_t begin = i * j->grain, end = begin + j->grain;
-        j->fn(j->ctx, begin, end < j->n ? end : j->n);
-    }
+    for (int i; (i = claim(j)) >= 0;)
+        while (take_first(&shares[i], &piece))
+            run_piece(j, piece);
+    for (int i = 0; i < j->shares; i++)
+        while (take_last(&shares[i], &piece))
+            run_piece(j, piece);
     in_piece = outer;
 }
 
@@ -152,13 +204,14 @@ void nx_parallel(int64_t n, int64_t grain, nx_piece fn, void *ctx)
         grain = 1;
     int64_t pieces = (n + grain - 1) / grain;
     int threads = nx_pool_threads();
-    if (pieces <= 1 || threads == 1 || in_piece || pthread_mutex_trylock(&pool.use) != 0) {
+    bool countable = pieces <= UINT32_MAX; /* in a share */
+    if (pieces <= 1 || !countable || threads == 1 || in_piece || pthread_mutex_trylock(&pool.use) != 0) {
         run_alone(n, grain, fn, ctx);
         return;
     }
     start_workers(threads);
-    pool.now = (job){fn, ctx, n, grain, pieces};
-    atomic_store(&pool.next, 0);
+    pool.now = (job){fn, ctx, n, grain, pieces < threads ? (int)pieces : threads, (uint32_t)pieces};
+    atomic_store(&pool.claimed, 0);
     atomic_store(&pool.admitted, 0);
     atomic_fetch_add(&pool.generation, 1); /* odd: open */
     pthread_mutex_lock(&pool.lock);

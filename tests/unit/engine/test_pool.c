@@ -6,8 +6,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <pthread.h>
+#include <sched.h>
 #include <cmocka.h>
 
+#include "base/os.h"
 #include "engine/cpu/pool.h"
 
 enum { N = 100000 };
@@ -59,6 +61,27 @@ static void nested_calls_run_in_place(void **state)
     free(seen);
 }
 
+/* Index 0 ends when all others have: of its thread's share too, which others must have taken over. */
+static void first_waits(void *ctx, int64_t begin, int64_t end)
+{
+    enum { SECONDS = 20 };
+    _Atomic int *done = ctx;
+    double until = nx_os_seconds() + SECONDS;
+    while (begin == 0 && atomic_load(done) < 99 && nx_os_seconds() < until)
+        sched_yield();
+    assert_true(begin > 0 || atomic_load(done) == 99);
+    atomic_fetch_add(done, (int)(end - begin));
+}
+
+static void a_thread_that_is_held_up_is_helped_out(void **state)
+{
+    _Atomic int done = 0;
+    nx_pool_set_threads(2);
+    nx_parallel(100, 1, first_waits, &done);
+    assert_int_equal(atomic_load(&done), 100);
+    nx_pool_set_threads(0);
+}
+
 static void *caller(void *arg)
 {
     for (int i = 0; i < 200; i++)
@@ -90,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_index_once),
         cmocka_unit_test(nested_calls_run_in_place),
+        cmocka_unit_test(a_thread_that_is_held_up_is_helped_out),
         cmocka_unit_test(callers_do_not_meet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
