@@ -13,6 +13,10 @@
 #define FEW_MR 4
 #endif
 
+/* Bytes of weights that are asked for ahead of their use, where there is time for it, with several rows: some
+ * processors fetch ahead by themselves only within a page, and wait at the beginning of each. */
+enum { FETCH_AHEAD = 4096 };
+
 /* ---- loaders of panels -------------------------------------------------------------------------- */
 
 NX_INLINE void load_tile(int kind, const nx_qmm *q, int64_t tile, int64_t k0, int64_t kc,
@@ -43,7 +47,7 @@ NX_INLINE void few_lane(int kind, const nx_qmm *q, const uint8_t *w0, int lane, 
                         float *acc)
 {
     const tile_order t = tile_order_of(kind, q->type);
-    const int zero = kind_info(kind).zero;
+    const int zero = kind_info(kind).zero, bits = kind_info(kind).bits;
     const bool has_min = kind_info(kind).has_min, affine = kind & NX_AFFINE, short_group = !affine && t.group == 16;
     int64_t groups = q->x.groups, k = q->x.k;
     const int16_t *x0 = q->x.q + row * k;
@@ -60,6 +64,9 @@ NX_INLINE void few_lane(int kind, const nx_qmm *q, const uint8_t *w0, int lane, 
     int64_t g = 0;
     for (int64_t at = 0; at < k; at += 32) {
         const uint8_t *b, *unit = unit_at(kind, &t, w0, at, &b);
+#pragma GCC unroll 9
+        for (int i = 0; mr > 1 && i <= bits; i++)
+            __builtin_prefetch(unit + FETCH_AHEAD + (i - 1) * 64);
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
             vi w[4];
