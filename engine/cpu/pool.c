@@ -1,12 +1,13 @@
 /*
  * pool.c: a persistent pool. One job at a time: the caller publishes it, wakes whoever sleeps, takes
- * pieces itself and waits for the pieces others took. Pieces that lie together are one thread's: each
- * thread claims a share, the next run of pieces, and works through it from its front, so that it reads
- * memory as one stream (a processor that fetches ahead within a page alone read 96 MB of weights a third
- * slower by turns). Who has finished claims a share that nobody came for, and takes from the backs of
- * others' in the end. A worker that has just finished looks for more
+ * pieces itself and waits for the pieces others took. A worker that has just finished looks for more
  * for a short while before it sleeps, since kernels come in bursts; it sleeps at once where there
  * are more threads than processors.
+ *
+ * Pieces that lie together are one thread's: each claims a share, a run of pieces, and works through it
+ * from its front, so that it reads memory as one stream. (Taking pieces by turns, a processor that
+ * fetches ahead only within a page read weights a third slower.) Who has finished claims a share that
+ * nobody came for, and in the end takes pieces from the backs of others' shares.
  */
 #include "engine/cpu/pool.h"
 
