@@ -47,6 +47,17 @@ void nx_os_wait(pthread_cond_t *condition, pthread_mutex_t *lock, double seconds
     pthread_cond_timedwait(condition, lock, &until);
 }
 
+/* ---- limits ---- */
+
+void nx_os_allow_files(unsigned most)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur >= most)
+        return;
+    r.rlim_cur = r.rlim_max < most ? r.rlim_max : most;
+    setrlimit(RLIMIT_NOFILE, &r);
+}
+
 /* ---- folders ---- */
 
 /* Appends the home folder: HOME, or without it what the user database says. */
@@ -151,15 +162,6 @@ static bool read_descriptor(int fd, const char *path, nx_str *out, size_t max)
             return nx_fail("[file] %s is larger than the %zu bytes allowed here", path, max);
         nx_str_add(out, piece, (size_t)n);
     }
-}
-
-void nx_os_allow_files(unsigned most)
-{
-    struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur >= most)
-        return;
-    r.rlim_cur = r.rlim_max < most ? r.rlim_max : most;
-    setrlimit(RLIMIT_NOFILE, &r);
 }
 
 bool nx_os_read_file(const char *path, nx_str *out, size_t max)

@@ -39,6 +39,12 @@ int64_t nx_os_wall_ms(void);       /* since 1970, UTC */
 /* With the lock held: until the condition is signalled, or for so long; may wake for nothing. */
 void nx_os_wait(pthread_cond_t *condition, pthread_mutex_t *lock, double seconds);
 
+/* ---- limits ---- */
+
+/* Raises the number of files and sockets this process may have open at once to `most`, or to what
+ * the system lets it have if that is less: shells begin with 1,024, or 256 on macOS. */
+void nx_os_allow_files(unsigned most);
+
 /* ---- folders ---- */
 
 typedef enum {
@@ -56,10 +62,6 @@ bool nx_os_is_dir(const char *path);
 bool nx_os_is_file(const char *path); /* a regular file */
 
 /* ---- small files ---- */
-
-/* Raises the number of files and sockets this process may have open at once to `most`, or to what
- * the system lets it have if that is less: shells begin with 1,024, or 256 on macOS. */
-void nx_os_allow_files(unsigned most);
 
 /* Appends the whole file. False with an error, also when it holds more than max bytes. */
 bool nx_os_read_file(const char *path, nx_str *out, size_t max);

@@ -154,7 +154,7 @@ static void tile_turn(const tile_job *j, const tile_side *x, int64_t column, int
         }
         for (int plane = 0; plane < j->planes; plane++) {
             float(*f)[16] = pairs[plane];
-            f32_turn((const float *[4]){f[0], f[1], f[2], f[3]}, 16, turned, 4);
+            nx_turn_four((const float *[4]){f[0], f[1], f[2], f[3]}, 16, turned, 4);
             for (int pair = 0; pair < 16; pair++)
                 memcpy(to + plane * TILE_VALUES + pair * 32 + 2 * c, turned + 4 * pair, 16);
         }

@@ -125,26 +125,6 @@ static void rows_by_packed(int bits, int m, int64_t kc, const float *a, int64_t 
 
 /* ---- keys as columns ----------------------------------------------------------------------------- */
 
-/* Four rows of nd numbers as columns: to[d][64]. */
-static void put_columns(const float (*row)[DEPTH], int64_t nd, float *to)
-{
-    int64_t d = 0;
-#if defined(__x86_64__)
-    for (; d + 4 <= nd; d += 4) {
-        __m128 a = _mm_loadu_ps(row[0] + d), b = _mm_loadu_ps(row[1] + d);
-        __m128 c = _mm_loadu_ps(row[2] + d), e = _mm_loadu_ps(row[3] + d);
-        _MM_TRANSPOSE4_PS(a, b, c, e);
-        _mm_storeu_ps(to + d * KEYS, a);
-        _mm_storeu_ps(to + (d + 1) * KEYS, b);
-        _mm_storeu_ps(to + (d + 2) * KEYS, c);
-        _mm_storeu_ps(to + (d + 3) * KEYS, e);
-    }
-#endif
-    for (; d < nd; d++)
-        for (int i = 0; i < 4; i++)
-            to[d * KEYS + i] = row[i][d];
-}
-
 #if defined(NX_ISA_avx512) || defined(NX_ISA_avx2)
 /* Half of a vector of 16-bit numbers as floats: float16, or codes with their keys' scales and minima. */
 #if defined(NX_ISA_avx512)

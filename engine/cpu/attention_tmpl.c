@@ -207,7 +207,7 @@ static void load_k(tile *t, int64_t key, int n, int64_t d0, int64_t nd)
                 numbers_at(t->j, k, at + (key + i + r) * k->strides[2], nd, row[r]);
             else
                 memset(row[r], 0, sizeof row[r]);
-        put_columns(row, nd, t->panel + i);
+        nx_turn_four((const float *[4]){row[0], row[1], row[2], row[3]}, nd, t->panel + i, KEYS);
     }
 }
 
@@ -545,18 +545,33 @@ static int64_t partial_size(int64_t groups, int64_t rows, int64_t s, int64_t dv)
     return groups * parts * rows * (wide(dv) + 2);
 }
 
-/* Fills in what follows from the sizes; partial results go to `space`. */
-static void plan(job *j, float *space)
+static int64_t groups_of(const job *j)
 {
-    int64_t groups = (int64_t)j->batch * j->kv_heads, most = tile_rows(j->dv);
+    return (int64_t)j->batch * j->kv_heads;
+}
+
+/* Fills in what follows from the sizes. Partial results go to `space`: the floats of it that they take. */
+static int64_t plan(job *j, float *space)
+{
+    int64_t most = tile_rows(j->dv);
     j->share = j->heads / j->kv_heads;
-    int64_t rows = j->l * j->share;
+    int64_t rows = j->l * j->share, floats = partial_size(groups_of(j), rows, j->s, j->dv);
     j->rows = (int)(rows < most ? rows : most);
     j->tiles = (rows + most - 1) / most;
-    if (partial_size(groups, rows, j->s, j->dv)) {
-        j->partial = space;
-        j->parts = (j->s + PART - 1) / PART;
-    }
+    j->parts = (j->s + PART - 1) / PART;
+    j->partial = floats ? space : NULL;
+    return floats;
+}
+
+static int64_t pieces_of(const job *j)
+{
+    return groups_of(j) * (j->partial ? j->parts : j->tiles);
+}
+
+static void run_pieces(void *ctx, int64_t begin, int64_t end)
+{
+    const job *j = ctx;
+    (j->partial ? part_piece : piece)(ctx, begin, end);
 }
 
 size_t NX_FN(attention_workspace)(const nx_call *c)
@@ -578,14 +593,10 @@ void NX_FN(attention)(const nx_call *c)
     j.mask = p->has_mask ? &c->in[next++] : NULL;
     j.lengths = p->has_lengths ? &c->in[next++] : NULL;
     j.sinks = p->has_sinks ? &c->in[next++] : NULL;
-    int64_t groups = (int64_t)j.batch * j.kv_heads;
     plan(&j, c->workspace);
-    if (!j.partial) {
-        nx_parallel(groups * j.tiles, 1, piece, &j);
-        return;
-    }
-    nx_parallel(groups * j.parts, 1, part_piece, &j);
-    nx_parallel(groups, nx_grain(j.parts * j.l * j.share * (j.dv + 2) * 4, NX_PIECE_BYTES), total_piece, &j);
+    nx_parallel(pieces_of(&j), 1, run_pieces, &j);
+    if (j.partial)
+        nx_parallel(groups_of(&j), nx_grain(j.parts * j.l * j.share * (j.dv + 2) * 4, NX_PIECE_BYTES), total_piece, &j);
 }
 
 /* ---- a step of many texts ------------------------------------------------------------------------ */
@@ -609,6 +620,7 @@ static const nx_view *step_caches(const nx_call *c)
     return c->in + 4 + p->has_sinks;
 }
 
+/* The most floats that text i's partial results take, wherever in its room it stands. */
 static int64_t step_partial(const nx_call *c, int i)
 {
     const nx_view *q = &c->in[0], *k = step_caches(c) + 2 * i;
@@ -642,7 +654,7 @@ static void put_rows(const nx_view *rows, int i, const nx_view *cache, int64_t p
         memcpy(to + h * (int64_t)cache->shape[2] * (int64_t)bytes, from + (size_t)h * bytes, bytes);
 }
 
-/* Puts text i's key and value into its caches and plans its attention; the floats it needs. */
+/* Puts text i's key and value into its caches and plans its attention; the floats of `space` it takes. */
 static int64_t begin_text(const nx_call *c, int i, one *t, float *space)
 {
     const nx_step_attention_params *p = c->params;
@@ -656,13 +668,7 @@ static int64_t begin_text(const nx_call *c, int i, one *t, float *space)
                  .sinks = p->has_sinks ? &c->in[4] : NULL, .packed = p->packed, .batch = 1,
                  .heads = q->shape[1], .kv_heads = k->shape[1], .l = 1, .s = place + 1, .d = q->shape[3],
                  .dv = c->out[0].shape[3]};
-    plan(&t->j, space);
-    return t->j.partial ? step_partial(c, i) : 0;
-}
-
-static int64_t pieces_of(const job *j)
-{
-    return j->kv_heads * (j->partial ? j->parts : j->tiles);
+    return plan(&t->j, space);
 }
 
 static void step_piece(void *ctx, int64_t begin, int64_t end)
@@ -674,7 +680,7 @@ static void step_piece(void *ctx, int64_t begin, int64_t end)
         from = from > 0 ? from : 0;
         to = to < all ? to : all;
         if (from < to)
-            (t->j.partial ? part_piece : piece)(&t->j, from, to);
+            run_pieces(&t->j, from, to);
     }
 }
 

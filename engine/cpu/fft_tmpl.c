@@ -67,7 +67,7 @@ typedef struct {
 static void *take(arena *a, int64_t n, size_t each)
 {
     void *p = a->base ? a->base + a->used : NULL;
-    a->used += ((size_t)n * each + 63) & ~(size_t)63;
+    a->used += (size_t)nx_whole_lines(n * (int64_t)each);
     return p;
 }
 

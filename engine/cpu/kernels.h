@@ -81,11 +81,11 @@ void NX_BELOW(affine_repack)(const nx_call *c); /* packed words, scales, biases:
 /* attention_tmpl.c: in: q, k, v, then mask, lengths, sinks where they are */
 void NX_BELOW(attention)(const nx_call *c);
 size_t NX_BELOW(attention_workspace)(const nx_call *c);
-/* cache_tmpl.c: x [..., D], row-major */
-void NX_BELOW(cache_pack)(const nx_call *c);
-/* q, k, v, places, then sinks where they are, and the caches; the result, and the caches, filled already */
+/* in: q, k, v, places, then sinks where they are, and the caches; the result, and the caches, filled already */
 void NX_BELOW(step_attention)(const nx_call *c);
 size_t NX_BELOW(step_attention_workspace)(const nx_call *c);
+/* cache_tmpl.c: x [..., D], row-major */
+void NX_BELOW(cache_pack)(const nx_call *c);
 /* state_scan_tmpl.c: state, decay, k, v, q, then a and b or neither, all row-major; last state, y */
 void NX_BELOW(state_scan)(const nx_call *c);
 

@@ -17,7 +17,7 @@ static pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER;
 void *nx_linalg_take(linalg_scratch *s, int64_t n, size_t each)
 {
     void *p = s->base ? s->base + s->used : NULL;
-    s->used += ((size_t)n * each + 63) & ~(size_t)63;
+    s->used += (size_t)nx_whole_lines(n * (int64_t)each);
     return p;
 }
 

@@ -103,27 +103,7 @@ static void bf16_row(const void *p, int64_t at, float *to, int n)
     nx_floats_of_bf16((const uint16_t *)p + at, to, n);
 }
 
-/* to[x * to_row + l] = lines[l][x] for four lines of n numbers. */
-static void f32_turn(const float *const *line, int64_t n, float *to, int64_t to_row)
-{
-    int64_t x = 0;
-#if defined(__x86_64__)
-    for (; x + 4 <= n; x += 4) {
-        __m128 a = _mm_loadu_ps(line[0] + x), b = _mm_loadu_ps(line[1] + x);
-        __m128 c = _mm_loadu_ps(line[2] + x), d = _mm_loadu_ps(line[3] + x);
-        _MM_TRANSPOSE4_PS(a, b, c, d);
-        _mm_storeu_ps(to + x * to_row, a);
-        _mm_storeu_ps(to + (x + 1) * to_row, b);
-        _mm_storeu_ps(to + (x + 2) * to_row, c);
-        _mm_storeu_ps(to + (x + 3) * to_row, d);
-    }
-#endif
-    for (; x < n; x++)
-        for (int l = 0; l < 4; l++)
-            to[x * to_row + l] = line[l][x];
-}
-
-/* The same for `lines` lines of n numbers each that begin `step` apart. */
+/* to[x * to_row + l] for `lines` lines of n numbers each that begin `step` apart. */
 #define TURNED(t)                                                                                  \
     static void t##_turned(const void *p, int64_t at, int64_t step, int64_t lines, int64_t n,      \
                            float *to, int64_t to_row)                                              \
@@ -136,8 +116,8 @@ static void f32_turn(const float *const *line, int64_t n, float *to, int64_t to_
                 int run = (int)(n - x < RUN ? n - x : RUN);                                        \
                 for (int i = 0; i < 4; i++)                                                        \
                     t##_row(p, at + (l + i) * step + x, wide[i], run);                             \
-                f32_turn((const float *[4]){wide[0], wide[1], wide[2], wide[3]}, run,              \
-                         to + x * to_row + l, to_row);                                             \
+                nx_turn_four((const float *[4]){wide[0], wide[1], wide[2], wide[3]}, run,          \
+                             to + x * to_row + l, to_row);                                         \
             }                                                                                      \
         for (; l < lines; l++)                                                                     \
             for (int64_t x = 0; x < n; x++)                                                        \
@@ -152,7 +132,7 @@ static void f32_turned(const void *p, int64_t at, int64_t step, int64_t lines, i
     const float *x = (const float *)p + at;
     int64_t l = 0;
     for (; l + 4 <= lines; l += 4)
-        f32_turn((const float *[4]){x + l * step, x + (l + 1) * step, x + (l + 2) * step,
+        nx_turn_four((const float *[4]){x + l * step, x + (l + 1) * step, x + (l + 2) * step,
                                     x + (l + 3) * step},
                  n, to + l, to_row);
     for (; l < lines; l++)

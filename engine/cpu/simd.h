@@ -245,6 +245,26 @@ NX_INLINE vf vf_load_f16(const void *p)
 #endif
 
 /* n floats from n contiguous float16 or bfloat16 values. */
+/* to[x * to_row + l] = line[l][x] for four lines of n numbers. */
+static inline void nx_turn_four(const float *const *line, int64_t n, float *to, int64_t to_row)
+{
+    int64_t x = 0;
+#if defined(__x86_64__)
+    for (; x + 4 <= n; x += 4) {
+        __m128 a = _mm_loadu_ps(line[0] + x), b = _mm_loadu_ps(line[1] + x);
+        __m128 c = _mm_loadu_ps(line[2] + x), d = _mm_loadu_ps(line[3] + x);
+        _MM_TRANSPOSE4_PS(a, b, c, d);
+        _mm_storeu_ps(to + x * to_row, a);
+        _mm_storeu_ps(to + (x + 1) * to_row, b);
+        _mm_storeu_ps(to + (x + 2) * to_row, c);
+        _mm_storeu_ps(to + (x + 3) * to_row, d);
+    }
+#endif
+    for (; x < n; x++)
+        for (int l = 0; l < 4; l++)
+            to[x * to_row + l] = line[l][x];
+}
+
 NX_INLINE void nx_floats_of_f16(const uint16_t *x, float *y, int64_t n)
 {
     int64_t i = 0;

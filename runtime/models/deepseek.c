@@ -128,16 +128,18 @@ static bool setup(model *base, const config_source *from)
 {
     deepseek *m = (deepseek *)base;
     decoder *d = &m->d;
-    int length = nx_int_of(config_item(from, NULL, "attention.key_length_mla|attention.key_length", 0, 0));
+    double length = config_item(from, NULL, "attention.key_length_mla|attention.key_length", 0, 0);
     if (from->gguf)
-        m->nope = length - m->rope_dim;
+        m->nope = nx_int_of(length - m->rope_dim);
     if (from->gguf && !base->vocab_size)
         base->vocab_size = nx_int_of(config_item(from, NULL, "vocab_size", 0, 0));
     base->n_kv_heads = base->n_heads;
+    setup_router(m, from);
+    if (!sensible(m))
+        return false;
     base->head_dim = m->nope + m->rope_dim;
     d->rope_dims = m->rope_dim;
-    setup_router(m, from);
-    if (!sensible(m) || !decoder_activation(d, from, "silu") || !decoder_setup(d, from, true))
+    if (!decoder_activation(d, from, "silu") || !decoder_setup(d, from, true))
         return false;
     setup_scale(m, from);
     m->q_in = m->q_rank ? m->q_rank : base->hidden_size;

@@ -5,6 +5,11 @@
 #include "base/error.h"
 #include "runtime/nn/engine.h"
 
+static int value_dim(const nn_attention *a)
+{
+    return a->v_dim ? a->v_dim : a->head_dim;
+}
+
 /* [T, H * D] -> [1, H, T, D] */
 static mlx_array to_heads(nn *c, mlx_array x, int heads, int count, int head_dim)
 {
@@ -147,7 +152,7 @@ static mlx_array attend_segment(nn *c, const nn_segment *g, const attend_args *s
 {
     const nn_attention *a = s->a;
     int position = g->cache ? g->cache->length : 0, limit = g->cache ? g->cache->limit : 0;
-    int v_dim = a->v_dim ? a->v_dim : a->head_dim;
+    int v_dim = value_dim(a);
     mlx_array q = segment_heads(c, g, s, s->q, a->n_heads, a->head_dim);
     mlx_array k = segment_heads(c, g, s, s->k, a->n_kv_heads, a->head_dim), v = {0};
     if (s->v.ctx)
@@ -177,7 +182,7 @@ static mlx_array attend_segment(nn *c, const nn_segment *g, const attend_args *s
 static void turn_batch(nn *c, const nn_batch *b, attend_args *s)
 {
     const nn_attention *a = s->a;
-    int t = b->n_tokens, v_dim = a->v_dim ? a->v_dim : a->head_dim;
+    int t = b->n_tokens, v_dim = value_dim(a);
     mlx_array positions = a->rope.dims ? nn_positions(c, b) : (mlx_array){0};
     s->q = nn_reshape(c, s->q, (int[]){t, a->n_heads, 1, a->head_dim}, 4);
     s->k = nn_reshape(c, s->k, (int[]){t, a->n_kv_heads, 1, a->head_dim}, 4);
@@ -235,7 +240,7 @@ static mlx_array attend_step(nn *c, const nn_batch *b, const attend_args *s, int
     const nn_attention *a = s->a;
     const nexus_engine *ext = engine_extensions();
     nn_cache_form form = b->segments[0].cache->form;
-    int v_dim = a->v_dim ? a->v_dim : a->head_dim, bits = nn_cache_bits(form);
+    int v_dim = value_dim(a), bits = nn_cache_bits(form);
     mlx_array q = nn_rows(c, s->q, 0, n), k = nn_rows(c, s->k, 0, n), v = nn_rows(c, s->v, 0, n);
     if (spreads(a, form, v_dim)) {
         k = spread(c, k);
@@ -276,7 +281,7 @@ mlx_array nn_attend(nn *c, const nn_attention *a, const nn_batch *b, int layer, 
         parts[n++] = attend_segment(c, &b->segments[i], &args);
     mlx_array y = nn_concat_rows(c, parts, n);
     free(parts);
-    int v_dim = a->v_dim ? a->v_dim : a->head_dim;
+    int v_dim = value_dim(a);
     return args.turned ? nn_reshape(c, y, (int[]){b->n_tokens, a->n_heads * v_dim}, 2) : y;
 }
 
