@@ -23,24 +23,30 @@ static nx_arena_block *block_new(size_t size, nx_arena_block *next)
     return b;
 }
 
-void *nx_arena_alloc(nx_arena *a, size_t size)
+/* align: a power of two, 16 at most. */
+static void *take(nx_arena *a, size_t size, size_t align)
 {
     if (size > SIZE_MAX - 15 - sizeof(nx_arena_block))
         nx_die_nomem(size);
-    size = (size + 15) & ~(size_t)15;
     nx_arena_block *b = a->head;
-    if (!b || b->size - b->used < size) {
+    size_t from = b ? (b->used + align - 1) & ~(align - 1) : 0;
+    if (!b || b->size < from || b->size - from < size) {
         size_t want = b ? b->size * 2 : BLOCK_MIN;
         if (want > BLOCK_MAX)
             want = BLOCK_MAX;
         if (want < size)
             want = size;
         b = a->head = block_new(want, b);
+        from = 0;
     }
-    void *p = b->bytes + b->used;
-    b->used += size;
     a->total += size;
-    return p;
+    b->used = from + size;
+    return b->bytes + from;
+}
+
+void *nx_arena_alloc(nx_arena *a, size_t size)
+{
+    return take(a, size, 16);
 }
 
 void *nx_arena_calloc(nx_arena *a, size_t size)
@@ -50,7 +56,9 @@ void *nx_arena_calloc(nx_arena *a, size_t size)
 
 char *nx_arena_strndup(nx_arena *a, const char *s, size_t n)
 {
-    char *p = nx_arena_alloc(a, n + 1);
+    if (n == SIZE_MAX)
+        nx_die_nomem(n);
+    char *p = take(a, n + 1, 1);
     memcpy(p, s, n);
     p[n] = '\0';
     return p;

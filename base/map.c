@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 
+enum { FIND_GROUP = 32 };
+
 /* Differs from run to run, so that no file can be made whose names all fall into one slot. Nothing
  * shows the order of slots: maps are walked in order of insertion. */
 static uint64_t hash_seed(void)
@@ -78,36 +80,84 @@ void nx_map_reserve(nx_map *m, size_t n)
     }
 }
 
-nx_map_entry *nx_map_find(const nx_map *m, const char *key, size_t len)
+static bool is_entry(const nx_map_entry *e, uint32_t h, const char *key, size_t len)
+{
+    return e->hash == h && e->key_len == len && memcmp(e->key, key, len) == 0;
+}
+
+static nx_map_entry *find_hashed(const nx_map *m, uint32_t h, const char *key, size_t len)
 {
     if (!m->n_slots)
         return NULL;
-    uint32_t h = hash_bytes(key, len);
     for (size_t s = h & (m->n_slots - 1); m->slots[s]; s = (s + 1) & (m->n_slots - 1)) {
         nx_map_entry *e = &m->entries[m->slots[s] - 1];
-        if (e->hash == h && e->key_len == len && memcmp(e->key, key, len) == 0)
+        if (is_entry(e, h, key, len))
             return e;
     }
     return NULL;
 }
 
-bool nx_map_set(nx_map *m, const char *key, size_t len, uint64_t value)
+nx_map_entry *nx_map_find(const nx_map *m, const char *key, size_t len)
 {
-    nx_map_entry *e = nx_map_find(m, key, len);
-    if (e) {
-        e->value = value;
-        return false;
+    return find_hashed(m, hash_bytes(key, len), key, len);
+}
+
+/* A lookup waits for a slot, then its entry, then the entry's key. Each is asked for in all
+ * lookups of a group before the next one is read. */
+static void find_group(const nx_map *m, const nx_slice *keys, size_t n, nx_map_entry **found)
+{
+    uint32_t hashes[FIND_GROUP];
+    for (size_t i = 0; i < n; i++) {
+        hashes[i] = hash_bytes(keys[i].data, keys[i].len);
+        __builtin_prefetch(&m->slots[hashes[i] & (m->n_slots - 1)]);
     }
+    for (size_t i = 0; i < n; i++) {
+        uint32_t slot = m->slots[hashes[i] & (m->n_slots - 1)];
+        found[i] = slot ? &m->entries[slot - 1] : NULL;
+        if (slot)
+            __builtin_prefetch(found[i]);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (found[i])
+            __builtin_prefetch(found[i]->key);
+    for (size_t i = 0; i < n; i++)
+        if (found[i] && !is_entry(found[i], hashes[i], keys[i].data, keys[i].len))
+            found[i] = find_hashed(m, hashes[i], keys[i].data, keys[i].len);
+}
+
+void nx_map_find_many(const nx_map *m, const nx_slice *keys, size_t n, nx_map_entry **found)
+{
+    for (size_t i = 0; i < n; i += FIND_GROUP) {
+        size_t some = n - i < FIND_GROUP ? n - i : FIND_GROUP;
+        if (m->n_slots)
+            find_group(m, keys + i, some, found + i);
+        else
+            memset(found + i, 0, some * sizeof *found);
+    }
+}
+
+nx_map_entry *nx_map_put(nx_map *m, const char *key, size_t len)
+{
+    uint32_t h = hash_bytes(key, len);
+    nx_map_entry *e = find_hashed(m, h, key, len);
+    if (e)
+        return e;
     if (m->n + 1 > m->cap || (m->n + 1) * 2 > m->n_slots)
         nx_map_reserve(m, m->n ? (m->n + 1) * 2 : 8);
-    uint32_t h = hash_bytes(key, len);
-    m->entries[m->n++] =
-        (nx_map_entry){nx_arena_strndup(&m->keys, key, len), (uint32_t)len, h, value};
+    e = &m->entries[m->n++];
+    *e = (nx_map_entry){nx_arena_strndup(&m->keys, key, len), (uint32_t)len, h, 0};
     size_t s = h & (m->n_slots - 1);
     while (m->slots[s])
         s = (s + 1) & (m->n_slots - 1);
     m->slots[s] = (uint32_t)m->n;
-    return true;
+    return e;
+}
+
+bool nx_map_set(nx_map *m, const char *key, size_t len, uint64_t value)
+{
+    size_t before = m->n;
+    nx_map_put(m, key, len)->value = value;
+    return m->n > before;
 }
 
 uint64_t nx_map_get(const nx_map *m, const char *key, size_t len, uint64_t fallback)

@@ -8,7 +8,8 @@
 #include "runtime/text/uniclass.h"
 
 enum {
-    SHORT_WORD = 40,        /* symbols up to which scanning all pairs beats the queue */
+    SHORT_WORD = 40, /* symbols up to which scanning all pairs beats the queue */
+    MERGES_AT_ONCE = 64,
     KEPT_SYMBOLS = 1 << 14, /* room that is kept between texts */
 };
 
@@ -61,9 +62,8 @@ void bpe_reserve(bpe *b, size_t merges)
         b->merges[i].pair = UINT64_MAX;
 }
 
-void bpe_add_merge(bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t id)
+static void add_merge(bpe *b, uint64_t pair, uint32_t rank, int32_t id)
 {
-    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
     size_t s = slot_of(b, pair);
     while (b->merges[s].pair != UINT64_MAX && b->merges[s].pair != pair)
         s = (s + 1) & (b->n_slots - 1);
@@ -71,6 +71,57 @@ void bpe_add_merge(bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t i
         b->n_merges++;
     NX_BUG_IF(b->n_merges >= b->n_slots);
     b->merges[s] = (bpe_merge){pair, rank, id};
+}
+
+/* texts: left, right and joined text of each merge; joined: room for the last. */
+static void merge_texts(const bpe *b, const bpe_pair *pairs, size_t n, nx_slice *texts,
+                        nx_str *joined)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += pairs[i].left.len + pairs[i].right.len;
+    nx_str_reserve(joined, bytes + 1); /* it must not move */
+    joined->len = 0;
+    for (size_t i = 0; i < n; i++, texts += 3) {
+        nx_slice left = pairs[i].left, right = pairs[i].right;
+        size_t prefix = b->prefix.len < right.len ? b->prefix.len : right.len, from = joined->len;
+        nx_str_add(joined, left.data, left.len);
+        nx_str_add(joined, right.data + prefix, right.len - prefix);
+        texts[0] = left;
+        texts[1] = right;
+        texts[2] = (nx_slice){joined->data + from, joined->len - from};
+    }
+}
+
+static bool find_in_others(const nx_map *others, const nx_slice *texts, nx_map_entry **found)
+{
+    for (int i = 0; i < 3; i++)
+        if (!found[i] &&
+            (!others || !(found[i] = nx_map_find(others, texts[i].data, texts[i].len))))
+            return false;
+    return true;
+}
+
+size_t bpe_add_merges(bpe *b, const nx_map *others, const bpe_pair *pairs, size_t n, size_t rank)
+{
+    nx_slice texts[3 * MERGES_AT_ONCE];
+    nx_map_entry *found[3 * MERGES_AT_ONCE];
+    nx_str joined = {0};
+    size_t done = 0;
+    for (bool ok = true; ok && done < n;) {
+        size_t some = n - done < MERGES_AT_ONCE ? n - done : MERGES_AT_ONCE;
+        merge_texts(b, pairs + done, some, texts, &joined);
+        nx_map_find_many(b->vocab, texts, 3 * some, found);
+        for (size_t i = 0; i < some && ok; i++) {
+            nx_map_entry **f = &found[3 * i];
+            ok = find_in_others(others, &texts[3 * i], f);
+            if (ok)
+                add_merge(b, f[0]->value << 32 | f[1]->value, (uint32_t)(rank + done++),
+                          (int32_t)f[2]->value);
+        }
+    }
+    nx_str_clear(&joined);
+    return done;
 }
 
 static inline merge_result merge_of_ids(const bpe *b, int32_t left, int32_t right)

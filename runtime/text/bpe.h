@@ -27,6 +27,10 @@ typedef struct {
 } bpe_merge;
 
 typedef struct {
+    nx_slice left, right; /* two tokens as the file writes them */
+} bpe_pair;
+
+typedef struct {
     const nx_map *vocab; /* borrowed: text -> id, of the model's own tokens */
     bpe_merge *merges;   /* open addressing */
     size_t n_merges, n_slots;
@@ -47,10 +51,13 @@ typedef struct {
     nx_str suffix;    /* behind the last one ("</w>") */
 } bpe;
 
-/* Room for so many merges; before the first bpe_add_merge. */
+/* Room for so many merges; before the first bpe_add_merges. */
 void bpe_reserve(bpe *b, size_t merges);
-/* A later merge of the same pair replaces an earlier one, as in the reference. */
-void bpe_add_merge(bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t id);
+/* Adds n merges of ranks from rank upwards, by their tokens' texts, which are in vocab or else in
+ * others (may be NULL). A later merge of the same pair replaces an earlier one, as in the
+ * reference. Returns how many were added: fewer than n where one names a token that is in neither.
+ */
+size_t bpe_add_merges(bpe *b, const nx_map *others, const bpe_pair *pairs, size_t n, size_t rank);
 /* Fills byte_ids, ascii_ids and the rest that follows from vocab and the flags. Last. */
 void bpe_finish(bpe *b);
 void bpe_clear(bpe *b);

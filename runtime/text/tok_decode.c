@@ -78,10 +78,25 @@ static bool ends_with(nx_slice s, const nx_str *with)
            memcmp(s.data + s.len - with->len, with->data, with->len) == 0;
 }
 
+/* Printable ASCII stands for itself in the byte alphabet, and is most of what tokens hold. */
+static size_t plain_run(const char *s, size_t n)
+{
+    size_t i = 0;
+    while (i < n && s[i] > ' ' && s[i] < 0x7F)
+        i++;
+    return i;
+}
+
 static void put_bytes(nx_slice in, nx_str *out)
 {
     size_t from = out->len;
     for (size_t i = 0; i < in.len;) {
+        size_t plain = plain_run(in.data + i, in.len - i);
+        if (plain) {
+            nx_str_add(out, in.data + i, plain);
+            i += plain;
+            continue;
+        }
         uint32_t cp;
         int k = nx_utf8_decode(in.data + i, in.len - i, &cp);
         int byte = k < 0 ? -1 : uni_char_byte(cp);

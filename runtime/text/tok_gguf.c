@@ -76,6 +76,7 @@ static bool load_tokens(loader *l)
         return nx_fail("[tokenizer] %zu tokens but %llu token types", l->tokens.n,
                        (unsigned long long)l->types->count);
     nx_map_reserve(&l->t->vocab, l->tokens.n);
+    nx_vec_reserve(&l->t->tokens, l->tokens.n);
     for (size_t i = 0; i < l->tokens.n; i++)
         if (!load_token(l, i))
             return false;
@@ -174,24 +175,38 @@ static bool add_space_decoder(tokenizer *t, bool bytes, bool prefix)
 
 /* ---- byte-level BPE ---- */
 
-static bool load_merge(loader *l, nx_slice m, size_t rank, nx_str *joined)
+static bool bad_merge(nx_slice m, size_t rank, const char *what)
 {
-    tokenizer *t = l->t;
+    return nx_fail("[tokenizer] merge %zu (\"%.*s\") %s", rank, (int)(m.len < 100 ? m.len : 100),
+                   m.data, what);
+}
+
+/* "left right"; a token may begin with a space. */
+static bool split_merge(nx_slice m, size_t rank, bpe_pair *out)
+{
     const char *gap = m.len > 1 ? memchr(m.data + 1, ' ', m.len - 1) : NULL;
     if (!gap)
-        return nx_fail("[tokenizer] merge %zu (\"%.*s\") is not two tokens", rank,
-                       (int)(m.len < 100 ? m.len : 100), m.data);
-    size_t a = (size_t)(gap - m.data), b = m.len - a - 1;
-    joined->len = 0;
-    nx_str_add(joined, m.data, a);
-    nx_str_add(joined, gap + 1, b);
-    int32_t left = tok_id(t, m.data, a), right = tok_id(t, gap + 1, b),
-            both = tok_id(t, joined->data, a + b);
-    if (left < 0 || right < 0 || both < 0)
-        return nx_fail("[tokenizer] merge %zu (\"%.*s\") names a token that is not in the "
-                       "vocabulary",
-                       rank, (int)(m.len < 100 ? m.len : 100), m.data);
-    bpe_add_merge(&t->bpe, left, right, (uint32_t)rank, both);
+        return bad_merge(m, rank, "is not two tokens");
+    size_t a = (size_t)(gap - m.data);
+    *out = (bpe_pair){{m.data, a}, {gap + 1, m.len - a - 1}};
+    return true;
+}
+
+static bool add_merges(loader *l, const nx_gguf_strings *merges)
+{
+    enum { SOME = 512 };
+    bpe_pair pairs[SOME];
+    bpe_reserve(&l->t->bpe, merges->n);
+    for (size_t from = 0; from < merges->n; from += SOME) {
+        size_t n = merges->n - from < SOME ? merges->n - from : SOME;
+        for (size_t i = 0; i < n; i++)
+            if (!split_merge(nx_gguf_strings_at(merges, from + i), from + i, &pairs[i]))
+                return false;
+        size_t added = bpe_add_merges(&l->t->bpe, &l->t->by_text, pairs, n, from);
+        if (added < n)
+            return bad_merge(nx_gguf_strings_at(merges, from + added), from + added,
+                             "names a token that is not in the vocabulary");
+    }
     return true;
 }
 
@@ -200,13 +215,8 @@ static bool load_merges(loader *l)
     nx_gguf_strings merges;
     if (!nx_gguf_strings_init(&merges, nx_gguf_find(l->g, KEY("merges")), KEY("merges")))
         return false;
-    bool ok = merges.n < UINT32_MAX || nx_fail("[tokenizer] %zu merges", merges.n);
-    if (ok)
-        bpe_reserve(&l->t->bpe, merges.n);
-    nx_str joined = {0};
-    for (size_t i = 0; i < merges.n && ok; i++)
-        ok = load_merge(l, nx_gguf_strings_at(&merges, i), i, &joined);
-    nx_str_clear(&joined);
+    bool ok = (merges.n < UINT32_MAX / 2 || nx_fail("[tokenizer] %zu merges", merges.n)) &&
+              add_merges(l, &merges);
     nx_gguf_strings_clear(&merges);
     return ok;
 }

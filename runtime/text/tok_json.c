@@ -16,14 +16,11 @@
 #include "base/mmap.h"
 
 typedef struct {
-    nx_slice left, right; /* right.data NULL: left is both, with a space between */
-} raw_merge;
-
-typedef struct {
     tokenizer *t;
     nx_json_stream s;
     nx_arena texts; /* of merges whose text was escaped in the file */
-    NX_VEC(raw_merge) merges;
+    NX_VEC(bpe_pair)
+    merges;                /* while reading, right.data NULL: left is both, with a space between */
     NX_VEC(double) scores; /* of a unigram vocabulary */
     json_t *model;         /* its small fields */
     json_t *added;
@@ -168,7 +165,7 @@ static bool read_merges(loader *l)
     if (nx_json_next(s) != NX_JSON_ARRAY)
         return s->token != NX_JSON_ERROR && nx_json_stream_fail(s, "merges that are no list");
     while (nx_json_next(s) != NX_JSON_ARRAY_END) {
-        raw_merge m = {0};
+        bpe_pair m = {0};
         nx_slice text;
         if (s->token == NX_JSON_STRING) {
             m.left = keep(l);
@@ -226,36 +223,35 @@ static nx_slice model_text(const loader *l, const char *key)
                              : (nx_slice){"", 0};
 }
 
-static bool bad_merge(const raw_merge *m, size_t rank, const char *what)
+static bool bad_merge(nx_slice left, size_t rank, const char *what)
 {
     return nx_fail("[tokenizer] merge %zu (\"%.*s\") %s", rank,
-                   (int)(m->left.len < 100 ? m->left.len : 100), m->left.data, what);
+                   (int)(left.len < 100 ? left.len : 100), left.data, what);
 }
 
-static bool add_merge(loader *l, raw_merge m, size_t rank, nx_str *joined)
+/* Those that are one string are two from here on. */
+static bool split_merges(loader *l)
 {
-    const nx_map *vocab = &l->t->vocab;
-    nx_slice whole = m.left;
-    if (!m.right.data) {
-        const char *gap = memchr(m.left.data, ' ', m.left.len);
+    for (size_t i = 0; i < l->merges.n; i++) {
+        bpe_pair *m = &l->merges.at[i];
+        if (m->right.data)
+            continue;
+        const char *gap = memchr(m->left.data, ' ', m->left.len);
         if (!gap)
-            return bad_merge(&m, rank, "is not two tokens");
-        m.left.len = (size_t)(gap - whole.data);
-        m.right = (nx_slice){gap + 1, whole.len - m.left.len - 1};
+            return bad_merge(m->left, i, "is not two tokens");
+        size_t a = (size_t)(gap - m->left.data);
+        *m = (bpe_pair){{m->left.data, a}, {gap + 1, m->left.len - a - 1}};
     }
-    size_t prefix = l->t->bpe.prefix.len;
-    if (prefix > m.right.len)
-        prefix = m.right.len;
-    joined->len = 0;
-    nx_str_add(joined, m.left.data, m.left.len);
-    nx_str_add(joined, m.right.data + prefix, m.right.len - prefix);
-    int32_t left = (int32_t)nx_map_get(vocab, m.left.data, m.left.len, UINT64_MAX),
-            right = (int32_t)nx_map_get(vocab, m.right.data, m.right.len, UINT64_MAX),
-            both = (int32_t)nx_map_get(vocab, nx_str_cstr(joined), joined->len, UINT64_MAX);
-    if (left < 0 || right < 0 || both < 0)
-        return bad_merge(&m, rank, "names a token that is not in the vocabulary");
-    bpe_add_merge(&l->t->bpe, left, right, (uint32_t)rank, both);
     return true;
+}
+
+static bool add_merges(loader *l)
+{
+    bpe *b = &l->t->bpe;
+    bpe_reserve(b, l->merges.n);
+    size_t added = bpe_add_merges(b, NULL, l->merges.at, l->merges.n, 0);
+    return added == l->merges.n || bad_merge(l->merges.at[added].left, added,
+                                             "names a token that is not in the vocabulary");
 }
 
 static bool make_bpe(loader *l)
@@ -267,7 +263,7 @@ static bool make_bpe(loader *l)
     if (nx_json_get_real(l->model, "dropout", 0) != 0)
         return nx_fail("[tokenizer] the BPE model drops merges at random (\"dropout\"), which only "
                        "training wants: set it to null");
-    if (l->merges.n >= UINT32_MAX)
+    if (l->merges.n >= UINT32_MAX / 2)
         return nx_fail("[tokenizer] %zu merges", l->merges.n);
     b->byte_fallback = nx_json_get_bool(l->model, "byte_fallback", false);
     b->ignore_merges = nx_json_get_bool(l->model, "ignore_merges", false);
@@ -278,13 +274,7 @@ static bool make_bpe(loader *l)
         b->unk = (int32_t)nx_map_get(&l->t->vocab, unk.data, unk.len, UINT64_MAX);
     l->t->unk = b->unk;
     l->t->model = TOK_MODEL_BPE;
-    bpe_reserve(b, l->merges.n);
-    nx_str joined = {0};
-    bool ok = true;
-    for (size_t i = 0; i < l->merges.n && ok; i++)
-        ok = add_merge(l, l->merges.at[i], i, &joined);
-    nx_str_clear(&joined);
-    return ok;
+    return split_merges(l) && add_merges(l);
 }
 
 static bool make_unigram(loader *l)
@@ -434,7 +424,8 @@ static void apply_config(tokenizer *t, const json_t *config)
         tok_want_eos(t, json_is_true(eos));
 }
 
-/* Tokens that a folder adds to those of its tokenizer.model: {"32000": {"content": "<|end|>", …}, …} */
+/* Tokens that a folder adds to those of its tokenizer.model: {"32000": {"content": "<|end|>", …},
+ * …} */
 static bool add_settings_tokens(tokenizer *t, json_t *config)
 {
     const char *number;
@@ -445,8 +436,10 @@ static bool add_settings_tokens(tokenizer *t, json_t *config)
         char *end;
         long id = strtol(number, &end, 10);
         if (!json_is_string(text) || *end || id < 0 || id >= TOK_MAX_VOCAB)
-            return nx_fail("[tokenizer] added token \"%.20s\" lacks a proper id or content", number);
-        added_token a = {.id = (int32_t)id, .text = json_string_value(text),
+            return nx_fail("[tokenizer] added token \"%.20s\" lacks a proper id or content",
+                           number);
+        added_token a = {.id = (int32_t)id,
+                         .text = json_string_value(text),
                          .len = (uint32_t)json_string_length(text),
                          .special = nx_json_get_bool(o, "special", false),
                          .single_word = nx_json_get_bool(o, "single_word", false),
@@ -462,12 +455,15 @@ bool tok_json_settings(tokenizer *t, nx_slice config, const char *name)
 {
     json_t *o = nx_json_parse(config.data, config.len, name);
     int32_t bos = t->bos, eos = t->eos, pad = t->pad;
-    static const char *const own_ids[] = {"XLMRoberta", "Camembert", "Barthez", "MBart", "Nllb", "Pegasus"};
+    static const char *const own_ids[] = {"XLMRoberta", "Camembert", "Barthez",
+                                          "MBart",      "Nllb",      "Pegasus"};
     const char *class = o ? nx_json_get_str(o, "tokenizer_class", "") : "";
     bool ok = o && add_settings_tokens(t, o);
     for (size_t i = 0; i < sizeof own_ids / sizeof *own_ids; i++)
         if (strncmp(class, own_ids[i], strlen(own_ids[i])) == 0)
-            ok = nx_fail("[tokenizer] %s numbers its pieces in a way of its own: it needs a tokenizer.json", class);
+            ok = nx_fail(
+                "[tokenizer] %s numbers its pieces in a way of its own: it needs a tokenizer.json",
+                class);
     if (ok) {
         bool adds_bos = tok_adds_bos(t);
         tok_want_bos(t, false);
@@ -573,8 +569,9 @@ static tokenizer *load_files(const char *path, nx_str *other)
     nx_slice json = {(const char *)nx_mapping_data(file), nx_mapping_size(file)}, settings = {0};
     if (config)
         settings = (nx_slice){(const char *)nx_mapping_data(config), nx_mapping_size(config)};
-    tokenizer *t = nx_ends_with(path, ".model") ? tok_from_sentencepiece_memory(json, settings, path)
-                                                : tok_from_json_memory(json, settings, path);
+    tokenizer *t = nx_ends_with(path, ".model")
+                       ? tok_from_sentencepiece_memory(json, settings, path)
+                       : tok_from_json_memory(json, settings, path);
     nx_mapping_unref(&file);
     nx_mapping_unref(&config);
     beside(other, path, "generation_config.json");

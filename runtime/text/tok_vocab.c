@@ -31,9 +31,9 @@ static tok_entry *entry_for(tokenizer *t, int32_t id, const char *s, size_t n)
     return &t->tokens.at[id];
 }
 
-static void set_text(tokenizer *t, tok_entry *e, const char *s, size_t n)
+static void set_text(tok_entry *e, const char *s, size_t n)
 {
-    e->text = nx_arena_strndup(&t->mem, s, n);
+    e->text = s;
     e->text_len = (uint32_t)n;
     e->flags |= TOK_F_PRESENT;
 }
@@ -43,8 +43,9 @@ bool tok_set(tokenizer *t, int32_t id, const char *s, size_t n)
     tok_entry *e = entry_for(t, id, s, n);
     if (!e)
         return false;
-    set_text(t, e, s, n);
-    nx_map_set(&t->vocab, s, n, (uint64_t)id);
+    nx_map_entry *known = nx_map_put(&t->vocab, s, n);
+    known->value = (uint64_t)id;
+    set_text(e, known->key, n);
     return true;
 }
 
@@ -55,7 +56,7 @@ bool tok_add_added(tokenizer *t, added_token a)
     tok_entry *e = entry_for(t, a.id, a.text, a.len);
     if (!e)
         return false;
-    set_text(t, e, a.text, a.len);
+    set_text(e, nx_arena_strndup(&t->mem, a.text, a.len), a.len);
     e->flags |= TOK_F_ADDED | (a.special ? TOK_F_SPECIAL : 0);
     a.text = e->text;
     nx_map_set(&t->by_text, a.text, a.len, (uint64_t)a.id);
@@ -108,7 +109,8 @@ static void build_pieces(tokenizer *t)
         bool plain = t->decoder.bytes && !t->decoder.byte_fallback && e->flags & TOK_F_ADDED;
         if (!plain)
             p = tok_decoder_piece(&t->decoder, p, false, work);
-        e->piece = p.data == e->text ? e->text : nx_arena_strndup(&t->mem, p.data, p.len);
+        bool same = nx_slice_eq(p, (nx_slice){e->text, e->text_len});
+        e->piece = same ? e->text : nx_arena_strndup(&t->mem, p.data, p.len);
         e->piece_len = (uint32_t)p.len;
     }
     nx_str_clear(&work[0]);

@@ -68,13 +68,58 @@ static void map_finds_every_key(void **state)
     nx_map_clear(&m);
 }
 
+/* More keys than are looked up together, some there and some not; then an empty map. */
+static void map_finds_many(void **state)
+{
+    enum { N = 1000 };
+    static char texts[N][16];
+    nx_slice keys[N];
+    nx_map_entry *found[N];
+    nx_map m = {0};
+    for (size_t i = 0; i < N; i++) {
+        keys[i] = (nx_slice){texts[i], (size_t)snprintf(texts[i], sizeof texts[i], "key %zu", i)};
+        if (i % 3)
+            nx_map_put(&m, keys[i].data, keys[i].len)->value = i;
+    }
+    assert_int_equal(nx_map_put(&m, "key 1", 5)->value, 1);
+    assert_int_equal(nx_map_put(&m, "new", 3)->value, 0);
+    nx_map_find_many(&m, keys, N, found);
+    for (size_t i = 0; i < N; i++) {
+        assert_ptr_equal(found[i], nx_map_find(&m, keys[i].data, keys[i].len));
+        if (i % 3)
+            assert_int_equal(found[i]->value, i);
+        else
+            assert_null(found[i]);
+    }
+    nx_map_clear(&m);
+    nx_map_find_many(&m, keys, N, found);
+    for (size_t i = 0; i < N; i++)
+        assert_null(found[i]);
+}
+
+/* Copies of texts lie close; what comes behind them is aligned all the same. */
+static void arena_packs_texts(void **state)
+{
+    nx_arena a = {0};
+    char *first = nx_arena_strndup(&a, "ab", 2), *second = nx_arena_strndup(&a, "cd", 2);
+    assert_ptr_equal(second, first + 3);
+    assert_int_equal((uintptr_t)nx_arena_alloc(&a, 1) % 16, 0);
+    for (size_t n = 0; n < 5000; n += 7) {
+        char *text = nx_arena_strndup(&a, "x", n > 0);
+        assert_int_equal(text[n > 0], 0);
+        assert_int_equal((uintptr_t)memset(nx_arena_alloc(&a, n), 0xAB, n) % 16, 0);
+    }
+    assert_string_equal(first, "ab");
+    assert_string_equal(second, "cd");
+    nx_arena_clear(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(str_grows),
-        cmocka_unit_test(vec_keeps_items),
-        cmocka_unit_test(arena_aligns),
-        cmocka_unit_test(map_finds_every_key),
+        cmocka_unit_test(str_grows),      cmocka_unit_test(vec_keeps_items),
+        cmocka_unit_test(arena_aligns),   cmocka_unit_test(map_finds_every_key),
+        cmocka_unit_test(map_finds_many), cmocka_unit_test(arena_packs_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
