@@ -28,7 +28,8 @@ enum {
     DV_MAX = 1024 /* dimensions of v in one pass */
 };
 
-typedef struct {
+typedef struct job job;
+struct job {
     const nx_view *q, *k, *v, *mask, *out;
     const nx_view *lengths, *sinks; /* NULL: none */
     float scale;
@@ -41,7 +42,15 @@ typedef struct {
     int64_t tiles; /* a batch and key head */
     float *partial; /* [batch, key head, part, row of the tile] of dv_wide + 2 floats; NULL: not split */
     int64_t parts;
-} job;
+    const job *then; /* whose first piece comes behind the last of these, if known */
+};
+
+/* Memory that is read in the next block, to be asked for while this one is worked on. */
+typedef struct {
+    const char *at[2]; /* rows of k and of v */
+    int64_t step[2], bytes[2]; /* from row to row, and of a row */
+    int64_t row, rows;
+} ahead;
 
 /* What a row has seen: weights relative to exp(max), their sum, and v weighted by them. */
 typedef struct {
@@ -57,6 +66,7 @@ typedef struct {
     int m;
     int64_t first[ROWS], limit[ROWS]; /* keys a row sees: first <= key < limit */
     bool blind[ROWS];                 /* sees none: the mean of all, as MLX has it */
+    ahead next;
     float q[ROWS * DEPTH], s[ROWS * KEYS], panel[KEYS * DEPTH];
     state part, total;
 } tile;
@@ -146,10 +156,68 @@ static void load_q(tile *t, int64_t d0, int64_t n)
     }
 }
 
+/* Where dimension d0 of the first row of a batch and key head lies in k or v: a multiple of DEPTH. */
+static int64_t place_of(const tile *t, const nx_view *kv, int64_t d0)
+{
+    int64_t at = t->b * kv->strides[0] + t->kv * kv->strides[1];
+    return at + (t->j->packed ? d0 / NX_CACHE_GROUP * nx_cache_block_bytes(t->j->packed) : d0 * kv->strides[3]);
+}
+
+/* ---- memory asked for ahead ---------------------------------------------------------------------- */
+
+/* A few query rows by a block of keys take less time than the block takes to come from memory, and asked for all
+ * at once its lines would wait for one another: so some rows of the next block are asked for at each step of work
+ * on this one. */
+static inline void fetch_some(tile *t, int rows)
+{
+    ahead *a = &t->next;
+    for (; rows > 0 && a->row < a->rows; rows--, a->row++)
+        for (int i = 0; i < 2; i++)
+            for (int64_t b = 0; b < a->bytes[i]; b += 64)
+                __builtin_prefetch(a->at[i] + a->row * a->step[i] + b);
+}
+
+/* key -1: the block where the only query of each head begins. */
+static void fetch_block(tile *t, const job *j, int64_t b, int64_t kv, int64_t key)
+{
+    if (key < 0)
+        key = j->window && j->s > j->window ? (j->s - j->window) / KEYS * KEYS : 0;
+    const nx_view *const views[2] = {j->k, j->v};
+    ahead *a = &t->next;
+    a->row = 0;
+    a->rows = j->s - key < KEYS ? j->s - key : KEYS;
+    for (int i = 0; i < 2; i++) {
+        const nx_view *v = views[i];
+        int64_t size = j->packed ? 1 : (int64_t)nx_dtype_size(v->dtype);
+        int64_t at = b * v->strides[0] + kv * v->strides[1] + key * v->strides[2];
+        a->at[i] = (const char *)v->data + at * size;
+        a->step[i] = v->strides[2] * size;
+        a->bytes[i] = j->packed ? a->step[i] : v->shape[3] * size;
+        if (!j->packed && v->strides[3] != 1)
+            a->rows = 0;
+    }
+}
+
+/* What comes behind the block at `key`: the next one, or the first of the next key head or text. */
+static void fetch_begin(tile *t, int64_t key)
+{
+    const job *j = t->j;
+    t->next.row = t->next.rows = 0;
+    if (t->m > 2 * MR)
+        return; /* they have work enough */
+    if (key + KEYS < j->s)
+        fetch_block(t, j, t->b, t->kv, key + KEYS);
+    else if (t->kv + 1 < j->kv_heads)
+        fetch_block(t, j, t->b, t->kv + 1, -1);
+    else if (j->then)
+        fetch_block(t, j->then, 0, 0, -1);
+}
+
 #if defined(NX_ISA_avx512) || defined(NX_ISA_avx2)
 /* As many of n keys as fill vectors, if their numbers lie so that they can be turned in vectors: the count. */
-static int turn_block(const job *j, int64_t at, int n, int64_t nd, float *to)
+static int turn_block(tile *t, int64_t at, int n, int64_t nd)
 {
+    const job *j = t->j;
     const nx_view *k = j->k;
     int64_t size = j->packed ? 1 : 2, key_bytes = k->strides[2] * size;
     n -= n % VF_N;
@@ -158,27 +226,22 @@ static int turn_block(const job *j, int64_t at, int n, int64_t nd, float *to)
         return 0;
     const uint8_t *from = (const uint8_t *)k->data + at * size;
     if (j->packed == 8)
-        turn_packed(8, from, key_bytes, n, nd, to);
+        turn_packed(8, from, key_bytes, n, nd, t->panel);
     else if (j->packed == 4)
-        turn_packed(4, from, key_bytes, n, nd, to);
+        turn_packed(4, from, key_bytes, n, nd, t->panel);
     for (int i = 0; !j->packed && i < n; i += VF_N)
-        for (int64_t d = 0; d < nd; d += 2 * VF_N)
-            turn_keys(16, from + i * key_bytes + d * 2, key_bytes, 0, NULL, NULL, to + d * KEYS + i);
+        for (int64_t d = 0; d < nd; d += 2 * VF_N) {
+            turn_keys(16, from + i * key_bytes + d * 2, key_bytes, 0, NULL, NULL, t->panel + d * KEYS + i);
+            fetch_some(t, 4);
+        }
     return n;
 }
 #else
-static int turn_block(const job *j, int64_t at, int n, int64_t nd, float *to)
+static int turn_block(tile *t, int64_t at, int n, int64_t nd)
 {
     return 0;
 }
 #endif
-
-/* Where dimension d0 of the first row of a batch and key head lies in k or v: a multiple of DEPTH. */
-static int64_t place_of(const tile *t, const nx_view *kv, int64_t d0)
-{
-    int64_t at = t->b * kv->strides[0] + t->kv * kv->strides[1];
-    return at + (t->j->packed ? d0 / NX_CACHE_GROUP * nx_cache_block_bytes(t->j->packed) : d0 * kv->strides[3]);
-}
 
 /* nd numbers of a row of k or v that begins at `at`. */
 static void numbers_at(const job *j, const nx_view *kv, int64_t at, int64_t nd, float *to)
@@ -196,7 +259,7 @@ static void load_k(tile *t, int64_t key, int n, int64_t d0, int64_t nd)
 {
     const nx_view *k = t->j->k;
     int64_t at = place_of(t, k, d0);
-    int done = turn_block(t->j, at + key * k->strides[2], n, nd, t->panel), end = (n + VF_N - 1) / VF_N * VF_N;
+    int done = turn_block(t, at + key * k->strides[2], n, nd), end = (n + VF_N - 1) / VF_N * VF_N;
     for (int64_t d = 0; d < nd && end < KEYS; d++)
         for (int i = end; i < KEYS; i += VF_N)
             vf_store(t->panel + d * KEYS + i, vf_set(0));
@@ -233,6 +296,7 @@ static void scores(tile *t, int64_t key, int n)
         if (j->d > DEPTH)
             load_q(t, d0, nd);
         load_k(t, key, n, d0, nd);
+        fetch_some(t, 8);
         rows_by_panel(t->m, nd, t->q, DEPTH, t->panel, t->s, KEYS);
     }
     for (int i = 0; i < t->m * KEYS; i++)
@@ -426,14 +490,17 @@ static void run_part(tile *t, int64_t from, int64_t to, int64_t dv0, int64_t dv)
     state_clear(&t->part, t->m, stride);
     for (int64_t key = from - from % KEYS; key < to; key += KEYS) {
         int n = to - key < KEYS ? (int)(to - key) : KEYS;
+        fetch_begin(t, key);
         scores(t, key, n);
-        for (int i = 0; i < t->m; i++) {
+        fetch_some(t, 8);
+        for (int i = 0; i < t->m; i++, fetch_some(t, 4)) {
             float factor = soften(t, i, key, n);
             float *acc = t->part.acc + i * stride;
             if (factor != 1)
                 for (int64_t d = 0; d < stride; d++)
                     acc[d] *= factor;
         }
+        fetch_some(t, KEYS);
         weigh(t, key, n, dv0, dv);
     }
 }
@@ -702,6 +769,7 @@ void NX_FN(step_attention)(const nx_call *c)
         one *t = &m.texts[i];
         space += begin_text(c, i, t, space);
         t->begin = pieces;
+        t->j.then = i + 1 < m.n ? &m.texts[i + 1].j : NULL;
         pieces += pieces_of(&t->j);
         parts |= t->j.partial != NULL;
     }
