@@ -229,6 +229,7 @@ void NX_FN(nx_gguf_kernels)(nx_qmm *q)
     q->unsigned_codes = kind == (NX_AFFINE | 8);
     if (!(type & NX_REPACKED))
         return;
+    q->tile_bytes = NX_TILE * q->w_row_bytes;
     switch (kind) {
 #define CASE(name, number) case number: q->load = load_##name, q->few = few_##name; break;
     NX_TILE_KINDS(CASE)

@@ -42,14 +42,12 @@ static void quantized(const nx_call *c, const nx_gguf_params *p, const nx_gguf_i
     nx_qmm q = {.batches = 1, .m = rows_of(x), .n = w->shape[0], .k = p->columns,
                 .group = info->group, .has_min = info->has_min, .w = w->data, .user = out->data,
                 .w_row_bytes = w->shape[1], .type = p->type};
-    q.x = NX_FN(nx_qx_at)(c->workspace, q.m, q.k, q.group);
-    NX_FN(nx_qx_fill)(&q.x, x->data, x->dtype, q.m, q.group);
     NX_BELOW(nx_gguf_kernels)(&q);
 #if NX_HAS_AMX
     NX_FN(nx_gguf_bytes)(&q);
 #endif
     q.store = out->dtype == NX_FLOAT32 ? store_f32 : out->dtype == NX_FLOAT16 ? store_f16 : store_bf16;
-    NX_FN(nx_qmm_run)(&q);
+    NX_FN(nx_qmm_run_rounding)(&q, x->data, x->dtype, c->workspace);
 }
 
 static void plain(const nx_call *c, const nx_gguf_params *p)

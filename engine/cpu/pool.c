@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "base/error.h"
 #include "base/os.h"
 
 enum { MAX_THREADS = 256, SPIN_NS = 200000 };
@@ -224,4 +225,53 @@ void nx_parallel(int64_t n, int64_t grain, nx_piece fn, void *ctx)
     for (int spins = 0; atomic_load_explicit(&pool.inside, memory_order_acquire); spins++)
         spins < 2000 ? relax() : (void)sched_yield(); /* a worker may have lost its processor */
     pthread_mutex_unlock(&pool.use);
+}
+
+/* ---- memory of a thread -------------------------------------------------------------------------- */
+
+typedef struct {
+    void *at;
+    size_t size;
+    uint64_t job;
+} thread_memory;
+
+static pthread_key_t memory_key;
+static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
+
+static void memory_free(void *p)
+{
+    thread_memory *m = p;
+    free(m->at);
+    free(m);
+}
+
+static void memory_key_make(void)
+{
+    NX_BUG_IF(pthread_key_create(&memory_key, memory_free) != 0);
+}
+
+uint64_t nx_job_number(void)
+{
+    static _Atomic uint64_t last;
+    return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
+void *nx_thread_memory(uint64_t number, size_t bytes, bool *kept)
+{
+    pthread_once(&memory_once, memory_key_make);
+    thread_memory *m = pthread_getspecific(memory_key);
+    if (!m) {
+        m = nx_calloc(1, sizeof *m);
+        NX_BUG_IF(pthread_setspecific(memory_key, m) != 0);
+    }
+    *kept = m->job == number;
+    m->job = number;
+    if (m->size < bytes) {
+        free(m->at);
+        m->size = (size_t)nx_whole_lines((int64_t)bytes);
+        m->at = aligned_alloc(64, m->size);
+        if (!m->at)
+            nx_die_nomem(m->size);
+    }
+    return m->at;
 }

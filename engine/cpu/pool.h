@@ -8,6 +8,8 @@
 #ifndef NX_CPU_POOL_H
 #define NX_CPU_POOL_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* One piece: indices begin..end-1. */
@@ -29,6 +31,12 @@ static inline int64_t nx_grain(int64_t bytes_each, int64_t bytes)
     return g > 0 ? g : 1;
 }
 enum { NX_PIECE_BYTES = 128 * 1024 }; /* worth a hand-over to another thread */
+
+/* Memory of the calling thread, for what every thread makes for itself in a job: cheaper than to fetch it, line
+ * by line, from the processor that made it. *kept: it holds what this thread put there in the same job, whose
+ * number is nx_job_number()'s. Aligned to a cache line; valid until the thread asks for another job. */
+void *nx_thread_memory(uint64_t number, size_t bytes, bool *kept);
+uint64_t nx_job_number(void); /* another at each call */
 
 /* Bytes rounded up to whole cache lines, so that parts of one workspace do not share any. */
 static inline int64_t nx_whole_lines(int64_t bytes)

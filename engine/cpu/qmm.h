@@ -57,6 +57,7 @@ struct nx_qmm {
     const void *w;  /* of the loaders */
     void *user;
     int64_t w_row_bytes;
+    int64_t tile_bytes; /* where the bytes of a tile of w lie together, in the order of k; 0: they do not */
     int type;
     /* First row of x of a batch; NULL: batch * m. */
     int64_t (*x_row)(const nx_qmm *q, int64_t batch);
@@ -74,5 +75,7 @@ struct nx_qmm {
 };
 
 void NX_FN(nx_qmm_run)(const nx_qmm *q);
+/* The same, and rounds x, of batches * m rows, into `memory` (nx_qx_bytes) first. */
+void NX_FN(nx_qmm_run_rounding)(nx_qmm *q, const void *x, nx_dtype dtype, void *memory);
 
 #endif

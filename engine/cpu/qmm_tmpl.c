@@ -26,11 +26,12 @@ enum {
     TILES_FROM = 32,            /* rows from which tiles of bytes are faster, */
     TILES_GROUP = 32,           /* and values a group */
 #else
-    MB = 96,
-    MB_LESS = MB,
+    MB = 192,
+    MB_LESS = 96,
 #endif
     NT = 2,                     /* tiles a panel */
     GROUPS = NX_QMM_KC / 16,    /* groups a panel, at most */
+    OWN_X = 32 * 1024,          /* values of x that every thread rounds for itself, at most */
     X_MAX = 16256,              /* 127 * 128: two 7-bit digits, so kernels on bytes can follow */
 };
 
@@ -198,7 +199,34 @@ typedef struct {
     panel_set panel;
     float acc[NT][MB * NX_QMM_TILE];
     int64_t row, m, k0, kc;
+    const char *next[NT]; /* packed weights of the panels that come after these, */
+    int64_t next_bytes;   /* as many of each */
 } block;
+
+/* The packed weights that are needed next, while n rows from i on are multiplied: their share of them. What is
+ * unpacked would wait for memory, line by line. */
+static inline void fetch_next(const block *b, int64_t i, int64_t n)
+{
+    int64_t end = b->next_bytes * (i + n < b->m ? i + n : b->m) / b->m;
+    for (int64_t at = (b->next_bytes * i / b->m + 63) & ~(int64_t)63; at < end; at += 64)
+        for (int t = 0; t < NT; t++)
+            __builtin_prefetch(b->next[t] + at, 0, 2);
+}
+
+/* Those are the next depth of the same tiles or, at its end, the first of the tiles behind them. */
+static void plan_next(block *b, int64_t tile)
+{
+    const nx_qmm *q = b->q;
+    int64_t k = b->k0 + b->kc, from = tile;
+    if (k >= q->k) {
+        k = 0;
+        from += NT;
+    }
+    int64_t kc = q->k - k < NX_QMM_KC ? q->k - k : NX_QMM_KC;
+    b->next_bytes = (from + NT) * NX_QMM_TILE <= q->n ? q->tile_bytes * kc / q->k : 0;
+    for (int t = 0; b->next_bytes && t < NT; t++)
+        b->next[t] = (const char *)q->w + (from + t) * q->tile_bytes + q->tile_bytes * k / q->k;
+}
 
 /* Rows i.. (mr of them) by one vector, the lane-th, of each of the tiles t0.. */
 NX_INLINE void micro(block *b, int mr, int tiles, int t0, int lane, int64_t i0)
@@ -269,6 +297,8 @@ static void rows_by_panel(block *b, int tiles)
         for (int lane = 0; lane < LANES; lane++)
             for (int64_t i = 0; i < b->m; i += MR) {
                 int64_t mr = b->m - i < MR ? b->m - i : MR;
+                if (t == 0 && lane == 0)
+                    fetch_next(b, i, mr);
 #if TILES == 2
                 if (tiles - t == 1) {
                     switch (mr) {
@@ -407,13 +437,15 @@ NX_INLINE void tiles_of_rows(block *b, int rows, int t, int64_t i)
 
 static void tiles_by_panel(block *b, int tiles)
 {
-    for (int64_t i = 0; i < b->m; i += 16)
+    for (int64_t i = 0; i < b->m; i += 16) {
         for (int t = 0; t < tiles; t++) {
             if (b->m - i <= 8)
                 tiles_of_rows(b, 8, t, i);
             else
                 tiles_of_rows(b, 16, t, i);
         }
+        fetch_next(b, i, 16);
+    }
 }
 
 static bool by_tiles(const nx_qmm *q)
@@ -453,6 +485,7 @@ static void block_run(block *b, int64_t batch, int64_t tile, int tiles)
     const nx_qmm *q = b->q;
     for (b->k0 = 0; b->k0 < q->k; b->k0 += NX_QMM_KC) {
         b->kc = q->k - b->k0 < NX_QMM_KC ? q->k - b->k0 : NX_QMM_KC;
+        plan_next(b, tile);
 #if NX_HAS_AMX
         if (by_tiles(q)) {
             for (int t = 0; t < tiles; t++)
@@ -493,6 +526,8 @@ static void panel_block(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, i
 typedef struct {
     const nx_qmm *q;
     int64_t tiles, panels, m_step, m_blocks;
+    const fill_job *own; /* of few rows: every thread rounds x for itself; NULL: q->x is there */
+    uint64_t number;
 } run_job;
 
 static void panel_piece(void *ctx, int64_t begin, int64_t end)
@@ -506,10 +541,26 @@ static void panel_piece(void *ctx, int64_t begin, int64_t end)
     }
 }
 
+/* x as this thread rounded it. */
+static nx_qx own_x(const run_job *j)
+{
+    const nx_qmm *q = j->q;
+    bool kept;
+    void *memory = nx_thread_memory(j->number, NX_FN(nx_qx_bytes)(q->m, q->k, q->group), &kept);
+    nx_qx x = NX_FN(nx_qx_at)(memory, q->m, q->k, q->group);
+    fill_job fill = *j->own;
+    fill.to = &x;
+    if (!kept)
+        fill_piece(&fill, 0, q->m);
+    return x;
+}
+
 static void few_piece(void *ctx, int64_t begin, int64_t end)
 {
     const run_job *j = ctx;
-    const nx_qmm *q = j->q;
+    nx_qmm own = *j->q, *q = &own;
+    if (j->own)
+        own.x = own_x(j);
     float acc[NX_QMM_FEW * NX_QMM_TILE];
     for (int64_t i = begin; i < end; i++) {
         int64_t tile = i % j->tiles, batch = i / j->tiles;
@@ -518,20 +569,44 @@ static void few_piece(void *ctx, int64_t begin, int64_t end)
     }
 }
 
+static bool is_few(const nx_qmm *q)
+{
+    return q->few && q->m <= NX_QMM_FEW;
+}
+
+static void run_few(const nx_qmm *q, const fill_job *own)
+{
+    run_job j = {.q = q, .tiles = (q->n + NX_QMM_TILE - 1) / NX_QMM_TILE, .own = own, .number = nx_job_number()};
+    /* Small matrices in small pieces, so that two threads end together; large ones in larger. */
+    int64_t tile = q->w_row_bytes * NX_QMM_TILE, piece = q->batches * j.tiles * tile / 32;
+    piece = piece < 12 * 1024 ? 12 * 1024 : piece > 64 * 1024 ? 64 * 1024 : piece;
+    nx_parallel(q->batches * j.tiles, nx_grain(tile, piece), few_piece, &j);
+}
+
 void NX_FN(nx_qmm_run)(const nx_qmm *q)
 {
-    run_job j = {.q = q, .tiles = (q->n + NX_QMM_TILE - 1) / NX_QMM_TILE};
-    if (q->few && q->m <= NX_QMM_FEW) {
-        /* Small matrices in small pieces, so that two threads end together; large ones in larger. */
-        int64_t tile = q->w_row_bytes * NX_QMM_TILE, piece = q->batches * j.tiles * tile / 32;
-        piece = piece < 12 * 1024 ? 12 * 1024 : piece > 64 * 1024 ? 64 * 1024 : piece;
-        nx_parallel(q->batches * j.tiles, nx_grain(tile, piece), few_piece, &j);
+    if (is_few(q)) {
+        run_few(q, NULL);
         return;
     }
+    run_job j = {.q = q, .tiles = (q->n + NX_QMM_TILE - 1) / NX_QMM_TILE};
     j.panels = (j.tiles + NT - 1) / NT;
     j.m_step = q->batches * ((q->m + MB - 1) / MB) * j.panels < 64 ? MB_LESS : MB;
     j.m_blocks = (q->m + j.m_step - 1) / j.m_step;
     int64_t m = q->m < j.m_step ? q->m : j.m_step;
     int64_t work = (m + 8) * q->k * NT * NX_QMM_TILE;
     nx_parallel(q->batches * j.m_blocks * j.panels, nx_grain(work, 512 * 1024), panel_piece, &j);
+}
+
+void NX_FN(nx_qmm_run_rounding)(nx_qmm *q, const void *x, nx_dtype dtype, void *memory)
+{
+    int64_t rows = q->batches * q->m;
+    if (is_few(q) && q->batches == 1 && rows * q->k <= OWN_X) {
+        fill_job fill = {.x = x, .dtype = dtype, .group = q->group};
+        run_few(q, &fill);
+        return;
+    }
+    q->x = NX_FN(nx_qx_at)(memory, rows, q->k, q->group);
+    NX_FN(nx_qx_fill)(&q->x, x, dtype, rows, q->group);
+    NX_FN(nx_qmm_run)(q);
 }
