@@ -67,8 +67,13 @@ typedef struct {
     size_t prefilled, reported; /* prompt tokens read, and told to the caller */
     bool ended;
     double started, first_token; /* seconds; first_token 0: none yet */
+    double told; /* when the caller's thread was last woken for a token */
     const char *stop_reason;
 } generation;
+
+/* A caller's thread that wakes takes a processor from the engine's threads: of tokens that come faster than this
+ * several are handed over at once. The first one and the end never wait. */
+static const double TELL_SECONDS = 0.02;
 
 /* Engine thread. End-of-turn tokens are counted as generated, and end the text before them. */
 static bool token_arrived(sequence *q, int32_t id, float logprob, const sampler_top *top)
@@ -84,13 +89,17 @@ static bool token_arrived(sequence *q, int32_t id, float logprob, const sampler_
         g->stop_reason = "context";
     else
         more = true;
+    double now = nx_os_seconds();
     pthread_mutex_lock(&g->lock);
     if (g->first_token == 0)
-        g->first_token = nx_os_seconds();
+        g->first_token = now;
     nx_vec_push(&g->items, (token_item){id, logprob});
     for (int i = 0; i < q->n_top; i++)
         nx_vec_push(&g->top, (nexus_candidate){top[i].id, top[i].logprob});
-    pthread_cond_signal(&g->arrived);
+    if (now - g->told >= TELL_SECONDS) {
+        g->told = now;
+        pthread_cond_signal(&g->arrived);
+    }
     pthread_mutex_unlock(&g->lock);
     return more;
 }
