@@ -601,7 +601,7 @@ void NX_FN(nx_qmm_run)(const nx_qmm *q)
 void NX_FN(nx_qmm_run_rounding)(nx_qmm *q, const void *x, nx_dtype dtype, void *memory)
 {
     int64_t rows = q->batches * q->m;
-    if (is_few(q) && q->batches == 1 && rows * q->k <= OWN_X) {
+    if (is_few(q) && q->batches == 1 && rows > 1 && rows * q->k <= OWN_X) {
         fill_job fill = {.x = x, .dtype = dtype, .group = q->group};
         run_few(q, &fill);
         return;

@@ -5,6 +5,7 @@
 #include <utf8proc.h>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "runtime/text/uniclass.h"
 
 /* A unit of the trie (darts-clone): bits 0-7 its label, bit 8 whether a value hangs on it, bits
@@ -83,7 +84,8 @@ void charsmap_clear(charsmap *m)
     *m = (charsmap){0};
 }
 
-/* What a known beginning of s is replaced by, the shortest or the longest one; NULL if none is known. */
+/* What a known beginning of s is replaced by, the shortest or the longest one; NULL if none is
+ * known. */
 static const char *lookup(const charsmap *m, const char *s, size_t n, bool longest, size_t *taken)
 {
     const char *found = NULL;
@@ -150,11 +152,26 @@ static void put_grapheme(const charsmap *m, const char *s, size_t n, nx_str *out
     }
 }
 
+/* A file's replacements may be any bytes, and what comes after this step reads text. */
+static void make_valid(nx_str *out, size_t from)
+{
+    const char *made = nx_str_cstr(out) + from;
+    nx_str valid = {0};
+    if (nx_utf8_valid(made, out->len - from))
+        return;
+    nx_utf8_replace(&valid, made, out->len - from);
+    nx_str_truncate(out, from);
+    nx_str_add(out, valid.data, valid.len);
+    nx_str_clear(&valid);
+}
+
 void charsmap_apply(const charsmap *m, nx_slice text, nx_str *out)
 {
+    size_t from = out->len;
     for (size_t i = 0; i < text.len;) {
         size_t n = grapheme(text.data + i, text.len - i);
         put_grapheme(m, text.data + i, n, out);
         i += n;
     }
+    make_valid(out, from);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "runtime/text/tok_impl.h"
 
 tokenizer *tok_new(void)
@@ -71,8 +72,8 @@ static bool build_finders(tokenizer *t, bool special)
 {
     for (size_t i = 0; i < t->added.n; i++) {
         const added_token *a = &t->added.at[i];
-        if (a->special != special)
-            continue;
+        if (a->special != special || !nx_utf8_valid(a->text, a->len))
+            continue; /* part of a character is not looked for: what it leaves would be no text */
         if (!a->normalized) {
             added_finder_add(&t->raw, i, a->text, a->len);
             continue;

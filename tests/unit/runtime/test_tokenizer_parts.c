@@ -13,6 +13,7 @@
 
 #include "base/gguf.h"
 #include "runtime/text/prefixes.h"
+#include "runtime/text/charsmap.h"
 #include "runtime/text/regex.h"
 #include "runtime/text/tok_pre.h"
 #include "runtime/text/tokenizer.h"
@@ -318,13 +319,51 @@ static void test_gguf_models(void **state)
     check_encoding(&pieces, "ab", 0, " 1 4");
 }
 
+/* An added token that is part of a character is not looked for: what it left would be no text. */
+static void test_gguf_part_of_a_character(void **state)
+{
+    static const gguf_case c = {.model = "gpt2",
+                                .pre = "olmo", /* which normalizes */
+                                .tokens = {"a", "\xC3", "\xC3\x83", "\xC2\xA9", "x", "y", "xy"},
+                                .merges = {"x y"},
+                                .types = {1, 4, 1, 1, 1, 1, 1},
+                                .n_types = 7};
+    check_encoding(&c, "a\xC3\xA9", TOK_PARSE_SPECIAL, " 0 2 3");
+}
+
+/* A charsmap whose only rule makes half a character of "a". */
+static void test_charsmap_of_no_text(void **state)
+{
+    struct {
+        uint32_t bytes, units[256];
+        char pool[4];
+    } file = {.bytes = sizeof file.units, .pool = "\xC3"};
+    charsmap m = {0};
+    nx_str out = {0};
+    file.units['a'] =
+        'a' | 1 << 8 | 1 << 10;     /* has a value, in the unit whose number differs by one */
+    file.units['a' ^ 1] = 1u << 31; /* the pool's first text */
+    assert_true(charsmap_init(&m, &file, sizeof file));
+    charsmap_apply(&m, nx_slice_of("bab"), &out);
+    assert_string_equal(nx_str_cstr(&out), "b\xEF\xBF\xBD"
+                                           "b");
+    nx_str_clear(&out);
+    charsmap_clear(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_patterns),        cmocka_unit_test(test_refused_patterns),
-        cmocka_unit_test(test_runaway_pattern), cmocka_unit_test(test_named_pre_tokenizers),
-        cmocka_unit_test(test_prefixes),        cmocka_unit_test(test_byte_alphabet),
-        cmocka_unit_test(test_gguf_faults),     cmocka_unit_test(test_gguf_models),
+        cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_refused_patterns),
+        cmocka_unit_test(test_runaway_pattern),
+        cmocka_unit_test(test_named_pre_tokenizers),
+        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_byte_alphabet),
+        cmocka_unit_test(test_gguf_faults),
+        cmocka_unit_test(test_gguf_models),
+        cmocka_unit_test(test_gguf_part_of_a_character),
+        cmocka_unit_test(test_charsmap_of_no_text),
     };
     return cmocka_run_group_tests(tests, temp_make, temp_drop);
 }
