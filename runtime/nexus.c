@@ -68,7 +68,7 @@ typedef struct {
     bool ended;
     double started, first_token; /* seconds; first_token 0: none yet */
     double told; /* when the caller's thread was last woken for a token */
-    const char *stop_reason;
+    const char *stop_reason; /* the engine's; NULL: it was told to end */
 } generation;
 
 /* A caller's thread that wakes takes a processor from the engine's threads: of tokens that come faster than this
@@ -164,7 +164,8 @@ typedef struct {
     nexus_piece_fn piece;
     void *user;
     size_t accepted; /* tokens that are part of the answer */
-    bool stopped;    /* by a stop string or the callback */
+    bool stopped;    /* by a stop string or the callback, whatever the engine did meanwhile */
+    const char *stop_reason; /* NULL: the engine's */
     double last;     /* when the last token was taken */
 } reader;
 
@@ -189,10 +190,10 @@ static void read_token(reader *r, token_item item, const candidate_vec *top)
         nx_str_truncate(&r->text, 0); /* an id without text: a padding row of the vocabulary */
     bool stop = stopper_push(&r->stopper, nx_str_cstr(&r->text), r->text.len, &r->out);
     if (stop)
-        g->stop_reason = "stop";
+        r->stop_reason = "stop";
     if (!hand_out(r, item.id, item.logprob, top) && !stop) {
         stop = true;
-        g->stop_reason = "cancelled";
+        r->stop_reason = "cancelled";
     }
     if (stop) {
         r->stopped = true;
@@ -249,7 +250,7 @@ static void read_rest(reader *r)
     nx_str_truncate(&r->text, 0);
     detok_flush(&r->detok, &r->text);
     if (r->text.len && stopper_push(&r->stopper, nx_str_cstr(&r->text), r->text.len, &r->out))
-        r->g->stop_reason = "stop";
+        r->stop_reason = "stop";
     stopper_flush(&r->stopper, &r->out);
     if (r->out.len)
         hand_out(r, -1, 0, NULL);
@@ -265,8 +266,8 @@ static void fill_stats(const generation *g, const reader *r, nexus_stats *out)
         out->prefill_seconds = out->time_to_first_token_seconds = g->first_token - g->started;
         out->decode_seconds = r->last > g->first_token ? r->last - g->first_token : 0;
     }
-    snprintf(out->stop_reason, sizeof out->stop_reason, "%s",
-             g->stop_reason ? g->stop_reason : "cancelled");
+    const char *why = r->stop_reason ? r->stop_reason : g->stop_reason;
+    snprintf(out->stop_reason, sizeof out->stop_reason, "%s", why ? why : "cancelled");
     if (strcmp(out->stop_reason, "stop") == 0 && r->stopper.found)
         snprintf(out->stop_text, sizeof out->stop_text, "%s", r->stopper.found);
 }
