@@ -37,8 +37,7 @@ bool nx_map_set(nx_map *m, const char *key, size_t len, uint64_t value);
 nx_map_entry *nx_map_put(nx_map *m, const char *key, size_t len);
 /* The entry of a key, NULL if there is none. Valid until then too. */
 nx_map_entry *nx_map_find(const nx_map *m, const char *key, size_t len);
-/* The same for n keys at once, which wait for memory together: in a large map three times as fast.
- */
+/* The same for n keys at once, which wait for memory together: faster in a large map. */
 void nx_map_find_many(const nx_map *m, const nx_slice *keys, size_t n, nx_map_entry **found);
 /* Its value, or fallback. */
 uint64_t nx_map_get(const nx_map *m, const char *key, size_t len, uint64_t fallback);

@@ -177,11 +177,14 @@ static inline void fetch_some(tile *t, int rows)
                 __builtin_prefetch(a->at[i] + a->row * a->step[i] + b);
 }
 
-/* key -1: the block where the only query of each head begins. */
+/* Of the first block that the last query sees. */
+static int64_t first_key(const job *j)
+{
+    return j->window && j->s > j->window ? (j->s - j->window) / KEYS * KEYS : 0;
+}
+
 static void fetch_block(tile *t, const job *j, int64_t b, int64_t kv, int64_t key)
 {
-    if (key < 0)
-        key = j->window && j->s > j->window ? (j->s - j->window) / KEYS * KEYS : 0;
     const nx_view *const views[2] = {j->k, j->v};
     ahead *a = &t->next;
     a->row = 0;
@@ -208,9 +211,9 @@ static void fetch_begin(tile *t, int64_t key)
     if (key + KEYS < j->s)
         fetch_block(t, j, t->b, t->kv, key + KEYS);
     else if (t->kv + 1 < j->kv_heads)
-        fetch_block(t, j, t->b, t->kv + 1, -1);
+        fetch_block(t, j, t->b, t->kv + 1, first_key(j));
     else if (j->then)
-        fetch_block(t, j->then, 0, 0, -1);
+        fetch_block(t, j->then, 0, 0, first_key(j->then));
 }
 
 #if defined(NX_ISA_avx512) || defined(NX_ISA_avx2)

@@ -133,8 +133,8 @@ static void f32_turned(const void *p, int64_t at, int64_t step, int64_t lines, i
     int64_t l = 0;
     for (; l + 4 <= lines; l += 4)
         nx_turn_four((const float *[4]){x + l * step, x + (l + 1) * step, x + (l + 2) * step,
-                                    x + (l + 3) * step},
-                 n, to + l, to_row);
+                                        x + (l + 3) * step},
+                     n, to + l, to_row);
     for (; l < lines; l++)
         for (int64_t i = 0; i < n; i++)
             to[i * to_row + l] = x[l * step + i];

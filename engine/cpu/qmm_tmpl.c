@@ -527,7 +527,7 @@ typedef struct {
     const nx_qmm *q;
     int64_t tiles, panels, m_step, m_blocks;
     const fill_job *own; /* of few rows: every thread rounds x for itself; NULL: q->x is there */
-    uint64_t number;
+    uint64_t number; /* of the job, with own */
 } run_job;
 
 static void panel_piece(void *ctx, int64_t begin, int64_t end)
@@ -576,7 +576,8 @@ static bool is_few(const nx_qmm *q)
 
 static void run_few(const nx_qmm *q, const fill_job *own)
 {
-    run_job j = {.q = q, .tiles = (q->n + NX_QMM_TILE - 1) / NX_QMM_TILE, .own = own, .number = nx_job_number()};
+    run_job j = {.q = q, .tiles = (q->n + NX_QMM_TILE - 1) / NX_QMM_TILE, .own = own,
+                 .number = own ? nx_job_number() : 0};
     /* Small matrices in small pieces, so that two threads end together; large ones in larger. */
     int64_t tile = q->w_row_bytes * NX_QMM_TILE, piece = q->batches * j.tiles * tile / 32;
     piece = piece < 12 * 1024 ? 12 * 1024 : piece > 64 * 1024 ? 64 * 1024 : piece;

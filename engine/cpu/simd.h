@@ -244,7 +244,6 @@ NX_INLINE vf vf_load_f16(const void *p)
 }
 #endif
 
-/* n floats from n contiguous float16 or bfloat16 values. */
 /* to[x * to_row + l] = line[l][x] for four lines of n numbers. */
 static inline void nx_turn_four(const float *const *line, int64_t n, float *to, int64_t to_row)
 {
@@ -265,6 +264,7 @@ static inline void nx_turn_four(const float *const *line, int64_t n, float *to, 
             to[x * to_row + l] = line[l][x];
 }
 
+/* n floats from n contiguous float16 or bfloat16 values. */
 NX_INLINE void nx_floats_of_f16(const uint16_t *x, float *y, int64_t n)
 {
     int64_t i = 0;

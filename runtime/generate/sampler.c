@@ -159,14 +159,15 @@ static int32_t likeliest(const float *logits, int n)
 {
     int32_t best = -1;
     float most = -INFINITY;
-    for (int i = 0; i < n; i++) {
-        bool whole = i % BLOCK == 0 && n - i >= BLOCK;
-        if (whole && highest(logits + i) <= most) {
-            i += BLOCK - 1;
-        } else if (logits[i] > most) {
-            most = logits[i];
-            best = i;
-        }
+    for (int begin = 0, end; begin < n; begin = end) {
+        end = n - begin < BLOCK ? n : begin + BLOCK;
+        if (end - begin == BLOCK && highest(logits + begin) <= most)
+            continue;
+        for (int i = begin; i < end; i++)
+            if (logits[i] > most) {
+                most = logits[i];
+                best = i;
+            }
     }
     return best;
 }

@@ -93,6 +93,12 @@ static void merge_texts(const bpe *b, const bpe_pair *pairs, size_t n, nx_slice 
     }
 }
 
+bool bpe_bad_merge(nx_slice merge, size_t rank, const char *what)
+{
+    return nx_fail("[tokenizer] merge %zu (\"%.*s\") %s", rank,
+                   (int)(merge.len < 100 ? merge.len : 100), merge.data, what);
+}
+
 static bool find_in_others(const nx_map *others, const nx_slice *texts, nx_map_entry **found)
 {
     for (int i = 0; i < 3; i++)

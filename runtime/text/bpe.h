@@ -55,9 +55,10 @@ typedef struct {
 void bpe_reserve(bpe *b, size_t merges);
 /* Adds n merges of ranks from rank upwards, by their tokens' texts, which are in vocab or else in
  * others (may be NULL). A later merge of the same pair replaces an earlier one, as in the
- * reference. Returns how many were added: fewer than n where one names a token that is in neither.
- */
+ * reference. Returns how many were added: fewer than n where one names an unknown token. */
 size_t bpe_add_merges(bpe *b, const nx_map *others, const bpe_pair *pairs, size_t n, size_t rank);
+/* False with an error about a merge as its file writes it. */
+bool bpe_bad_merge(nx_slice merge, size_t rank, const char *what);
 /* Fills byte_ids, ascii_ids and the rest that follows from vocab and the flags. Last. */
 void bpe_finish(bpe *b);
 void bpe_clear(bpe *b);

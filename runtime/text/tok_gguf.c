@@ -175,18 +175,12 @@ static bool add_space_decoder(tokenizer *t, bool bytes, bool prefix)
 
 /* ---- byte-level BPE ---- */
 
-static bool bad_merge(nx_slice m, size_t rank, const char *what)
-{
-    return nx_fail("[tokenizer] merge %zu (\"%.*s\") %s", rank, (int)(m.len < 100 ? m.len : 100),
-                   m.data, what);
-}
-
 /* "left right"; a token may begin with a space. */
 static bool split_merge(nx_slice m, size_t rank, bpe_pair *out)
 {
     const char *gap = m.len > 1 ? memchr(m.data + 1, ' ', m.len - 1) : NULL;
     if (!gap)
-        return bad_merge(m, rank, "is not two tokens");
+        return bpe_bad_merge(m, rank, "is not two tokens");
     size_t a = (size_t)(gap - m.data);
     *out = (bpe_pair){{m.data, a}, {gap + 1, m.len - a - 1}};
     return true;
@@ -204,8 +198,8 @@ static bool add_merges(loader *l, const nx_gguf_strings *merges)
                 return false;
         size_t added = bpe_add_merges(&l->t->bpe, &l->t->by_text, pairs, n, from);
         if (added < n)
-            return bad_merge(nx_gguf_strings_at(merges, from + added), from + added,
-                             "names a token that is not in the vocabulary");
+            return bpe_bad_merge(nx_gguf_strings_at(merges, from + added), from + added,
+                                 "names a token that is not in the vocabulary");
     }
     return true;
 }

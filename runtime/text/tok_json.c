@@ -223,12 +223,6 @@ static nx_slice model_text(const loader *l, const char *key)
                              : (nx_slice){"", 0};
 }
 
-static bool bad_merge(nx_slice left, size_t rank, const char *what)
-{
-    return nx_fail("[tokenizer] merge %zu (\"%.*s\") %s", rank,
-                   (int)(left.len < 100 ? left.len : 100), left.data, what);
-}
-
 /* Those that are one string are two from here on. */
 static bool split_merges(loader *l)
 {
@@ -238,7 +232,7 @@ static bool split_merges(loader *l)
             continue;
         const char *gap = memchr(m->left.data, ' ', m->left.len);
         if (!gap)
-            return bad_merge(m->left, i, "is not two tokens");
+            return bpe_bad_merge(m->left, i, "is not two tokens");
         size_t a = (size_t)(gap - m->left.data);
         *m = (bpe_pair){{m->left.data, a}, {gap + 1, m->left.len - a - 1}};
     }
@@ -250,8 +244,8 @@ static bool add_merges(loader *l)
     bpe *b = &l->t->bpe;
     bpe_reserve(b, l->merges.n);
     size_t added = bpe_add_merges(b, NULL, l->merges.at, l->merges.n, 0);
-    return added == l->merges.n || bad_merge(l->merges.at[added].left, added,
-                                             "names a token that is not in the vocabulary");
+    return added == l->merges.n || bpe_bad_merge(l->merges.at[added].left, added,
+                                                 "names a token that is not in the vocabulary");
 }
 
 static bool make_bpe(loader *l)

@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "base/gguf.h"
-#include "runtime/text/prefixes.h"
 #include "runtime/text/charsmap.h"
+#include "runtime/text/prefixes.h"
 #include "runtime/text/regex.h"
 #include "runtime/text/tok_pre.h"
 #include "runtime/text/tokenizer.h"
