@@ -108,7 +108,7 @@ static double best_of(nx_piece fn, int64_t pieces, int64_t grain)
 /* Levels of vectors of 64 bytes. */
 static bool wide(const char *level)
 {
-    return strcmp(level, "avx512") == 0 || strcmp(level, "amx") == 0;
+    return strncmp(level, "avx512", 6) == 0 || strcmp(level, "amx") == 0;
 }
 #endif
 

@@ -211,8 +211,8 @@ static void bench_types(void)
 
 static void bench_float(void)
 {
-    static const nx_dtype types[] = {NX_FLOAT32, NX_BFLOAT16};
-    for (int t = 0; t < 2; t++)
+    static const nx_dtype types[] = {NX_FLOAT32, NX_BFLOAT16, NX_FLOAT16};
+    for (int t = 0; t < 3; t++)
         for (int n = 256; n <= 2048; n *= 2)
             for (int turned = 0; turned < 2; turned++)
                 for (int m = 1; m <= n; m = m == 1 ? n : n + 1) {

@@ -6,11 +6,11 @@ level_in_use() {
 }
 best=$(level_in_use '') || true # doctor tells by its exit code whether all is well
 case "$best" in # builds with sanitizers run the best level alone
-amx) needed='base;avx512;amx' ;;
+amx | avx512_bf16) needed="base;avx512;$best" ;;
 base) needed=base ;;
 *) needed="base;$best" ;;
 esac
-for level in base avx2 avx512 amx neon; do
+for level in base avx2 avx512 avx512_bf16 amx neon; do
     [ "$(level_in_use "$level")" = "$level" ] || continue
     if [ "$level" != "$best" ]; then
         NEXUS_ISA=$level suite "level-$level" build \

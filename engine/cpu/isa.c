@@ -25,6 +25,7 @@ static bool always(void)
 #endif
 LEVEL(nx_kernels_avx2);
 LEVEL(nx_kernels_avx512);
+LEVEL(nx_kernels_avx512_bf16);
 LEVEL(nx_kernels_amx);
 
 static bool has_avx2(void)
@@ -38,6 +39,17 @@ static bool has_avx512(void)
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vnni");
+}
+
+static bool has_avx512_bf16(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+
+/* Intel's processors take two cycles for what AMD's do in one, and then lose to float32 (bench/SPEED.md). */
+static bool bf16_pays(void)
+{
+    return __builtin_cpu_is("amd");
 }
 
 /* The tiles' eight kilobytes are saved at a switch of threads only for processes that asked Linux for them;
@@ -77,15 +89,17 @@ static bool has_neon(void)
 static const struct {
     const char *name;
     bool (*supported)(void);
+    bool (*pays)(void); /* whether it is better than those before it, where it is there */
     const nx_kernel_entry *kernels;
 } levels[] = {
-    {"base", always, nx_kernels_base},
+    {"base", always, always, nx_kernels_base},
 #if defined(__x86_64__)
-    {"avx2", has_avx2, nx_kernels_avx2},
-    {"avx512", has_avx512, nx_kernels_avx512},
-    {"amx", has_amx, nx_kernels_amx},
+    {"avx2", has_avx2, always, nx_kernels_avx2},
+    {"avx512", has_avx512, always, nx_kernels_avx512},
+    {"avx512_bf16", has_avx512_bf16, bf16_pays, nx_kernels_avx512_bf16},
+    {"amx", has_amx, always, nx_kernels_amx},
 #elif defined(__aarch64__)
-    {"neon", has_neon, nx_kernels_neon},
+    {"neon", has_neon, always, nx_kernels_neon},
 #endif
 };
 enum { LEVELS = sizeof levels / sizeof *levels };
@@ -96,9 +110,10 @@ static int usable[LEVELS], n_usable, chosen;
 static void choose(void)
 {
     for (int i = 0; i < LEVELS; i++)
-        if (levels[i].kernels && levels[i].supported())
+        if (levels[i].kernels && levels[i].supported()) {
             usable[n_usable++] = i;
-    chosen = usable[n_usable - 1];
+            chosen = levels[i].pays() ? i : chosen;
+        }
     const char *want = getenv("NEXUS_ISA");
     if (!want || !*want)
         return;

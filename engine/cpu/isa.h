@@ -18,10 +18,16 @@
 #else
 #define NX_BELOW(name) NX_FN(name)
 #endif
+/* Of a level that multiplies only floats anew those of quantized matrices are of the level below too. */
+#if defined(NX_ISA_avx512_bf16) || defined(NX_ISA_emulated_bf16)
+#define NX_QUANTIZED(name) NX_BELOW(name)
+#else
+#define NX_QUANTIZED(name) NX_FN(name)
+#endif
 
 /* The kernel table of the level in use. */
 const nx_kernel_entry *nx_cpu_kernels(void);
-/* Its name: "base", "avx2", "avx512", "amx", "neon". */
+/* Its name: "base", "avx2", "avx512", "avx512_bf16", "amx", "neon". */
 const char *nx_cpu_isa_name(void);
 /* Levels this build has and this processor can run, best last; for tests over all of them. */
 int nx_cpu_isa_count(void);

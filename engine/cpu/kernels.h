@@ -72,9 +72,9 @@ void NX_FN(gather_mm)(const nx_call *c);
 void NX_FN(segmented_mm)(const nx_call *c);
 
 /* gguf_tmpl.c: in: x [..., K], w uint8 [N, row bytes]; w and indices; w */
-size_t NX_FN(gguf_matmul_workspace)(const nx_call *c);
-void NX_FN(gguf_matmul)(const nx_call *c);
-void NX_FN(gguf_take)(const nx_call *c);
+size_t NX_QUANTIZED(gguf_matmul_workspace)(const nx_call *c);
+void NX_QUANTIZED(gguf_matmul)(const nx_call *c);
+void NX_QUANTIZED(gguf_take)(const nx_call *c);
 void NX_BELOW(gguf_repack)(const nx_call *c);
 void NX_BELOW(affine_repack)(const nx_call *c); /* packed words, scales, biases: row-major */
 
@@ -119,8 +119,8 @@ void NX_BELOW(random_bits)(const nx_call *c);
 void NX_BELOW(quantize)(const nx_call *c);
 
 /* quantized_tmpl.c: in: x, w, scales, biases if affine, then indices; all row-major */
-size_t NX_FN(quantized_matmul_workspace)(const nx_call *c);
-void NX_FN(quantized_matmul)(const nx_call *c);
-void NX_FN(gather_qmm)(const nx_call *c);
+size_t NX_QUANTIZED(quantized_matmul_workspace)(const nx_call *c);
+void NX_QUANTIZED(quantized_matmul)(const nx_call *c);
+void NX_QUANTIZED(gather_qmm)(const nx_call *c);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * matmul_tmpl.c: Matmul, AddMM, GatherMM, SegmentedMM: products of strided, batched matrices of
  * floats (through gemm.h) and of complex numbers (here). Halves are computed in float, or by tiles
- * where the level has them (amx_product.h).
+ * where the level has them (tile_product.h).
  */
 #include <string.h>
 
@@ -319,8 +319,9 @@ static void c64_run(product *p)
     nx_parallel(g->batches * g->m * blocks, nx_grain(g->k * C64_COLUMNS * 4, 1 << 18), c64_piece, p);
 }
 
-#if NX_HAS_AMX
-#include "engine/cpu/amx_product.h"
+#if NX_HAS_AMX || defined(NX_ISA_avx512_bf16) || defined(NX_ISA_emulated_bf16)
+#define NX_HAS_TILES 1
+#include "engine/cpu/tile_product.h"
 #endif
 
 /* ---- setting up ----------------------------------------------------------------------------- */
@@ -430,7 +431,7 @@ static void product_run(product *p, void *workspace, bool roomy)
         p->c_col = p->c->strides[p->c->ndim - 1];
     }
     fold(p);
-#if NX_HAS_AMX
+#if NX_HAS_TILES
     if (roomy && by_tiles(p)) {
         tile_run(p, workspace);
         return;
@@ -475,7 +476,7 @@ static size_t product_workspace(const nx_call *c, int64_t a_size, bool may_copy)
                         ? 0
                         : NX_BELOW(nx_gemm_workspace)(out->dtype == NX_FLOAT64, rows, n, k);
     size_t size = packed > copy || (packed && !may_copy) ? packed : copy;
-#if NX_HAS_AMX
+#if NX_HAS_TILES
     if (tile_types(a->dtype, c->in[1].dtype, out->dtype)) {
         size_t tiles = tile_workspace(out->dtype, rows, n, k);
         size = tiles > size ? tiles : size;

@@ -40,7 +40,7 @@ extern "C" {
 typedef struct nexus_engine {
     int version;
 
-    /* The kernels in use: "base", "avx2", "avx512", "amx", "neon". */
+    /* The kernels in use: "base", "avx2", "avx512", "avx512_bf16", "amx", "neon". */
     const char *(*isa)(void);
 
     /* Threads that share the work of one operation, the caller included; 0 sets the default again

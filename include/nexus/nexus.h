@@ -349,7 +349,7 @@ nexus_status nexus_alias_list(char **json);
 typedef struct {
     char engine[64];         /* "own", or "system" where another mlx-c is linked */
     char interface_version[32]; /* MLX's, whose behaviour the engine has */
-    char level[16];          /* of the kernels: "base", "avx2", "avx512", "amx", "neon"; "" unknown */
+    char level[16];          /* of the kernels: "base", "avx2", "avx512", "avx512_bf16", "amx", "neon"; "" unknown */
     int threads, processors, cores;
     char device[64];         /* the default one */
     int gpus;

@@ -1,8 +1,8 @@
 /*
- * test_amx.c: what the level amx has of its own. Products of quantized matrices give the bits of
- * the level below; products of 16-bit floats are near the exact ones. Tried with the instructions
- * where this machine has them, and with their emulation in plain C (engine/cpu/amx.h), over the
- * baseline, everywhere; and the instructions' floats are the emulation's.
+ * test_amx.c: what the levels amx and avx512_bf16 have of their own. Products of quantized matrices give
+ * the bits of the level below; products of 16-bit floats are near the exact ones. Tried with the
+ * instructions where this machine has them, and with their emulation in plain C (engine/cpu/amx.h and
+ * tile_bf16.h), over the baseline, everywhere; and the instructions' floats are the emulation's.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -20,9 +20,17 @@
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
 
-extern const nx_kernel_entry nx_kernels_emulated[NX_PRIM_COUNT], nx_kernels_base[NX_PRIM_COUNT];
+extern const nx_kernel_entry nx_kernels_emulated[NX_PRIM_COUNT], nx_kernels_emulated_bf16[NX_PRIM_COUNT],
+    nx_kernels_base[NX_PRIM_COUNT];
 
 static const nx_kernel_entry *amx, *below_amx; /* NULL: not this machine */
+
+/* What multiplies pairs of bfloat16, and whether float16 too, as two of them each. */
+static struct {
+    const nx_kernel_entry *emulated, *level; /* NULL: not this machine */
+    bool float16;
+} pairs[] = {{nx_kernels_emulated, NULL, true}, {nx_kernels_emulated_bf16, NULL, false}};
+enum { PAIRS = sizeof pairs / sizeof *pairs };
 
 typedef struct {
     nx_view v;
@@ -295,11 +303,15 @@ static void halves_are_near(void **state)
             tensor other = tensor_new(types[t], 3, (int[]){s->batch, s->m, s->n});
             nx_view in[3] = {view(&a), view(&b), view(&c)}, to = view(&out), also = view(&other);
             nx_prim_id prim = s->add ? NX_PRIM_AddMM : NX_PRIM_Matmul;
-            run(nx_kernels_emulated, prim, &p, s->add ? 3 : 2, in, &to);
-            assert_near(in, s, &p, &to);
-            if (amx) {
-                run(amx, prim, &p, s->add ? 3 : 2, in, &also);
-                assert_same(&out, &other, "the instructions");
+            for (int l = 0; l < PAIRS; l++) {
+                run(pairs[l].emulated, prim, &p, s->add ? 3 : 2, in, &to);
+                assert_near(in, s, &p, &to);
+                if (!pairs[l].level)
+                    continue;
+                run(pairs[l].level, prim, &p, s->add ? 3 : 2, in, &also);
+                assert_near(in, s, &p, &also);
+                if (types[t] == NX_BFLOAT16 || pairs[l].float16)
+                    assert_same(&out, &other, "the instructions");
             }
             free(a.v.data), free(b.v.data), free(c.v.data), free(out.v.data), free(other.v.data);
         }
@@ -307,25 +319,34 @@ static void halves_are_near(void **state)
 
 /* A row has the bits it has alone, in a product that packs its operands once and in one that does
  * not. */
-static void rows_are_the_same_alone(void **state)
+static void rows_alone(const nx_kernel_entry *table, nx_dtype type, bool b_turned)
 {
     enum { M = 130, N = 101, K = 200 };
-    static const nx_dtype types[] = {NX_BFLOAT16, NX_FLOAT16};
-    for (int t = 0; t < 4; t++) {
-        tensor a = matrix(types[t / 2], 1, M, K, false), b = matrix(types[t / 2], 1, K, N, t % 2);
-        tensor all = matrix(types[t / 2], 1, M, N, false),
-               row = matrix(types[t / 2], 1, 1, N, false);
-        nx_view in[2] = {view(&a), view(&b)}, to = view(&all), alone = view(&row);
-        run(nx_kernels_emulated, NX_PRIM_Matmul, NULL, 2, in, &to);
-        int one[3] = {1, 1, K};
-        in[0].shape = one;
-        for (int i = 0; i < M; i += 43) {
+    tensor a = matrix(type, 1, M, K, false), b = matrix(type, 1, K, N, b_turned);
+    tensor all = matrix(type, 1, M, N, false), some = matrix(type, 1, 3, N, false);
+    nx_view in[2] = {view(&a), view(&b)}, to = view(&all), alone = view(&some);
+    run(table, NX_PRIM_Matmul, NULL, 2, in, &to);
+    for (int rows = 1; rows <= 3; rows += 2)
+        for (int i = 0; i + rows <= M; i += 43) {
+            int part[3] = {1, rows, K}, result[3] = {1, rows, N};
+            in[0].shape = part;
+            alone.shape = result;
             in[0].data = (uint16_t *)a.v.data + i * K;
-            run(nx_kernels_emulated, NX_PRIM_Matmul, NULL, 2, in, &alone);
-            assert_memory_equal(row.v.data, (uint16_t *)all.v.data + i * N, N * 2);
+            run(table, NX_PRIM_Matmul, NULL, 2, in, &alone);
+            assert_memory_equal(some.v.data, (uint16_t *)all.v.data + i * N, (size_t)(rows * N * 2));
         }
-        free(a.v.data), free(b.v.data), free(all.v.data), free(row.v.data);
-    }
+    free(a.v.data), free(b.v.data), free(all.v.data), free(some.v.data);
+}
+
+static void rows_are_the_same_alone(void **state)
+{
+    static const nx_dtype types[] = {NX_BFLOAT16, NX_FLOAT16};
+    for (int l = 0; l < PAIRS; l++)
+        for (int t = 0; t < 4; t++) {
+            rows_alone(pairs[l].emulated, types[t / 2], t % 2);
+            if (pairs[l].level)
+                rows_alone(pairs[l].level, types[t / 2], t % 2);
+        }
 }
 
 /* Infinity times a number is infinity, also where a float16 is two numbers; NaN stays in its row.
@@ -346,9 +367,11 @@ static void infinities_stay(void **state)
         ((uint16_t *)b.v.data)[7 * N + 4] = ((uint16_t *)a.v.data)[5 * K + 7];
         tensor out = tensor_new(types[t], 2, (int[]){M, N});
         nx_view in[2] = {view(&a), view(&b)}, to = view(&out);
-        const nx_kernel_entry *tables[] = {nx_kernels_emulated, amx};
-        for (int level = 0; level < (amx ? 2 : 1); level++) {
-            run(tables[level], NX_PRIM_Matmul, NULL, 2, in, &to);
+        for (int l = 0; l < 2 * PAIRS; l++) {
+            const nx_kernel_entry *table = l % 2 ? pairs[l / 2].level : pairs[l / 2].emulated;
+            if (!table)
+                continue;
+            run(table, NX_PRIM_Matmul, NULL, 2, in, &to);
             assert_true(number(&to, 5 * N + 3) == INFINITY);
             assert_true(number(&to, 5 * N + 4) == INFINITY); /* infinity times infinity */
             for (int i = 0; i < M; i++)
@@ -360,12 +383,16 @@ static void infinities_stay(void **state)
 
 int main(void)
 {
-    for (int i = 1; i < nx_cpu_isa_count(); i++)
+    for (int i = 1; i < nx_cpu_isa_count(); i++) {
         if (strcmp(nx_cpu_isa_name_at(i), "amx") == 0) {
-            amx = nx_cpu_isa_kernels_at(i);
+            pairs[0].level = amx = nx_cpu_isa_kernels_at(i);
             below_amx = nx_cpu_isa_kernels_at(i - 1);
         }
-    printf("the instructions are %s\n", amx ? "tried too" : "not there: emulated alone");
+        if (strcmp(nx_cpu_isa_name_at(i), "avx512_bf16") == 0)
+            pairs[1].level = nx_cpu_isa_kernels_at(i);
+    }
+    printf("the instructions of amx are %s, those of avx512_bf16 %s\n",
+           pairs[0].level ? "tried too" : "not there: emulated alone", pairs[1].level ? "tried too" : "not there");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gguf_types_are_the_same), cmocka_unit_test(mlx_types_are_the_same),
         cmocka_unit_test(halves_are_near),         cmocka_unit_test(rows_are_the_same_alone),

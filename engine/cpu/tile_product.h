@@ -1,14 +1,14 @@
 /*
- * amx_product.h: products of matrices of 16-bit floats by tiles (amx.h): a part of matmul_tmpl.c,
- * for the levels that have them.
+ * tile_product.h: products of matrices of 16-bit floats packed in tiles: a part of matmul_tmpl.c, for the
+ * levels that multiply pairs of bfloat16. tile_amx.h and tile_bf16.h hold the multiplications.
  *
  * bfloat16 is multiplied as it is. A float16 is the sum of two bfloat16, exactly: its 8 leading
  * bits and the other 3; of the four products of such sums the smallest, 2^-18 of the whole at most,
  * is left out.
  *
- * The one order of sums: 32 values of k at a time, even and odd k apart (amx.h), in float32, for
- * any number of rows. So the two ways below give the same bits: small products, whose pieces pack
- * what they need of a and b themselves, and large ones, which pack both once for all pieces.
+ * Sums are float32, in one order for any number of rows, which the level decides. So the two ways below
+ * give the same bits: small products, whose pieces pack what they need of a and b themselves, and large
+ * ones, which pack both once for all pieces.
  */
 
 enum {
@@ -16,9 +16,7 @@ enum {
     TILE_COLUMNS = 256,            /* and columns; of small products */
     TILE_FEW = 64,                 /* as many */
     TILE_SUMS = TILE_COLUMNS + 16, /* floats from row to row of sums: they shall not share sets */
-    TILE_DEPTH = 16, /* tiles of k at a time: those of 32 rows stay in the first cache */
     TILE_FEW_DEPTH = 8,
-    TILE_SWAPPED = 32,       /* rows of a up to which its turned b is taken for a */
     TILE_A_BYTES = 32 << 20, /* of a and of b packed at a time, unless a piece's are more */
     TILE_B_BYTES = 8 << 20,
     TILE_VALUES = 512, /* 16-bit values of a tile */
@@ -43,6 +41,17 @@ typedef struct {
     int64_t line, step, n; /* from line to line, along k; lines */
 } tile_side;
 
+static int64_t at_most(int64_t n, int64_t most)
+{
+    return n < most ? n : most;
+}
+
+#if NX_HAS_AMX
+#include "engine/cpu/tile_amx.h"
+#else
+#include "engine/cpu/tile_bf16.h"
+#endif
+
 static int64_t up32(int64_t n)
 {
     return (n + 31) / 32 * 32;
@@ -63,7 +72,7 @@ static void tile_plan(tile_job *j, nx_dtype type, int64_t m, int64_t n, int64_t 
 
 static bool tile_types(nx_dtype a, nx_dtype b, nx_dtype out)
 {
-    return a == b && b == out && nx_dtype_in(a, NX_HALVES);
+    return a == b && b == out && (a == NX_BFLOAT16 || (TILE_FLOAT16 && a == NX_FLOAT16));
 }
 
 /* Grows with m. 0: it is small. */
@@ -138,10 +147,41 @@ static void tile_put_rows(const tile_job *j, const tile_side *x, int64_t row, in
     }
 }
 
+#if defined(__AVX512F__)
+/* What tile_turn makes where all 16 columns are there, of 32 values each: in each quarter of a vector four columns' four
+ * pairs are exchanged, and the quarters are the columns 0 to 3, 4 to 7 and so on. */
+static void tile_turn_whole(const uint16_t *from, int64_t line, uint16_t *to)
+{
+    for (int q = 0; q < 4; q++, from += 8) {
+        __m512 v[4];
+        for (int i = 0; i < 4; i++) {
+            const uint16_t *x = from + i * line;
+            v[i] = _mm512_castps128_ps512(_mm_loadu_ps((const void *)x));
+            for (int part = 1; part < 4; part++)
+                v[i] = _mm512_mask_broadcast_f32x4(v[i], (__mmask16)(0xF << 4 * part),
+                                                   _mm_loadu_ps((const void *)(x + 4 * part * line)));
+        }
+        __m512d low0 = (__m512d)_mm512_unpacklo_ps(v[0], v[1]), low1 = (__m512d)_mm512_unpacklo_ps(v[2], v[3]);
+        __m512d high0 = (__m512d)_mm512_unpackhi_ps(v[0], v[1]), high1 = (__m512d)_mm512_unpackhi_ps(v[2], v[3]);
+        uint16_t *pair = to + 4 * 32 * q;
+        _mm512_storeu_pd(pair, _mm512_unpacklo_pd(low0, low1));
+        _mm512_storeu_pd(pair + 32, _mm512_unpackhi_pd(low0, low1));
+        _mm512_storeu_pd(pair + 64, _mm512_unpacklo_pd(high0, high1));
+        _mm512_storeu_pd(pair + 96, _mm512_unpackhi_pd(high0, high1));
+    }
+}
+#endif
+
 /* A tile of 16 columns that are lines in memory: pairs of values are turned as floats are. */
 static void tile_turn(const tile_job *j, const tile_side *x, int64_t column, int64_t k,
                       uint16_t *to)
 {
+#if defined(__AVX512F__)
+    if (j->planes == 1 && column + 16 <= x->n && k + 32 <= j->p->g.k) {
+        tile_turn_whole(x->at + column * x->line + k, x->line, to);
+        return;
+    }
+#endif
     for (int c = 0; c < 16; c += 4) {
         uint16_t line[4][2][32];
         float pairs[2][4][16], turned[4 * 16];
@@ -222,103 +262,6 @@ static tile_side tile_b(const tile_job *j, int64_t batch)
                        p->g.n};
 }
 
-/* ---- multiplying ------------------------------------------------------------------------------
- */
-
-/* to += 32 (or, unless two, 16) x 32 of `depth` tiles; a and b: the first of two lines of tiles
- * that lie `line` apart. swapped: the second and third product of planes are so too. */
-NX_INLINE void tile_block(int planes, bool two, bool swapped, int64_t depth, const uint16_t *a,
-                          const uint16_t *b, int64_t line, bool first, float *to)
-{
-    const int64_t row = TILE_SUMS * sizeof(float);
-    float *below = to + 16 * TILE_SUMS;
-    if (first) {
-        amx_zero(0);
-        amx_zero(1);
-        amx_zero(2);
-        amx_zero(3);
-    } else {
-        amx_load(0, to, row);
-        amx_load(1, to + 16, row);
-        if (two) {
-            amx_load(2, below, row);
-            amx_load(3, below + 16, row);
-        }
-    }
-#define FOUR()                                                                                     \
-    do {                                                                                           \
-        amx_dot_bf16(0, 4, 6);                                                                     \
-        amx_dot_bf16(1, 4, 7);                                                                     \
-        if (two) {                                                                                 \
-            amx_dot_bf16(2, 5, 6);                                                                 \
-            amx_dot_bf16(3, 5, 7);                                                                 \
-        }                                                                                          \
-    } while (0)
-    for (int64_t d = 0; d < depth; d++, a += planes * TILE_VALUES, b += planes * TILE_VALUES) {
-        amx_load(4, a, 64);
-        amx_load(6, b, 64);
-        amx_load(7, b + line, 64);
-        if (two)
-            amx_load(5, a + line, 64);
-        FOUR();
-        if (planes == 1)
-            continue;
-#define LOAD_A(plane)                                                                              \
-    do {                                                                                           \
-        amx_load(4, a + (plane)*TILE_VALUES, 64);                                                  \
-        if (two)                                                                                   \
-            amx_load(5, a + line + (plane)*TILE_VALUES, 64);                                       \
-    } while (0)
-#define LOAD_B(plane)                                                                              \
-    do {                                                                                           \
-        amx_load(6, b + (plane)*TILE_VALUES, 64);                                                  \
-        amx_load(7, b + line + (plane)*TILE_VALUES, 64);                                           \
-    } while (0)
-        if (swapped)
-            LOAD_A(1);
-        else
-            LOAD_B(1);
-        FOUR();
-        LOAD_A(!swapped);
-        LOAD_B(swapped);
-        FOUR();
-    }
-#undef LOAD_A
-#undef LOAD_B
-#undef FOUR
-    amx_store(0, to, row);
-    amx_store(1, to + 16, row);
-    if (two) {
-        amx_store(2, below, row);
-        amx_store(3, below + 16, row);
-    }
-}
-
-static int64_t at_most(int64_t n, int64_t most)
-{
-    return n < most ? n : most;
-}
-
-/* sums of rows x columns, at most TILE_ROWS x TILE_COLUMNS: `depth` tiles of packed a and b, whose
- * lines of tiles lie `line` apart. */
-static void tile_add(const tile_job *j, int64_t rows, int64_t columns, int64_t depth,
-                     const uint16_t *a, const uint16_t *b, int64_t line, bool first, float *sums)
-{
-    for (int64_t r = 0; r < rows; r += 32)
-        for (int64_t c = 0; c < columns; c += 32) {
-            const uint16_t *from_a = a + r / 16 * line, *from_b = b + c / 16 * line;
-            float *to = sums + r * TILE_SUMS + c;
-            switch (j->planes * 4 + (rows - r > 16) * 2 + (j->swapped && j->planes == 2)) {
-#define CASE(planes, two, swapped)                                                                 \
-    case (planes)*4 + (two)*2 + (swapped):                                                         \
-        tile_block(planes, two, swapped, depth, from_a, from_b, line, first, to);                  \
-        break;
-                CASE(1, 0, 0) CASE(1, 1, 0) CASE(2, 0, 0) CASE(2, 0, 1) CASE(2, 1, 0) CASE(2, 1, 1)
-#undef CASE
-            }
-        }
-}
-
 /* Results of sums; swapped: the rows of these are its columns. */
 static void tile_out(const tile_job *j, int64_t batch, int64_t row, int64_t rows, int64_t column,
                      int64_t columns, const float *sums)
@@ -377,11 +320,10 @@ static void tile_few(void *ctx, int64_t begin, int64_t end)
 {
     const tile_job *j = ctx;
     int64_t down = tile_down(j), across = tile_across(j);
-    amx_config config = amx_config_of(16, 64);
-    amx_configure(&config);
+    tile_begin();
     for (int64_t i = begin; i < end; i++)
         tile_few_piece(j, i / across / down, i / across % down * TILE_ROWS, i % across * TILE_FEW);
-    amx_release();
+    tile_end();
 }
 
 /* ---- large: a and b are packed once -----------------------------------------------------------
@@ -426,11 +368,10 @@ static void tile_multiply(void *ctx, int64_t begin, int64_t end)
 {
     const tile_job *j = ctx;
     int64_t down = (j->m + TILE_ROWS - 1) / TILE_ROWS;
-    amx_config config = amx_config_of(16, 64);
-    amx_configure(&config);
+    tile_begin();
     for (int64_t i = begin; i < end; i++) /* down the rows first: they share columns of b */
         tile_piece(j, i % down * TILE_ROWS, i / down * TILE_COLUMNS);
-    amx_release();
+    tile_end();
 }
 
 static void tile_part(tile_job *j)
