@@ -1,8 +1,10 @@
 /*
  * fused_tmpl.c: a list of elementwise operations on one tile after the other, so that what is between
- * them stays in the first cache. Each operation is the loop of tile_tmpl.c that it is alone, and
- * half types are rounded after each: results have the bits they would have one by one.
+ * them stays in the first cache. Each operation is the loop of tile_tmpl.c that it is alone, or one of
+ * several simple ones that pass their results in registers (chain.h); half types are rounded after each:
+ * results have the bits they would have one by one.
  */
+#include "engine/cpu/chain.h"
 #include "engine/cpu/kernels.h"
 #include "engine/cpu/operand.h"
 #include "engine/cpu/pool.h"
@@ -25,6 +27,10 @@ typedef struct {
     const char *scalar[NX_FUSED_IN];  /* a tile of it */
     nx_tile_fn tile[NX_FUSED_OPS];
     nx_convert_fn convert[NX_FUSED_OPS]; /* instead of tile */
+    int chain[NX_FUSED_OPS]; /* so many from this one on pass their results in registers; 0: it is alone */
+    int other[NX_FUSED_OPS]; /* of such an operation: the operand that is not passed; -1: none */
+    bool keep[NX_FUSED_OPS]; /* its result is an output, or an operand of another than the next */
+    chain_fn step[NX_FUSED_OPS];
 } job;
 
 /* What one thread works with on its tile. */
@@ -124,17 +130,20 @@ static void store(const job *j, desk *d, const nx_fused_op *op, char *made)
         runs(&j->walk, op->out, d->begin, d->n, o, to, false);
 }
 
+static const void *operand_at(const job *j, desk *d, int k)
+{
+    if (k < j->program->n_in && !d->at[k])
+        d->at[k] = load(j, d, k);
+    return d->at[k];
+}
+
 static void operate(const job *j, desk *d, int i)
 {
     const nx_compiled_params *p = j->program;
     const nx_fused_op *op = &p->op[i];
     const void *in[3];
-    for (int k = 0; k < op->n_in; k++) {
-        int operand_number = op->in[k];
-        if (operand_number < p->n_in && !d->at[operand_number])
-            d->at[operand_number] = load(j, d, operand_number);
-        in[k] = d->at[operand_number];
-    }
+    for (int k = 0; k < op->n_in; k++)
+        in[k] = operand_at(j, d, op->in[k]);
     char *made = reg_of(j, d, op->reg);
     bool half = nx_dtype_in((nx_dtype)op->to, NX_HALVES);
     const operand *o = op->out >= 0 ? &j->out[op->out] : NULL;
@@ -147,6 +156,127 @@ static void operate(const job *j, desk *d, int i)
     if (half || o)
         store(j, d, op, made);
     d->at[p->n_in + i] = made;
+}
+
+/* ---- chains ----------------------------------------------------------------------------------- */
+
+/* Where the result of operation i of a chain goes if it is kept. */
+static char *kept(const job *j, desk *d, int i)
+{
+    const nx_fused_op *op = &j->program->op[i];
+    const operand *o = op->out >= 0 ? &j->out[op->out] : NULL;
+    return o ? o->data + d->offset[op->out] * o->size : reg_of(j, d, op->reg);
+}
+
+static bool is_number(const job *j, int k)
+{
+    return k < j->program->n_in && j->view[k] < 0;
+}
+
+/* What a step meets: a tile, or a number. */
+static void meet(const job *j, desk *d, int k, chain_step *s)
+{
+    s->tile = (float *)operand_at(j, d, k);
+    s->number = is_number(j, k) ? *s->tile : 0;
+}
+
+/* Operations i and the ones after it that belong to its chain. */
+static void operate_chain(const job *j, desk *d, int i)
+{
+    const nx_compiled_params *p = j->program;
+    chain_step steps[2 * NX_FUSED_OPS + 2];
+    int n = 1, end = i + j->chain[i];
+    int first = p->op[i].in[0];
+    steps[0].run = is_number(j, first) ? chain_load_number : chain_load_tile;
+    meet(j, d, first, &steps[0]);
+    for (int k = i; k < end; k++) {
+        steps[n].run = j->step[k];
+        if (j->other[k] >= 0)
+            meet(j, d, j->other[k], &steps[n]);
+        n++;
+        d->at[p->n_in + k] = kept(j, d, k);
+        if (j->keep[k])
+            steps[n++] = (chain_step){.run = chain_keep, .tile = (float *)kept(j, d, k)};
+    }
+    steps[n].run = chain_end;
+    int64_t done = chain_run(steps, d->n);
+    for (int k = i; k < end && done < d->n; k++) {
+        const void *in[2];
+        for (int x = 0; x < p->op[k].n_in; x++)
+            in[x] = (const float *)d->at[p->op[k].in[x]] + done;
+        j->tile[k](d->n - done, in, (float *)kept(j, d, k) + done);
+    }
+}
+
+/* Can a step of operation i meet operand k? A result must lie in memory, and an input too before the chain
+ * begins: to load it early could overwrite a register that is still in use. */
+static bool may_meet(const job *j, int first, int i, int k)
+{
+    const nx_compiled_params *p = j->program;
+    if (k >= p->n_in)
+        return k - p->n_in < first || j->keep[k - p->n_in];
+    return i == first || is_number(j, k) || (!j->in[k].widen && lies_dense(j, &j->in[k], j->view[k]));
+}
+
+/* Can operation i take its operand number `passed` in registers? Then says how. */
+static bool joins(job *j, int first, int i, int passed)
+{
+    const nx_compiled_params *p = j->program;
+    const nx_fused_op *op = &p->op[i];
+    if (op->from != NX_FLOAT32 || op->to != NX_FLOAT32 || op->n_in > 2 || !chain_find(op->prim, 0) ||
+        (op->out >= 0 && !lies_dense(j, &j->out[op->out], op->out)))
+        return false;
+    int other = op->n_in == 2 ? op->in[!passed] : -1;
+    chain_side side = 0;
+    if (other >= 0) {
+        if (!may_meet(j, first, i, other))
+            return false;
+        side = passed ? CHAIN_LEFT_TILE : CHAIN_RIGHT_TILE;
+        side += is_number(j, other);
+    }
+    j->other[i] = other;
+    j->step[i] = chain_find(op->prim, side);
+    return true;
+}
+
+/* last[i]: the last operation that reads the result of i; i: none does. */
+static void last_readers(const nx_compiled_params *p, int *last)
+{
+    for (int i = 0; i < p->n_ops; i++) {
+        last[i] = i;
+        for (int x = 0; x < p->op[i].n_in; x++)
+            if (p->op[i].in[x] >= p->n_in)
+                last[p->op[i].in[x] - p->n_in] = i;
+    }
+}
+
+/* Operation i and those after it, each of which takes the result of the one before in registers. */
+static int chain_from(job *j, const int *last, int i)
+{
+    const nx_compiled_params *p = j->program;
+    int n = 0;
+    for (; i + n < p->n_ops; n++) {
+        const nx_fused_op *op = &p->op[i + n];
+        int before = p->n_in + i + n - 1;
+        int passed = n && op->n_in == 2 && op->in[1] == before;
+        if ((n && (op->in[passed] != before || (op->n_in == 2 && op->in[!passed] == before))) ||
+            !joins(j, i, i + n, passed))
+            break;
+        j->keep[i + n] = op->out >= 0 || last[i + n] > i + n + 1;
+    }
+    if (n) /* whoever comes next reads it in memory */
+        j->keep[i + n - 1] |= last[i + n - 1] > i + n - 1;
+    return n;
+}
+
+static void find_chains(job *j)
+{
+    int last[NX_FUSED_OPS];
+    last_readers(j->program, last);
+    for (int i = 0; i < j->program->n_ops; i += j->chain[i] ? j->chain[i] : 1) {
+        int n = chain_from(j, last, i);
+        j->chain[i] = n > 1 ? n : 0;
+    }
 }
 
 static void seek(const nx_walk *w, int64_t begin, int64_t *offset)
@@ -173,8 +303,11 @@ static void piece(void *ctx, int64_t begin, int64_t end)
         seek(&j->walk, begin, d.offset);
         for (int k = 0; k < p->n_in; k++)
             d.at[k] = j->scalar[k];
-        for (int i = 0; i < p->n_ops; i++)
-            operate(j, &d, i);
+        for (int i = 0; i < p->n_ops; i += j->chain[i] ? j->chain[i] : 1)
+            if (j->chain[i])
+                operate_chain(j, &d, i);
+            else
+                operate(j, &d, i);
     }
 }
 
@@ -268,6 +401,7 @@ void NX_FN(fused)(const nx_call *c)
     for (int v = 0; v < n_views; v++)
         bytes += (int64_t)nx_dtype_size(views[v]->dtype);
     choose_loops(&j);
+    find_chains(&j);
     if (j.walk.size)
         nx_parallel(j.walk.size, nx_grain(bytes, NX_PIECE_BYTES), piece, &j);
 }

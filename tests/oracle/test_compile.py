@@ -27,7 +27,10 @@ def run(handle, xs):
 
 
 def bits(a):
+    """All of an array; every NaN is the same one."""
     a = a.numpy() if isinstance(a, mlxc.Array) else a
+    if a.dtype.kind == "f":
+        a = np.where(np.isnan(a), a.dtype.type(np.nan), a)
     return a.dtype, a.shape, a.tobytes()
 
 
@@ -232,6 +235,39 @@ def test_random_graphs():
             return made[-1:] + made[len(xs)::7]
 
         same(f, [numbers(shape, dtype, low=-1, high=1, seed=trial + k) for k in range(3)], 1)
+
+
+SIMPLE = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "abs", "negative", "square", "sqrt", "rsqrt"]
+
+
+@pytest.mark.parametrize("n", [1, 7, 63, 64, 65, 128, 129, 1000, 5003])
+def test_simple_operations_one_after_the_other(n):
+    """Results passed in registers: any of the operations, numbers and arrays on both sides, outputs in
+    between, special numbers, lengths around the blocks; rows that are not dense, and repeated ones."""
+    rng = np.random.default_rng(n)
+    special = np.array([0, -0.0, np.inf, -np.inf, np.nan, 1e-42, 3e38], np.float32)
+    for trial in range(24):
+        shape = (n,) if trial % 3 else (3, n)
+        xs = [numbers(shape, "float32", low=-2, high=2, seed=trial + k) for k in range(3)]
+        xs[0] = np.where(rng.random(shape) < 0.2, special[rng.integers(len(special), size=shape)], xs[0])
+        if trial % 4 == 3:
+            xs[1] = mlxc.op("copy", O.slice(mlxc.array(np.repeat(xs[1], 2, -1)), [0] * len(shape),
+                                            [d * (1 + (i == len(shape) - 1)) for i, d in enumerate(shape)],
+                                            [1] * (len(shape) - 1) + [2]))
+        if trial % 4 == 2:
+            xs[2] = xs[2][..., :1]
+        plan = [(rng.integers(len(SIMPLE)), rng.integers(8), rng.integers(1 << 30)) for _ in range(rng.integers(2, 40))]
+
+        def f(*xs, plan=plan):
+            made = [O.add(xs[0], xs[0])]
+            for op, kind, i in plan:
+                a, name = made[-1], SIMPLE[op]
+                pool = list(xs) + made
+                b = number(0.5 + i % 7, "float32") if kind < 3 else a if kind == 3 else pool[i % len(pool)]
+                made.append(mlxc.op(name, a) if op > 5 else mlxc.op(name, *((b, a) if i % 2 else (a, b))))
+            return made[-1:] + made[2::9]
+
+        same(f, xs, 1)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
