@@ -28,7 +28,7 @@ def alternate(peers, threads, budget, rounds):
             if spent[name] > budget:
                 continue
             if threads > 1:
-                time.sleep(0.002)  # threads of the peer before stop spinning
+                time.sleep(0.05)  # threads of the peer before spin for some time (OpenBLAS: 2^26 cycles)
             t = clock()
             for _ in range(repeat[name]):
                 peers[name]()

@@ -9,11 +9,16 @@
  * (where its rows do not lie well already) and b once for all blocks.
  */
 
-/* What is read after these rows: the next rows of a, and a share of the next panel. */
+/* What is read after these rows: the next rows of a, and a share of the next panel. Where there is nothing
+ * more these are of what is at hand: an address without memory takes many times as long to find out about. */
 typedef struct {
     const char *a, *panel;
 } G(soon);
-enum { G(A_STEP) = GEMM_MR * sizeof(T), G(PANEL_STEP) = NB * sizeof(T) * GEMM_MR / GEMM_MB };
+enum {
+    G(PARTS) = NB / (GEMM_NV * V_N), /* of a panel, each multiplied by all rows before the next */
+    G(A_STEP) = GEMM_MR * sizeof(T),
+    G(PANEL_STEP) = NB * sizeof(T) * GEMM_MR / GEMM_MB / G(PARTS),
+};
 
 /* to[mr][nv vectors] = from + a[mr, kc] panel[kc, nv vectors]; from NULL: zeros. mr and nv are
  * constants where this is inlined. */
@@ -27,9 +32,12 @@ NX_INLINE void G(micro)(int mr, int nv, int64_t kc, const T *a, int64_t a_row, i
 #pragma GCC unroll 4
         for (int j = 0; j < nv; j++)
             c[i][j] = from ? V_OP(load)(from + i * NB + j * V_N) : V_OP(set)(0);
+    if (!GEMM_AHEAD && mr == GEMM_MR)
+        for (int64_t at = 0; at < kc * G(PANEL_STEP); at += 64)
+            __builtin_prefetch(soon.panel + at, 0, 2);
     for (int64_t k = 0; k < kc; k++) {
         V b[GEMM_NV];
-        if (mr == GEMM_MR) {
+        if (GEMM_AHEAD && mr == GEMM_MR) {
             __builtin_prefetch(soon.a + k * G(A_STEP), 0, 3);
             __builtin_prefetch(soon.panel + k * G(PANEL_STEP), 0, 2);
         }
@@ -80,17 +88,21 @@ WIDTH(3)
 #undef MORE_ROWS
 #undef MICRO_ARGS
 
-/* Any number of rows by one panel of kc x nb. Whole vectors of `to` are written, nb or more. */
+/* Any number of rows by one panel of kc x nb. Whole vectors of `to` are written, nb or more. The part of the
+ * panel that a block of rows is multiplied by stays in the first cache, while the rows come from the second.
+ * next: the panel that is read after this one, or NULL. */
 static void G(rows_by_panel)(int64_t m, int64_t kc, int nb, const T *a, int64_t a_row, int64_t a_col,
-                             const T *panel, int64_t panel_row, const T *from, T *to, int64_t to_row)
+                             const T *panel, int64_t panel_row, const T *next, const T *from, T *to,
+                             int64_t to_row)
 {
-    for (int64_t i = 0; i < m; i += GEMM_MR) {
-        const T *x = a + i * a_row;
-        G(soon) soon = {(const char *)(x + GEMM_MR * a_row),
-                        (const char *)(panel + GEMM_KC * NB) + i / GEMM_MR * kc * G(PANEL_STEP)};
-        for (int j = 0; j < nb; j += GEMM_NV * V_N) {
-            const T *f = from ? from + i * NB + j : NULL, *b = panel + j;
+    for (int j = 0; j < nb; j += GEMM_NV * V_N)
+        for (int64_t i = 0; i < m; i += GEMM_MR) {
+            const T *x = a + i * a_row, *f = from ? from + i * NB + j : NULL, *b = panel + j;
             T *t = to + i * to_row + j;
+            bool rows = a_col == 1 && a_row >= kc; /* they lie as one piece, nearly */
+            const T *more = rows && m - i >= 2 * GEMM_MR ? x + GEMM_MR * a_row : rows ? x : b;
+            int64_t part = next ? i / GEMM_MR * G(PARTS) + j / (GEMM_NV * V_N) : 0;
+            G(soon) soon = {(const char *)more, (const char *)(next ? next : b) + part * kc * G(PANEL_STEP)};
             if (nb - j <= V_N)
                 G(rows_1)(m - i, kc, x, a_row, a_col, b, panel_row, f, t, to_row, soon);
             else if (GEMM_NV == 2 || nb - j <= 2 * V_N)
@@ -100,7 +112,6 @@ static void G(rows_by_panel)(int64_t m, int64_t kc, int nb, const T *a, int64_t 
                 G(rows_3)(m - i, kc, x, a_row, a_col, b, panel_row, f, t, to_row, soon);
 #endif
         }
-    }
 }
 
 /* What a block of outputs needs while it goes over the chunks of k. */
@@ -119,10 +130,10 @@ static void G(outputs_begin)(G(outputs) *o, const nx_gemm *g, int64_t batch, int
 /* Chunk k0..k0+kc of m rows by nb columns. */
 static void G(outputs_add)(G(outputs) *o, const nx_gemm *g, int64_t k0, int64_t kc, int64_t m,
                            int nb, const T *a, int64_t a_row, int64_t a_col, const T *b,
-                           int64_t b_row)
+                           int64_t b_row, const T *next)
 {
     bool direct = o->out && k0 + kc == g->k;
-    G(rows_by_panel)(m, kc, nb, a, a_row, a_col, b, b_row, k0 ? o->acc : NULL,
+    G(rows_by_panel)(m, kc, nb, a, a_row, a_col, b, b_row, next, k0 ? o->acc : NULL,
                      direct ? o->out : o->acc, direct ? o->out_row : NB);
 }
 
@@ -172,7 +183,7 @@ static void G(block)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int
             b = panel;
             row = NB;
         }
-        G(outputs_add)(&o, g, k0, kc, m, nb, a + k0 * g->a_col, g->a_row, g->a_col, b, row);
+        G(outputs_add)(&o, g, k0, kc, m, nb, a + k0 * g->a_col, g->a_row, g->a_col, b, row, NULL);
     }
     G(outputs_end)(&o, g, batch, m0, m, n0, nb);
 }
@@ -254,9 +265,10 @@ static void G(multiply)(void *ctx, int64_t begin, int64_t end)
             int64_t k0 = c * j->kc, kc = g->k - k0 < j->kc ? g->k - k0 : j->kc;
             const T *a = in_place ? in_place + (j->m0 + row) * g->a_row + k0 * g->a_col
                                   : j->a + (c * j->m + row) * GEMM_KC;
+            const T *b = j->b + (n_block * j->chunks + c) * GEMM_KC * NB;
+            bool last = c + 1 == j->chunks && n_block + 1 == j->n_blocks;
             G(outputs_add)(&o, g, k0, kc, m, nb, a, in_place ? g->a_row : GEMM_KC,
-                           in_place ? g->a_col : 1, j->b + (n_block * j->chunks + c) * GEMM_KC * NB,
-                           NB);
+                           in_place ? g->a_col : 1, b, NB, last ? NULL : b + GEMM_KC * NB);
         }
         G(outputs_end)(&o, g, j->batch, j->m0 + row, m, j->n0 + n0, nb);
     }

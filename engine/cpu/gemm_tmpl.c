@@ -6,19 +6,23 @@
 
 /* Accumulators: rows by vectors, so that they, the panel's vectors and one broadcast fit the
  * registers (32 of AVX-512 and NEON, 16 else). MB rows are a block, each of which reads all of b once
- * from the outer caches. */
+ * from the outer caches; KC is the depth of a panel, which with the accumulators is 55 to 86 KB of stack.
+ * AHEAD: a and the next panel are asked for at each step of k; else a share of the panel alone, at once. */
 #if defined(NX_ISA_avx512) || defined(__aarch64__)
 #define GEMM_MR 8
 #define GEMM_NV 3
 #define GEMM_MB 96
+#define GEMM_KC 192
+#define GEMM_AHEAD 1
 #else
 #define GEMM_MR 6
 #define GEMM_NV 2
 #define GEMM_MB 192
+#define GEMM_KC 256
+#define GEMM_AHEAD 0
 #endif
 
 enum {
-    GEMM_KC = 192,           /* depth of a panel: panel and accumulators are 55 or 74 KB of stack */
     GEMM_LARGE_M = 144,      /* from here on a and b are packed once, if there is workspace */
     GEMM_LARGE_N = 96,
     GEMM_LARGE_K = 32,

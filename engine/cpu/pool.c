@@ -51,6 +51,7 @@ static struct {
           .wake = PTHREAD_COND_INITIALIZER};
 
 static share shares[MAX_THREADS]; /* empty between jobs */
+static pthread_t workers[MAX_THREADS];
 static _Thread_local bool in_piece;
 
 static inline void relax(void)
@@ -190,9 +191,44 @@ static void start_workers(int wanted)
         if (pthread_create(&t, NULL, worker, NULL) != 0)
             return;
         pthread_detach(t);
-        pool.started++;
+        workers[pool.started++] = t;
     }
 }
+
+/* ---- where workers wake ------------------------------------------------------------------------ */
+
+/* In a virtual machine Linux takes a processor that sleeps for one that its host gave to others, and wakes
+ * workers where the caller runs: both then share it for milliseconds, while the rest is idle. So workers may
+ * not run where the caller does, as long as there are as many other processors as workers. With pool.use
+ * held, when some sleep. */
+#if defined(__linux__)
+static int avoided, counted; /* the caller's processor, and the threads that were wanted; 0: never done */
+static cpu_set_t allowed, given; /* the processors there are for workers, and those that they may use */
+
+static void keep_away(int threads)
+{
+    cpu_set_t now;
+    int here = sched_getcpu();
+    if (here < 0 || (here == avoided && threads == counted) ||
+        pthread_getaffinity_np(workers[0], sizeof now, &now) != 0)
+        return;
+    if (!counted || !CPU_EQUAL(&now, &given)) /* whoever runs the program decides */
+        allowed = now;
+    given = allowed;
+    CPU_CLR(here, &given);
+    if (CPU_COUNT(&given) < threads - 1)
+        given = allowed;
+    for (int i = 0; i < pool.started; i++)
+        pthread_setaffinity_np(workers[i], sizeof given, &given);
+    avoided = here;
+    counted = threads;
+}
+#else
+static void keep_away(int threads)
+{
+    (void)threads;
+}
+#endif
 
 static void run_alone(int64_t n, int64_t grain, nx_piece fn, void *ctx)
 {
@@ -217,8 +253,10 @@ void nx_parallel(int64_t n, int64_t grain, nx_piece fn, void *ctx)
     atomic_store(&pool.admitted, 0);
     atomic_fetch_add(&pool.generation, 1); /* odd: open */
     pthread_mutex_lock(&pool.lock);
-    if (pool.sleeping)
+    if (pool.sleeping) {
+        keep_away(threads);
         pthread_cond_broadcast(&pool.wake);
+    }
     pthread_mutex_unlock(&pool.lock);
     take_pieces(&pool.now);
     atomic_fetch_add(&pool.generation, 1); /* even: closed, nobody joins any more */

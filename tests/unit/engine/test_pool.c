@@ -2,9 +2,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <pthread.h>
 #include <sched.h>
 #include <cmocka.h>
@@ -108,9 +110,84 @@ static void callers_do_not_meet(void **state)
     nx_pool_set_threads(0);
 }
 
+#if defined(__linux__)
+typedef struct {
+    pthread_t caller;
+    const cpu_set_t *take; /* what the worker takes for itself, or NULL */
+    cpu_set_t worker; /* where it may run */
+    bool failed;
+    _Atomic int met;
+} places;
+
+/* Two pieces, each of which waits for the other: one is the worker's. */
+static void note_places(void *ctx, int64_t begin, int64_t end)
+{
+    places *p = ctx;
+    for (int64_t i = begin; i < end; i++) {
+        atomic_fetch_add(&p->met, 1);
+        while (atomic_load(&p->met) < 2)
+            sched_yield();
+        if (pthread_equal(pthread_self(), p->caller))
+            continue;
+        p->failed = sched_getaffinity(0, sizeof p->worker, &p->worker) ||
+                    (p->take && sched_setaffinity(0, sizeof *p->take, p->take));
+    }
+}
+
+/* Where the worker may run, woken by a caller on processor `cpu`. */
+static cpu_set_t worker_of_caller_on(int cpu, const cpu_set_t *take)
+{
+    places p = {.caller = pthread_self(), .take = take};
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL); /* the worker sleeps too */
+    nx_parallel(2, 1, note_places, &p);
+    assert_false(p.failed);
+    return p.worker;
+}
+
+static void workers_keep_away_from_the_caller(void **state)
+{
+    cpu_set_t all, alone;
+    int cpu[2], n = 0;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    for (int i = 0; i < CPU_SETSIZE && n < 2; i++)
+        if (CPU_ISSET(i, &all))
+            cpu[n++] = i;
+    if (n < 2)
+        skip();
+    nx_pool_set_threads(2);
+    places p = {.caller = pthread_self()};
+    nx_parallel(2, 1, note_places, &p); /* the worker is there, with all processors */
+    for (int i = 0; i < 4; i++) {
+        cpu_set_t want = all, got = worker_of_caller_on(cpu[i % 2], NULL);
+        CPU_CLR(cpu[i % 2], &want);
+        assert_true(CPU_EQUAL(&got, &want));
+    }
+    /* Somebody gives the worker one processor: it stays there, wherever the caller is. */
+    CPU_ZERO(&alone);
+    CPU_SET(cpu[1], &alone);
+    worker_of_caller_on(cpu[1], &alone);
+    for (int i = 0; i < 4; i++) {
+        cpu_set_t got = worker_of_caller_on(cpu[i % 2], i == 3 ? &all : NULL);
+        assert_true(CPU_EQUAL(&got, &alone));
+    }
+    cpu_set_t want = all, got = worker_of_caller_on(cpu[0], NULL);
+    CPU_CLR(cpu[0], &want);
+    assert_true(CPU_EQUAL(&got, &want));
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+    nx_pool_set_threads(0);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+#if defined(__linux__)
+        cmocka_unit_test(workers_keep_away_from_the_caller),
+#endif
         cmocka_unit_test(every_index_once),
         cmocka_unit_test(nested_calls_run_in_place),
         cmocka_unit_test(a_thread_that_is_held_up_is_helped_out),
