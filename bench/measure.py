@@ -9,6 +9,15 @@ import time
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 
 
+def settle(run):
+    """Threads of the peer before spin for some time (OpenBLAS's for 2^26 cycles), and a virtual machine
+    wakes a peer's own on one processor and spreads them only then: neither is to be measured."""
+    time.sleep(0.05)
+    until = time.perf_counter() + 0.04
+    while time.perf_counter() < until:
+        run()
+
+
 def alternate(peers, threads, budget, rounds):
     """peers: {name: function without arguments}. Seconds a call, the median of up to `rounds` rounds
     or what `budget` seconds a peer allow. One thread is measured in processor time, which other
@@ -28,7 +37,7 @@ def alternate(peers, threads, budget, rounds):
             if spent[name] > budget:
                 continue
             if threads > 1:
-                time.sleep(0.05)  # threads of the peer before spin for some time (OpenBLAS: 2^26 cycles)
+                settle(peers[name])
             t = clock()
             for _ in range(repeat[name]):
                 peers[name]()

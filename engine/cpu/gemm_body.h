@@ -149,8 +149,8 @@ static void G(outputs_end)(G(outputs) *o, const nx_gemm *g, int64_t batch, int64
 typedef struct {
     const nx_gemm *g;
     int64_t m_step, m_blocks, n_blocks;
-    /* Of large products: the part in hand, and it packed. */
-    int64_t batch, m0, m, n0, n, kc, chunks;
+    /* Of large products: the part in hand, and it packed; panels multiplied together, and how often. */
+    int64_t batch, m0, m, n0, n, kc, chunks, group, groups;
     T *a; /* [chunks][m][GEMM_KC] */
     T *b; /* [n_blocks][chunks][GEMM_KC][NB] */
 } G(job);
@@ -227,6 +227,16 @@ static size_t G(workspace)(int64_t m, int64_t n, int64_t k)
 
 enum { G(PACK_ROWS) = 48 }; /* rows of a packed in one go */
 
+static const T *G(panel)(const G(job) *j, int64_t n_block, int64_t c)
+{
+    return j->b + (n_block * j->chunks + c) * GEMM_KC * NB;
+}
+
+static int G(columns)(const G(job) *j, int64_t n_block)
+{
+    return (int)(j->n - n_block * NB < NB ? j->n - n_block * NB : NB);
+}
+
 static void G(pack_a)(void *ctx, int64_t begin, int64_t end)
 {
     const G(job) *j = ctx;
@@ -244,34 +254,60 @@ static void G(pack_b)(void *ctx, int64_t begin, int64_t end)
     const G(job) *j = ctx;
     for (int64_t i = begin; i < end; i++) {
         int64_t c = i % j->chunks, n0 = i / j->chunks * NB, k0 = c * j->kc;
-        int nb = (int)(j->n - n0 < NB ? j->n - n0 : NB);
         int64_t kc = j->g->k - k0 < j->kc ? j->g->k - k0 : j->kc;
-        j->g->load_b(j->g, j->batch, k0, kc, j->n0 + n0, nb, j->b + i * GEMM_KC * NB);
+        j->g->load_b(j->g, j->batch, k0, kc, j->n0 + n0, G(columns)(j, n0 / NB), j->b + i * GEMM_KC * NB);
     }
+}
+
+/* A block of rows by a group of panels: for each chunk of k the rows' part of a is read by all panels of the
+ * group while it lies in the second cache. */
+static void G(multiply_group)(const G(job) *j, int64_t row, int64_t first, int64_t count, G(outputs) *o)
+{
+    const nx_gemm *g = j->g;
+    const T *in_place = g->a_in_place ? (const T *)g->a + g->a_offset(g, j->batch) : NULL;
+    int64_t m = j->m - row < j->m_step ? j->m - row : j->m_step;
+    for (int64_t p = 0; p < count; p++)
+        G(outputs_begin)(&o[p], g, j->batch, j->m0 + row, j->n0 + (first + p) * NB, G(columns)(j, first + p));
+    for (int64_t c = 0; c < j->chunks; c++) {
+        int64_t k0 = c * j->kc, kc = g->k - k0 < j->kc ? g->k - k0 : j->kc;
+        const T *a = in_place ? in_place + (j->m0 + row) * g->a_row + k0 * g->a_col
+                              : j->a + (c * j->m + row) * GEMM_KC;
+        for (int64_t p = 0; p < count; p++) {
+            const T *b = G(panel)(j, first + p, c);
+            const T *next = p + 1 < count         ? G(panel)(j, first + p + 1, c)
+                            : c + 1 < j->chunks   ? G(panel)(j, first, c + 1)
+                            : first + count < j->n_blocks ? G(panel)(j, first + count, 0)
+                                                          : NULL;
+            G(outputs_add)(&o[p], g, k0, kc, m, G(columns)(j, first + p), a, in_place ? g->a_row : GEMM_KC,
+                           in_place ? g->a_col : 1, b, NB, next);
+        }
+    }
+    for (int64_t p = 0; p < count; p++)
+        G(outputs_end)(&o[p], g, j->batch, j->m0 + row, m, j->n0 + (first + p) * NB, G(columns)(j, first + p));
 }
 
 static void G(multiply)(void *ctx, int64_t begin, int64_t end)
 {
     const G(job) *j = ctx;
-    const nx_gemm *g = j->g;
-    const T *in_place = g->a_in_place ? (const T *)g->a + g->a_offset(g, j->batch) : NULL;
-    G(outputs) o;
+    G(outputs) o[GEMM_GROUP];
     for (int64_t i = begin; i < end; i++) {
-        int64_t n_block = i % j->n_blocks, n0 = n_block * NB, row = i / j->n_blocks * j->m_step;
-        int64_t m = j->m - row < j->m_step ? j->m - row : j->m_step;
-        int nb = (int)(j->n - n0 < NB ? j->n - n0 : NB);
-        G(outputs_begin)(&o, g, j->batch, j->m0 + row, j->n0 + n0, nb);
-        for (int64_t c = 0; c < j->chunks; c++) {
-            int64_t k0 = c * j->kc, kc = g->k - k0 < j->kc ? g->k - k0 : j->kc;
-            const T *a = in_place ? in_place + (j->m0 + row) * g->a_row + k0 * g->a_col
-                                  : j->a + (c * j->m + row) * GEMM_KC;
-            const T *b = j->b + (n_block * j->chunks + c) * GEMM_KC * NB;
-            bool last = c + 1 == j->chunks && n_block + 1 == j->n_blocks;
-            G(outputs_add)(&o, g, k0, kc, m, nb, a, in_place ? g->a_row : GEMM_KC,
-                           in_place ? g->a_col : 1, b, NB, last ? NULL : b + GEMM_KC * NB);
-        }
-        G(outputs_end)(&o, g, j->batch, j->m0 + row, m, j->n0 + n0, nb);
+        int64_t first = i % j->groups * j->group, left = j->n_blocks - first;
+        G(multiply_group)(j, i / j->groups * j->m_step, first, left < j->group ? left : j->group, o);
     }
+}
+
+/* Groups where the rows of a block are more than the outer cache keeps for a thread, and as large as leave
+ * every thread some pieces. */
+static void G(cut_groups)(G(job) *j)
+{
+    enum { PIECES = 8 }; /* a thread */
+    int64_t most = j->m_blocks * j->n_blocks / (PIECES * nx_pool_threads());
+    if (j->m_step * j->g->k * (int64_t)sizeof(T) < GEMM_KEPT)
+        most = 1;
+    most = most < 1 ? 1 : most > GEMM_GROUP ? GEMM_GROUP : most;
+    j->groups = (j->n_blocks + most - 1) / most;
+    j->group = (j->n_blocks + j->groups - 1) / j->groups;
+    j->groups = (j->n_blocks + j->group - 1) / j->group;
 }
 
 static void G(run_large)(const nx_gemm *g)
@@ -292,7 +328,8 @@ static void G(run_large)(const nx_gemm *g)
                 j.n = g->n - j.n0 < columns ? g->n - j.n0 : columns;
                 G(cut)(&j, j.m, j.n);
                 nx_parallel(j.n_blocks * chunks, pack, G(pack_b), &j);
-                nx_parallel(j.m_blocks * j.n_blocks, nx_grain(j.m_step * g->k * NB, GEMM_PIECE),
+                G(cut_groups)(&j);
+                nx_parallel(j.m_blocks * j.groups, nx_grain(j.m_step * g->k * NB * j.group, GEMM_PIECE),
                             G(multiply), &j);
             }
         }

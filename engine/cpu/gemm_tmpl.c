@@ -6,7 +6,7 @@
 
 /* Accumulators: rows by vectors, so that they, the panel's vectors and one broadcast fit the
  * registers (32 of AVX-512 and NEON, 16 else). MB rows are a block, each of which reads all of b once
- * from the outer caches; KC is the depth of a panel, which with the accumulators is 55 to 86 KB of stack.
+ * from the outer caches; KC is the depth of a panel. The accumulators of a group take up to 150 KB of stack.
  * AHEAD: a and the next panel are asked for at each step of k; else a share of the panel alone, at once. */
 #if defined(NX_ISA_avx512) || defined(__aarch64__)
 #define GEMM_MR 8
@@ -28,6 +28,8 @@ enum {
     GEMM_LARGE_K = 32,
     GEMM_A_BYTES = 32 << 20, /* of a and of b packed at a time, unless a block alone is more */
     GEMM_B_BYTES = 8 << 20,
+    GEMM_GROUP = 4,          /* panels multiplied together, at most */
+    GEMM_KEPT = 2 << 20,     /* bytes of a's rows from which on they are */
     GEMM_PIECE = 256 * 1024, /* multiplications worth a hand-over to another thread */
 };
 

@@ -220,3 +220,14 @@ def test_block_masked_mm_errors():
     check_error("block_masked_mm", (64, 32), (33, 64), args=(32, one, None, None), ref=lambda x, y: mx.block_masked_mm(x, y, 32, to_mx(one)))
     check_error("block_masked_mm", (64, 64), (64, 64), args=(32, one, None, None), dtype="int32",
                 ref=lambda x, y: mx.block_masked_mm(x, y, 32, to_mx(one)))
+
+
+def test_many_panels_of_a_deep_product():
+    """Rows that are more than the caches keep go by several panels at once: the sums are the same ones."""
+    rng = np.random.default_rng(7)
+    a, b = (rng.standard_normal(s, np.float32) for s in ((200, 5600), (5600, 1700)))
+    got = mlxc.op("matmul", mlxc.array(a), mlxc.array(b)).numpy()
+    want = a.astype(np.float64) @ b
+    assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+    few = mlxc.op("matmul", mlxc.array(a[60:63]), mlxc.array(b)).numpy()
+    np.testing.assert_array_equal(few, got[60:63])
