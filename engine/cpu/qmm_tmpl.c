@@ -7,16 +7,25 @@
 #include "engine/cpu/pool.h"
 #include "engine/cpu/simd.h"
 
+/* In registers: rows of x by tiles of w, of each of which some vectors; and whether the results stay there too,
+ * beside the sums of a group. */
 #if defined(NX_ISA_avx512)
-#define MR 6    /* rows of x by */
-#define TILES 2 /* tiles of w in registers */
+#define MR 6
+#define TILES 2
+#define VECTORS 1
+#define RESULTS 1
 #elif defined(__aarch64__)
 #define MR 4
 #define TILES 1
+#define VECTORS 2
+#define RESULTS 1
 #else
-#define MR 2
+#define MR 4
 #define TILES 1
+#define VECTORS 2
+#define RESULTS 0
 #endif
+#define ACROSS (TILES * VECTORS)
 
 enum {
     LANES = NX_QMM_TILE / VF_N, /* vectors a tile */
@@ -228,7 +237,14 @@ static void plan_next(block *b, int64_t tile)
         b->next[t] = (const char *)q->w + (from + t) * q->tile_bytes + q->tile_bytes * k / q->k;
 }
 
-/* Rows i.. (mr of them) by one vector, the lane-th, of each of the tiles t0.. */
+/* A group's sums times its scales, added to the results f. */
+NX_INLINE vf scaled(const nx_qmm *q, vf f, vi sum, vf ws, vf wm, float xs, float xm)
+{
+    f = vf_fma(vf_from_i32(sum), vf_mul(ws, vf_set(xs)), f);
+    return q->has_min ? vf_fma(wm, vf_set(xm), f) : f;
+}
+
+/* Rows i0.. (mr of them) by VECTORS vectors from the lane-th on of each of the tiles t0.. */
 NX_INLINE void micro(block *b, int mr, int tiles, int t0, int lane, int64_t i0)
 {
     const nx_qmm *q = b->q;
@@ -237,55 +253,59 @@ NX_INLINE void micro(block *b, int mr, int tiles, int t0, int lane, int64_t i0)
     const float *xs = q->x.scale + (b->row + i0) * q->x.groups + b->k0 / q->group;
     const float *xm = q->x.sum + (b->row + i0) * q->x.groups + b->k0 / q->group;
     float *acc = b->acc[t0] + i0 * NX_QMM_TILE + lane * VF_N;
-    vf f[MR][TILES];
+    const int across = tiles * VECTORS;
+#define TO(i, v) (acc + (v) / VECTORS * MB * NX_QMM_TILE + (i) * NX_QMM_TILE + (v) % VECTORS * VF_N)
+    vf f[MR][ACROSS];
 #pragma GCC unroll 8
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 2
-        for (int t = 0; t < tiles; t++)
-            f[i][t] = vf_load(acc + t * MB * NX_QMM_TILE + i * NX_QMM_TILE);
+    for (int i = 0; RESULTS && i < mr; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < across; v++)
+            f[i][v] = vf_load(TO(i, v));
     int pairs = q->group / 2;
     int64_t groups = b->kc / q->group;
     for (int64_t g = 0; g < groups; g++) {
-        vi s[MR][TILES];
+        vi s[MR][ACROSS];
 #pragma GCC unroll 8
         for (int i = 0; i < mr; i++)
-#pragma GCC unroll 2
-            for (int t = 0; t < tiles; t++)
-                s[i][t] = vi_zero();
+#pragma GCC unroll 4
+            for (int v = 0; v < across; v++)
+                s[i][v] = vi_zero();
         for (int k = 0; k < pairs; k++) {
             int64_t at = g * pairs + k;
-            vi w[TILES];
-#pragma GCC unroll 2
-            for (int t = 0; t < tiles; t++)
-                w[t] = vi_load(p->codes[t0 + t] + at * NX_QMM_TILE + lane * VF_N);
+            vi w[ACROSS];
+#pragma GCC unroll 4
+            for (int v = 0; v < across; v++)
+                w[v] = vi_load(p->codes[t0 + v / VECTORS] + at * NX_QMM_TILE + (lane + v % VECTORS) * VF_N);
 #pragma GCC unroll 8
             for (int i = 0; i < mr; i++) {
                 int32_t pair;
                 memcpy(&pair, x + i * q->x.k + 2 * at, 4);
                 vi xv = vi_set32(pair);
-#pragma GCC unroll 2
-                for (int t = 0; t < tiles; t++)
-                    s[i][t] = vi_dot16(s[i][t], w[t], xv);
+#pragma GCC unroll 4
+                for (int v = 0; v < across; v++)
+                    s[i][v] = vi_dot16(s[i][v], w[v], xv);
             }
         }
-#pragma GCC unroll 2
-        for (int t = 0; t < tiles; t++) {
-            vf ws = vf_load(p->scale[t0 + t] + g * NX_QMM_TILE + lane * VF_N);
-            vf wm = vf_load(p->min[t0 + t] + g * NX_QMM_TILE + lane * VF_N);
+#pragma GCC unroll 4
+        for (int v = 0; v < across; v++) {
+            int64_t column = g * NX_QMM_TILE + (lane + v % VECTORS) * VF_N;
+            vf ws = vf_load(p->scale[t0 + v / VECTORS] + column), wm = vf_load(p->min[t0 + v / VECTORS] + column);
 #pragma GCC unroll 8
             for (int i = 0; i < mr; i++) {
-                vf both = vf_mul(ws, vf_set(xs[i * q->x.groups + g]));
-                f[i][t] = vf_fma(vf_from_i32(s[i][t]), both, f[i][t]);
-                if (q->has_min)
-                    f[i][t] = vf_fma(wm, vf_set(xm[i * q->x.groups + g]), f[i][t]);
+                int64_t at = i * q->x.groups + g;
+                if (RESULTS)
+                    f[i][v] = scaled(q, f[i][v], s[i][v], ws, wm, xs[at], xm[at]);
+                else
+                    vf_store(TO(i, v), scaled(q, vf_load(TO(i, v)), s[i][v], ws, wm, xs[at], xm[at]));
             }
         }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 2
-        for (int t = 0; t < tiles; t++)
-            vf_store(acc + t * MB * NX_QMM_TILE + i * NX_QMM_TILE, f[i][t]);
+    for (int i = 0; RESULTS && i < mr; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < across; v++)
+            vf_store(TO(i, v), f[i][v]);
+#undef TO
 }
 
 #define RUN(mr) case mr: micro(b, mr, TILES, t, lane, i); break;
@@ -294,7 +314,7 @@ NX_INLINE void micro(block *b, int mr, int tiles, int t0, int lane, int64_t i0)
 static void rows_by_panel(block *b, int tiles)
 {
     for (int t = 0; t < tiles; t += TILES)
-        for (int lane = 0; lane < LANES; lane++)
+        for (int lane = 0; lane < LANES; lane += VECTORS)
             for (int64_t i = 0; i < b->m; i += MR) {
                 int64_t mr = b->m - i < MR ? b->m - i : MR;
                 if (t == 0 && lane == 0)
@@ -309,13 +329,9 @@ static void rows_by_panel(block *b, int tiles)
                 switch (mr) {
                 RUN(1) RUN(2) RUN(3) RUN(4) RUN(5) RUN(6)
                 }
-#elif MR == 4
-                switch (mr) {
-                RUN(1) RUN(2) RUN(3) RUN(4)
-                }
 #else
                 switch (mr) {
-                RUN(1) RUN(2)
+                RUN(1) RUN(2) RUN(3) RUN(4)
                 }
 #endif
             }
