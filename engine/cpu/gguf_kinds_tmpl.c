@@ -12,6 +12,11 @@
 #else
 #define FEW_MR 4
 #endif
+#if defined(NX_ISA_avx2)
+#define FEW_LANES 2 /* vectors of a tile at a time: each pair of x is there for both */
+#else
+#define FEW_LANES 1
+#endif
 
 /* Bytes of weights that are asked for ahead of their use, where there is time for it, with several rows: some
  * processors fetch ahead by themselves only within a page, and wait at the beginning of each. */
@@ -41,10 +46,10 @@ NX_INLINE void load_tile(int kind, const nx_qmm *q, int64_t tile, int64_t k0, in
     }
 }
 
-/* One vector of rows of a tile by mr rows of x, straight from the packed bytes; the same chain as
- * through a panel. */
-NX_INLINE void few_lane(int kind, const nx_qmm *q, const uint8_t *w0, int lane, int64_t row, int mr,
-                        float *acc)
+/* FEW_LANES vectors of rows of a tile, from the lane-th on, by mr rows of x, straight from the packed bytes;
+ * the same chain as through a panel. */
+NX_INLINE void few_lanes(int kind, const nx_qmm *q, const uint8_t *w0, int lane, int64_t row, int mr,
+                         float *acc)
 {
     const tile_order t = tile_order_of(kind, q->type);
     const int zero = kind_info(kind).zero, bits = kind_info(kind).bits;
@@ -54,12 +59,14 @@ NX_INLINE void few_lane(int kind, const nx_qmm *q, const uint8_t *w0, int lane, 
     const float *xs = q->x.scale + row * groups, *xm = q->x.sum + row * groups;
     const int32_t *sum = q->x.qsum + row * groups;
     const int chains = mr < 3 ? 2 : 1; /* of exact sums, so that one does not wait for the other */
-    vf f[FEW_MR];
-    vi s[FEW_MR][2];
-#pragma GCC unroll 8
-    for (int i = 0; i < mr; i++) {
-        f[i] = vf_set(0);
-        s[i][0] = s[i][1] = vi_zero();
+    vf f[FEW_MR][FEW_LANES];
+    vi s[FEW_MR][FEW_LANES][2];
+#define EACH                                                                                                   \
+    _Pragma("GCC unroll 8") for (int i = 0; i < mr; i++)                                                       \
+        _Pragma("GCC unroll 2") for (int l = 0; l < FEW_LANES; l++)
+    EACH {
+        f[i][l] = vf_set(0);
+        s[i][l][0] = s[i][l][1] = vi_zero();
     }
     int64_t g = 0;
     for (int64_t at = 0; at < k; at += 32) {
@@ -69,47 +76,51 @@ NX_INLINE void few_lane(int kind, const nx_qmm *q, const uint8_t *w0, int lane, 
             __builtin_prefetch(unit + FETCH_AHEAD + (i - 1) * 64);
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
-            vi w[4];
+            vi w[FEW_LANES][4];
             if (!affine && (j == 0 || (short_group && j == 2)))
-#pragma GCC unroll 8
-                for (int i = 0; i < mr; i++) {
-                    s[i][0] = zero ? vi_set32(-zero * sum[i * groups + g]) : vi_zero();
-                    s[i][1] = vi_zero();
+                EACH {
+                    s[i][l][0] = zero ? vi_set32(-zero * sum[i * groups + g]) : vi_zero();
+                    s[i][l][1] = vi_zero();
                 }
-            unit_quarter(kind, unit, lane, j, w);
+#pragma GCC unroll 2
+            for (int l = 0; l < FEW_LANES; l++)
+                unit_quarter(kind, unit, lane + l, j, w[l]);
 #pragma GCC unroll 8
             for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
                 for (int p = 0; p < 4; p++) {
                     int32_t pair;
                     memcpy(&pair, x0 + i * k + at + 8 * j + 2 * p, 4);
-                    s[i][p % chains] = vi_dot16(s[i][p % chains], w[p], vi_set32(pair));
+                    vi both = vi_set32(pair);
+#pragma GCC unroll 2
+                    for (int l = 0; l < FEW_LANES; l++)
+                        s[i][l][p % chains] = vi_dot16(s[i][l][p % chains], w[l][p], both);
                 }
             if (!((j == 3 && (!affine || (at + 32) % t.group == 0)) || (short_group && j == 1)))
                 continue; /* in the middle of a group */
-            vf ws, wm;
-            group_scales(kind, &t, b, (int)((at + 8 * j) % t.block / t.group), lane, &ws, &wm);
-#pragma GCC unroll 8
-            for (int i = 0; i < mr; i++) {
-                vi total = chains == 2 ? vi_add32(s[i][0], s[i][1]) : s[i][0];
-                f[i] = vf_fma(vf_from_i32(total), vf_mul(ws, vf_set(xs[i * groups + g])), f[i]);
+            vf ws[FEW_LANES], wm[FEW_LANES];
+#pragma GCC unroll 2
+            for (int l = 0; l < FEW_LANES; l++)
+                group_scales(kind, &t, b, (int)((at + 8 * j) % t.block / t.group), lane + l, &ws[l], &wm[l]);
+            EACH {
+                vi total = chains == 2 ? vi_add32(s[i][l][0], s[i][l][1]) : s[i][l][0];
+                f[i][l] = vf_fma(vf_from_i32(total), vf_mul(ws[l], vf_set(xs[i * groups + g])), f[i][l]);
                 if (has_min)
-                    f[i] = vf_fma(wm, vf_set(xm[i * groups + g]), f[i]);
+                    f[i][l] = vf_fma(wm[l], vf_set(xm[i * groups + g]), f[i][l]);
                 if (affine)
-                    s[i][0] = s[i][1] = vi_zero();
+                    s[i][l][0] = s[i][l][1] = vi_zero();
             }
             g++;
         }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < mr; i++)
-        vf_store(acc + i * NX_TILE + lane * VF_N, f[i]);
+    EACH vf_store(acc + i * NX_TILE + (lane + l) * VF_N, f[i][l]);
+#undef EACH
 }
 
 NX_INLINE void few_rows_of_tile(int kind, const nx_qmm *q, int64_t tile, int64_t row, int mr, float *acc)
 {
-    for (int lane = 0; lane < NX_TILE / VF_N; lane++)
-        few_lane(kind, q, tile_at(q, tile), lane, row, mr, acc);
+    for (int lane = 0; lane < NX_TILE / VF_N; lane += FEW_LANES)
+        few_lanes(kind, q, tile_at(q, tile), lane, row, mr, acc);
 }
 
 /* mr rows of x by an unpacked piece of a tile, kc values from k0; added to acc. */
