@@ -50,7 +50,7 @@ def serving(*args, **kw):
 
 
 def ask(server, method, path, body=None, headers=None, raw=None):
-    c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
     data = raw if raw is not None else json.dumps(body) if body is not None else None
     c.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
     r = c.getresponse()
@@ -69,7 +69,7 @@ def chat(server, **body):
 
 def events(server, path, body):
     """(event, data) pairs of a stream, comments left out."""
-    c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
     c.request("POST", path, json.dumps(body))
     r = c.getresponse()
     assert r.status == 200, r.read()
