@@ -38,6 +38,7 @@ static void number_put(const nx_view *v, int64_t i, float x)
 
 typedef struct {
     const nx_quantize_params *p;
+    const float *global; /* of nvfp4, or NULL */
     const nx_view *in, *scales, *biases, *out;
 } job;
 
@@ -79,7 +80,7 @@ static void fp_group(const job *j, int64_t g, const float *x, uint8_t *to)
     float scale = rounded(t, top / (bits == 8 ? 448.0f : 6.0f));
     uint8_t code;
     if (j->p->mode == NX_QUANT_NVFP4) {
-        code = nx_e4m3_from_float(scale);
+        code = nx_e4m3_from_float(j->global ? scale * (NX_NVFP4_RANGE / *j->global) : scale);
         by = nx_e4m3_to_float(code);
     } else {
         float power = scale == 0 ? 0 : rintf(rounded(t, log2f(scale)));
@@ -90,6 +91,8 @@ static void fp_group(const job *j, int64_t g, const float *x, uint8_t *to)
     ((uint8_t *)j->scales->data)[g] = code;
     for (int i = 0; i < n; i++) {
         float v = by == 0 ? 0 : x[i] / by;
+        if (j->global)
+            v = rounded(t, v) / (*j->global / NX_NVFP4_RANGE);
         nx_code_put(to, i, bits, bits == 8 ? nx_e4m3_from_float(v) : nx_e2m1_from_float(v));
     }
 }
@@ -123,6 +126,8 @@ static void dequantize_piece(void *ctx, int64_t begin, int64_t end)
         float scale = j->biases                      ? number_at(j->scales, g)
                       : j->p->mode == NX_QUANT_NVFP4 ? nx_e4m3_to_float(code)
                                                      : nx_e8m0_to_float(code);
+        if (j->global)
+            scale *= *j->global / NX_NVFP4_RANGE;
         float bias = j->biases ? number_at(j->biases, g) : 0;
         for (int i = 0; i < n; i++) {
             unsigned c = nx_code_get(from, i, bits);
@@ -139,6 +144,9 @@ void NX_FN(quantize)(const nx_call *c)
     const nx_quantize_params *p = c->params;
     bool affine = p->mode == NX_QUANT_AFFINE;
     job j = {.p = p, .in = &c->in[0]};
+    int last = p->dequantize ? 2 : 1;
+    if (p->mode == NX_QUANT_NVFP4 && c->n_in > last)
+        j.global = c->in[last].data;
     if (p->dequantize) {
         j.scales = &c->in[1];
         j.biases = affine ? &c->in[2] : NULL;

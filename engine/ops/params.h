@@ -280,6 +280,7 @@ typedef struct {
     bool dequantize;
     nx_dtype dtype; /* of a dequantized result */
 } nx_quantize_params;
+enum { NX_NVFP4_RANGE = 6 * 448 }; /* the largest code by the largest scale of a group: what a global scale becomes */
 typedef struct {
     int group_size, bits;
     nx_quant_mode mode;

@@ -75,9 +75,19 @@ static bool is_number_type(nx_dtype t)
     return t == NX_FLOAT32 || t == NX_FLOAT16 || t == NX_BFLOAT16;
 }
 
-static bool no_global_scale(const char *op, const nx_array *global_scale)
+/* A scale of the whole matrix, by which those of its groups use all of their range. */
+static bool global_scale_check(const char *op, const coding *c, const nx_array *global_scale)
 {
-    return !global_scale || nx_fail("[%s] a global scale is for the GPU's nvfp4 products alone", op);
+    if (!global_scale)
+        return true;
+    if (c->mode != NX_QUANT_NVFP4)
+        return nx_fail("[%s] Global scale is only supported for 'nvfp4' quantization mode.", op);
+    if (global_scale->ndim)
+        return nx_fail("[%s] Global scale must be a scalar but got shape %s.", op, SHAPE(global_scale));
+    if (global_scale->dtype != NX_FLOAT32)
+        return nx_fail("[%s] Global scale must have dtype float32 but got %s.", op,
+                       nx_dtype_name((nx_dtype)global_scale->dtype));
+    return true;
 }
 
 /* ---- Quantize ----------------------------------------------------------------------------------- */
@@ -145,11 +155,16 @@ static bool vjp_quantize(nx_node *n, nx_array *const *g, const bool *wanted, nx_
 static bool vmap_quantize(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
                           int *out_axes)
 {
+    const nx_quantize_params *p = n->params;
     nx_array *all[3];
     int size = nx_batch_size(in, axes, n->n_in);
-    for (int i = 0; i < n->n_in; i++)
-        if (!(all[i] = nx_batch_all(in[i], axes[i], size, n->stream)))
+    for (int i = 0; i < n->n_in; i++) {
+        bool global = p->mode == NX_QUANT_NVFP4 && i == (p->dequantize ? 2 : 1);
+        if (global && axes[i] >= 0)
+            return nx_fail("[Quantize::vmap] the global scale is one for all of a batch.");
+        if (!(all[i] = global ? in[i] : nx_batch_all(in[i], axes[i], size, n->stream)))
             return false;
+    }
     for (int i = 0; i < n->n_out; i++)
         out_axes[i] = 0;
     return nx_op_like(n, all, n->stream, true, out);
@@ -169,11 +184,14 @@ static bool rebuild_quantize(const nx_rebuild *r, nx_array **out)
     nx_array *parts[3];
     if (p->dequantize && r->n_in > 1) {
         const nx_dtype *t = r->told ? &r->told[0].dtype : &p->dtype;
-        out[0] = nx_dequantize(r->in[0], r->in[1], r->n_in > 2 ? r->in[2] : NULL, p->group_size, p->bits,
-                               mode, NULL, t, r->s);
+        nx_array *third = r->n_in > 2 ? r->in[2] : NULL;
+        bool affine = p->mode == NX_QUANT_AFFINE;
+        out[0] = nx_dequantize(r->in[0], r->in[1], affine ? third : NULL, p->group_size, p->bits, mode,
+                               affine ? NULL : third, t, r->s);
         return out[0] != NULL;
     }
-    int n = nx_quantize(r->in[0], p->group_size, p->bits, mode, NULL, r->s, parts);
+    nx_array *global = r->n_in > 1 ? r->in[1] : NULL;
+    int n = nx_quantize(r->in[0], p->group_size, p->bits, mode, global, r->s, parts);
     if (n != r->n_out)
         return n && nx_fail("[quantize] %d results, there are %d", r->n_out, n);
     memcpy(out, parts, (size_t)n * sizeof *out);
@@ -247,7 +265,7 @@ int nx_quantize(nx_array *w, int group_size, int bits, const char *mode, nx_arra
 {
     const char *op = "quantize";
     coding c;
-    if (!w || !coding_of(op, mode, group_size, bits, &c) || !no_global_scale(op, global_scale))
+    if (!w || !coding_of(op, mode, group_size, bits, &c) || !global_scale_check(op, &c, global_scale))
         return 0;
     if (!is_number_type((nx_dtype)w->dtype))
         return nx_fail("[%s] Only real floating types can be quantized but w has type %s.", op,
@@ -261,7 +279,8 @@ int nx_quantize(nx_array *w, int group_size, int bits, const char *mode, nx_arra
                        c.group_size, SHAPE(w));
     nx_quantize_params p = {c.group_size, c.bits, c.mode, false, (nx_dtype)w->dtype};
     int n = c.mode == NX_QUANT_AFFINE ? 3 : 2;
-    return nx_op_n(&nx_prim_Quantize, &p, &w, 1, s, out, n) ? n : 0;
+    nx_array *in[2] = {w, global_scale};
+    return nx_op_n(&nx_prim_Quantize, &p, in, global_scale ? 2 : 1, s, out, n) ? n : 0;
 }
 
 /* Codes, scales and biases belong together. `values` gets the length of a row of numbers. */
@@ -305,17 +324,18 @@ nx_array *nx_dequantize(nx_array *w, nx_array *scales, nx_array *biases, int gro
     coding c;
     int64_t values;
     if (!w || !scales || !coding_of(op, mode, group_size, bits, &c) ||
-        !no_global_scale(op, global_scale) || !parts_check(op, &c, w, scales, biases, &values))
+        !global_scale_check(op, &c, global_scale) || !parts_check(op, &c, w, scales, biases, &values))
         return NULL;
-    nx_dtype t = dtype                       ? *dtype
+    nx_dtype t = global_scale                ? NX_FLOAT32 /* whatever is asked for, as MLX has it */
+                 : dtype                     ? *dtype
                  : c.mode == NX_QUANT_AFFINE ? (nx_dtype)scales->dtype
                                              : NX_BFLOAT16;
     if (!nx_dtype_in(t, NX_FLOATS))
         return nx_fail_null("[%s] Only real floating types are supported but output dtype == %s.", op,
                             nx_dtype_name(t));
     nx_quantize_params p = {c.group_size, c.bits, c.mode, true, t == NX_FLOAT64 ? NX_FLOAT32 : t};
-    nx_array *in[3] = {w, scales, biases};
-    return nx_astype(nx_op(&nx_prim_Quantize, &p, in, biases ? 3 : 2, s), t, s);
+    nx_array *in[3] = {w, scales, biases ? biases : global_scale};
+    return nx_astype(nx_op(&nx_prim_Quantize, &p, in, in[2] ? 3 : 2, s), t, s);
 }
 
 /* ---- products ----------------------------------------------------------------------------------- */
@@ -662,20 +682,25 @@ nx_array *nx_qqmm(nx_array *x, nx_array *w, nx_array *w_scales, int group_size, 
     coding c;
     nx_array *xq[3], *wq[3] = {w, w_scales};
     if (!x || !w || !coding_of(op, mode, group_size, bits, &c) ||
-        !no_global_scale(op, global_scale_x) || !no_global_scale(op, global_scale_w))
+        !global_scale_check(op, &c, global_scale_x) || !global_scale_check(op, &c, global_scale_w))
         return NULL;
+    if (!global_scale_x != !global_scale_w)
+        return nx_fail_null("[%s] For nvfp4 mode, either both global_scale_x and global_scale_w must be "
+                            "provided, or neither.", op);
     if (c.mode != NX_QUANT_NVFP4 && c.mode != NX_QUANT_MXFP8)
         return nx_fail_null("[%s] Only 'nvfp4' and 'mxfp8' quantization modes are supported but '%s' "
                             "was provided.", op, modes[c.mode].name);
-    if (!w_scales && !nx_quantize(w, group_size, bits, mode, NULL, s, wq))
+    if (!w_scales && !nx_quantize(w, group_size, bits, mode, global_scale_w, s, wq))
         return NULL;
     bool row = x->ndim == 1;
     nx_dtype t = (nx_dtype)x->dtype;
     if (row)
         x = nx_expand_dims(x, 0, s);
-    if (!x || !nx_quantize(x, group_size, bits, mode, NULL, s, xq))
+    if (!x || !nx_quantize(x, group_size, bits, mode, global_scale_x, s, xq))
         return NULL;
-    x = nx_dequantize(xq[0], xq[1], NULL, group_size, bits, mode, NULL, &t, s);
+    x = nx_dequantize(xq[0], xq[1], NULL, group_size, bits, mode, global_scale_x, &t, s);
     nx_array *out = nx_quantized_matmul(x, wq[0], wq[1], NULL, true, group_size, bits, mode, s);
+    if (global_scale_w) /* the product knows the groups' scales alone */
+        out = nx_astype(nx_multiply(out, nx_divide(global_scale_w, nx_scalar(NX_NVFP4_RANGE, NX_FLOAT32), s), s), t, s);
     return row && out ? nx_squeeze_axis(out, -2, s) : out;
 }

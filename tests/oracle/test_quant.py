@@ -158,3 +158,41 @@ def test_errors():
                  (x, w, s, b, True, 64, 4, "affine"), (x, q, s, b, True, 32, 4, "mxfp4")):
         with pytest.raises(mlxc.Error, match="quantized_matmul"):
             mlxc.op("quantized_matmul", *args)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_global_scale(dtype):
+    """nvfp4 with a scale of the whole matrix: packed bytes, scales and numbers equal MLX's."""
+    rng = np.random.default_rng(3)
+    for trial in range(12):
+        w = (rng.standard_normal((16, 256)) * 10.0 ** rng.integers(-3, 3)).astype(mlxc.numpy_dtype(dtype))
+        g = np.float32([0.5, 3.0, 7.7, np.abs(w.astype(np.float32)).max()][trial % 4])
+        theirs = mx.quantize(to_mx(w), mode="nvfp4", global_scale=mx.array(g))
+        ours = mlxc.op("quantize", w, None, None, "nvfp4", g)
+        for a, b in zip(ours, theirs):
+            same_bits(a.numpy(), from_mx(b))
+        for out in (None, "bfloat16"):
+            back = mlxc.op("dequantize", *ours, None, None, None, "nvfp4", g, out)
+            same_bits(back.numpy(), from_mx(mx.dequantize(*theirs, mode="nvfp4", global_scale=mx.array(g))))
+
+
+def test_global_scale_in_a_product():
+    """Both matrices with scales of their own: near the product of what they stand for."""
+    x, w = weights((5, 64)), weights((24, 64), seed=1)
+    gx, gw = (np.float32(np.abs(a).max()) for a in (x, w))
+    parts = [mlxc.op("quantize", a, None, None, "nvfp4", g) for a, g in ((x, gx), (w, gw))]
+    a, b = (mlxc.op("dequantize", *p, None, None, None, "nvfp4", g, None).numpy() for p, g in zip(parts, (gx, gw)))
+    for given in ((w, None), parts[1]):
+        got = mlxc.op("qqmm", x, *given, None, None, "nvfp4", gx, gw).numpy()
+        np.testing.assert_allclose(got, a @ b.T, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode,g,message", [
+    ("mxfp4", np.float32(1), "only supported for 'nvfp4'"), ("nvfp4", np.ones(2, np.float32), "must be a scalar"),
+    ("nvfp4", np.float16(1), "must have dtype float32")])
+def test_global_scale_errors(mode, g, message):
+    with pytest.raises(Exception, match=message):
+        mlxc.op("quantize", weights((4, 64)), None, None, mode, g)
+    parts = mlxc.op("quantize", weights((4, 64)), None, None, mode, None)
+    with pytest.raises(Exception, match=message):
+        mlxc.op("dequantize", *parts, None, None, None, mode, g, None)
