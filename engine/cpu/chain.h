@@ -21,42 +21,37 @@ struct chain_step {
     float number;
 };
 
-/* ---- what x86 has no one operator for --------------------------------------------------------- */
+/* ---- what C has no operator for --------------------------------------------------------- */
 
+#if defined(__x86_64__)
 #if defined(NX_ISA_avx512)
-NX_INLINE vf chain_sqrt(vf x)
+#define chain_sqrt(x)          _mm512_sqrt_ps(x)
+#define chain_abs(x)           _mm512_abs_ps(x)
+#define chain_min(x, y)        _mm512_min_ps(x, y)
+#define chain_unless_nan(x, v) _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x)
+#elif defined(NX_ISA_avx2)
+#define chain_sqrt(x)          _mm256_sqrt_ps(x)
+#define chain_abs(x)           _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x)
+#define chain_min(x, y)        _mm256_min_ps(x, y)
+#define chain_unless_nan(x, v) _mm256_blendv_ps(v, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q))
+#else
+#define chain_sqrt(x)   _mm_sqrt_ps(x)
+#define chain_abs(x)    _mm_andnot_ps(_mm_set1_ps(-0.0f), x)
+#define chain_min(x, y) _mm_min_ps(x, y)
+NX_INLINE vf chain_unless_nan(vf x, vf v) /* v, but x where that is NaN */
 {
-    return _mm512_sqrt_ps(x);
+    vf nan = _mm_cmpunord_ps(x, x);
+    return _mm_or_ps(_mm_and_ps(nan, x), _mm_andnot_ps(nan, v));
 }
-NX_INLINE vf chain_abs(vf x)
-{
-    return _mm512_abs_ps(x);
-}
+#endif
 /* x > y || x != x ? x : y: the instruction gives y where either is NaN, or both are zero. */
 NX_INLINE vf chain_greater(vf x, vf y)
 {
-    return _mm512_mask_mov_ps(_mm512_max_ps(x, y), _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+    return chain_unless_nan(x, vf_max(x, y));
 }
 NX_INLINE vf chain_lesser(vf x, vf y)
 {
-    return _mm512_mask_mov_ps(_mm512_min_ps(x, y), _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
-}
-#elif defined(NX_ISA_avx2)
-NX_INLINE vf chain_sqrt(vf x)
-{
-    return _mm256_sqrt_ps(x);
-}
-NX_INLINE vf chain_abs(vf x)
-{
-    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
-}
-NX_INLINE vf chain_greater(vf x, vf y)
-{
-    return _mm256_blendv_ps(_mm256_max_ps(x, y), x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
-}
-NX_INLINE vf chain_lesser(vf x, vf y)
-{
-    return _mm256_blendv_ps(_mm256_min_ps(x, y), x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+    return chain_unless_nan(x, chain_min(x, y));
 }
 #elif defined(__aarch64__)
 NX_INLINE vf chain_sqrt(vf x)

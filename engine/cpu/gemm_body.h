@@ -301,9 +301,8 @@ static void G(multiply)(void *ctx, int64_t begin, int64_t end)
 static void G(cut_groups)(G(job) *j)
 {
     enum { PIECES = 8 }; /* a thread */
-    int64_t most = j->m_blocks * j->n_blocks / (PIECES * nx_pool_threads());
-    if (j->m_step * j->g->k * (int64_t)sizeof(T) < GEMM_KEPT)
-        most = 1;
+    bool kept = j->m_step * j->g->k * (int64_t)sizeof(T) < GEMM_KEPT;
+    int64_t most = kept ? 1 : j->m_blocks * j->n_blocks / (PIECES * nx_pool_threads());
     most = most < 1 ? 1 : most > GEMM_GROUP ? GEMM_GROUP : most;
     j->groups = (j->n_blocks + most - 1) / most;
     j->group = (j->n_blocks + j->groups - 1) / j->groups;

@@ -238,14 +238,14 @@ static void plan_next(block *b, int64_t tile)
 }
 
 /* A group's sums times its scales, added to the results f. */
-NX_INLINE vf scaled(const nx_qmm *q, vf f, vi sum, vf ws, vf wm, float xs, float xm)
+NX_INLINE vf scaled(bool has_min, vf f, vi sum, vf ws, vf wm, float xs, float xm)
 {
     f = vf_fma(vf_from_i32(sum), vf_mul(ws, vf_set(xs)), f);
-    return q->has_min ? vf_fma(wm, vf_set(xm), f) : f;
+    return has_min ? vf_fma(wm, vf_set(xm), f) : f;
 }
 
 /* Rows i0.. (mr of them) by VECTORS vectors from the lane-th on of each of the tiles t0.. */
-NX_INLINE void micro(block *b, int mr, int tiles, int t0, int lane, int64_t i0)
+NX_INLINE void micro(block *b, int mr, int tiles, bool has_min, int t0, int lane, int64_t i0)
 {
     const nx_qmm *q = b->q;
     const panel_set *p = &b->panel;
@@ -294,9 +294,9 @@ NX_INLINE void micro(block *b, int mr, int tiles, int t0, int lane, int64_t i0)
             for (int i = 0; i < mr; i++) {
                 int64_t at = i * q->x.groups + g;
                 if (RESULTS)
-                    f[i][v] = scaled(q, f[i][v], s[i][v], ws, wm, xs[at], xm[at]);
+                    f[i][v] = scaled(has_min, f[i][v], s[i][v], ws, wm, xs[at], xm[at]);
                 else
-                    vf_store(TO(i, v), scaled(q, vf_load(TO(i, v)), s[i][v], ws, wm, xs[at], xm[at]));
+                    vf_store(TO(i, v), scaled(has_min, vf_load(TO(i, v)), s[i][v], ws, wm, xs[at], xm[at]));
             }
         }
     }
@@ -308,8 +308,27 @@ NX_INLINE void micro(block *b, int mr, int tiles, int t0, int lane, int64_t i0)
 #undef TO
 }
 
-#define RUN(mr) case mr: micro(b, mr, TILES, t, lane, i); break;
-#define RUN_ONE(mr) case mr: micro(b, mr, 1, t, lane, i); break;
+/* A function for each size: within one for all, registers do not suffice for the inner loop. */
+typedef void (*micro_fn)(block *b, int t0, int lane, int64_t i0);
+#define MICRO(mr, tiles)                                                                                       \
+    static __attribute__((noinline)) void micro_##mr##_##tiles(block *b, int t0, int lane, int64_t i0)         \
+    {                                                                                                          \
+        if (b->q->has_min)                                                                                     \
+            micro(b, mr, tiles, true, t0, lane, i0);                                                           \
+        else                                                                                                   \
+            micro(b, mr, tiles, false, t0, lane, i0);                                                          \
+    }
+MICRO(1, 1) MICRO(2, 1) MICRO(3, 1) MICRO(4, 1)
+#if MR == 6 && TILES == 2
+MICRO(5, 1) MICRO(6, 1) MICRO(1, 2) MICRO(2, 2) MICRO(3, 2) MICRO(4, 2) MICRO(5, 2) MICRO(6, 2)
+static const micro_fn micros[TILES][MR] = {
+    {micro_1_1, micro_2_1, micro_3_1, micro_4_1, micro_5_1, micro_6_1},
+    {micro_1_2, micro_2_2, micro_3_2, micro_4_2, micro_5_2, micro_6_2},
+};
+#else
+static const micro_fn micros[TILES][MR] = {{micro_1_1, micro_2_1, micro_3_1, micro_4_1}};
+#endif
+#undef MICRO
 
 static void rows_by_panel(block *b, int tiles)
 {
@@ -317,23 +336,10 @@ static void rows_by_panel(block *b, int tiles)
         for (int lane = 0; lane < LANES; lane += VECTORS)
             for (int64_t i = 0; i < b->m; i += MR) {
                 int64_t mr = b->m - i < MR ? b->m - i : MR;
+                int across = tiles - t < TILES ? tiles - t : TILES;
                 if (t == 0 && lane == 0)
                     fetch_next(b, i, mr);
-#if TILES == 2
-                if (tiles - t == 1) {
-                    switch (mr) {
-                    RUN_ONE(1) RUN_ONE(2) RUN_ONE(3) RUN_ONE(4) RUN_ONE(5) RUN_ONE(6)
-                    }
-                    continue;
-                }
-                switch (mr) {
-                RUN(1) RUN(2) RUN(3) RUN(4) RUN(5) RUN(6)
-                }
-#else
-                switch (mr) {
-                RUN(1) RUN(2) RUN(3) RUN(4)
-                }
-#endif
+                micros[across - 1][mr - 1](b, t, lane, i);
             }
 }
 

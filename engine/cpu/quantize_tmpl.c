@@ -144,9 +144,8 @@ void NX_FN(quantize)(const nx_call *c)
     const nx_quantize_params *p = c->params;
     bool affine = p->mode == NX_QUANT_AFFINE;
     job j = {.p = p, .in = &c->in[0]};
-    int last = p->dequantize ? 2 : 1;
-    if (p->mode == NX_QUANT_NVFP4 && c->n_in > last)
-        j.global = c->in[last].data;
+    int global = nx_quantize_global(p, c->n_in);
+    j.global = global < 0 ? NULL : c->in[global].data;
     if (p->dequantize) {
         j.scales = &c->in[1];
         j.biases = affine ? &c->in[2] : NULL;

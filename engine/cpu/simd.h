@@ -40,7 +40,13 @@ enum { VF_N = 16, VD_N = 8 };
 #define vi_sub32(a, b)  _mm512_sub_epi32(a, b)
 #define vi_sub16(a, b)  _mm512_sub_epi16(a, b)
 #define vi_sub8(a, b)   _mm512_sub_epi8(a, b)
-#define vi_dot16(c, a, b) _mm512_dpwssd_epi32(c, a, b) /* c[i] += a[2i] b[2i] + a[2i+1] b[2i+1] */
+/* c[i] += a[2i] b[2i] + a[2i+1] b[2i+1]. Written out, because around the intrinsic gcc moves every sum of a loop
+ * from register to register and back. */
+NX_INLINE vi vi_dot16(vi c, vi a, vi b)
+{
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
+    return c;
+}
 #define vf_from_i32(v)  _mm512_cvtepi32_ps(v)
 #define vf_load_f16(p)  _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(p)))
 #define vi_and(a, b)    _mm512_and_si512(a, b)

@@ -280,6 +280,12 @@ typedef struct {
     bool dequantize;
     nx_dtype dtype; /* of a dequantized result */
 } nx_quantize_params;
+/* Which of n_in inputs is the global scale; -1: none. */
+static inline int nx_quantize_global(const nx_quantize_params *p, int n_in)
+{
+    int last = p->dequantize ? 2 : 1; /* after the values, and the scales of packed ones */
+    return p->mode == NX_QUANT_NVFP4 && n_in > last ? last : -1;
+}
 enum { NX_NVFP4_RANGE = 6 * 448 }; /* the largest code by the largest scale of a group: what a global scale becomes */
 typedef struct {
     int group_size, bits;

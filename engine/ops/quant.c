@@ -158,8 +158,9 @@ static bool vmap_quantize(nx_node *n, nx_array *const *in, const int *axes, nx_a
     const nx_quantize_params *p = n->params;
     nx_array *all[3];
     int size = nx_batch_size(in, axes, n->n_in);
+    int scale = nx_quantize_global(p, n->n_in);
     for (int i = 0; i < n->n_in; i++) {
-        bool global = p->mode == NX_QUANT_NVFP4 && i == (p->dequantize ? 2 : 1);
+        bool global = i == scale;
         if (global && axes[i] >= 0)
             return nx_fail("[Quantize::vmap] the global scale is one for all of a batch.");
         if (!(all[i] = global ? in[i] : nx_batch_all(in[i], axes[i], size, n->stream)))
@@ -182,15 +183,16 @@ static bool rebuild_quantize(const nx_rebuild *r, nx_array **out)
         return false;
     const char *mode = modes[p->mode].name;
     nx_array *parts[3];
+    int scale = nx_quantize_global(p, r->n_in);
+    nx_array *global = scale < 0 ? NULL : r->in[scale];
+    if (r->n_in > (p->dequantize ? 3 : global ? 2 : 1))
+        return nx_fail("[quantize] %d inputs are too many in mode %s", r->n_in, mode);
     if (p->dequantize && r->n_in > 1) {
         const nx_dtype *t = r->told ? &r->told[0].dtype : &p->dtype;
-        nx_array *third = r->n_in > 2 ? r->in[2] : NULL;
-        bool affine = p->mode == NX_QUANT_AFFINE;
-        out[0] = nx_dequantize(r->in[0], r->in[1], affine ? third : NULL, p->group_size, p->bits, mode,
-                               affine ? NULL : third, t, r->s);
+        nx_array *biases = r->n_in > 2 && !global ? r->in[2] : NULL;
+        out[0] = nx_dequantize(r->in[0], r->in[1], biases, p->group_size, p->bits, mode, global, t, r->s);
         return out[0] != NULL;
     }
-    nx_array *global = r->n_in > 1 ? r->in[1] : NULL;
     int n = nx_quantize(r->in[0], p->group_size, p->bits, mode, global, r->s, parts);
     if (n != r->n_out)
         return n && nx_fail("[quantize] %d results, there are %d", r->n_out, n);

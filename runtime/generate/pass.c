@@ -11,6 +11,9 @@ static bool eval_caches(const nn_batch *b)
     return ok;
 }
 
+/* Tokens of a pass whose memory the ones after it have no use for. */
+enum { MANY_TOKENS = 64 };
+
 /* The scope lets go of its temporaries before they are evaluated, so that each lives only as long as
  * the graph needs it. */
 bool pass_run(nn *c, model *m, nn_batch *b, const int32_t *ids, mlx_array *out)
@@ -24,5 +27,8 @@ bool pass_run(nn *c, model *m, nn_batch *b, const int32_t *ids, mlx_array *out)
     nn_reset(c);
     if (!built)
         return false;
-    return out->ctx ? mlx_array_eval(*out) == 0 : eval_caches(b);
+    bool done = out->ctx ? mlx_array_eval(*out) == 0 : eval_caches(b);
+    if (b->n_tokens >= MANY_TOKENS)
+        mlx_clear_cache();
+    return done;
 }

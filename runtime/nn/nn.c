@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 
-/* What the engine may keep of freed arrays. A pass reuses a few temporaries; more would be room that
- * a grown KV cache left behind, of a size nobody asks for again. */
-enum { KEPT_BYTES = 32 << 20 };
+/* What the engine may keep of freed arrays: the temporaries of a layer, for the next one. A prompt's of a large model are
+ * this many; without them each layer asks Linux for new pages. */
+enum { KEPT_BYTES = 128 << 20 };
 
 void nn_init(nn *c)
 {
