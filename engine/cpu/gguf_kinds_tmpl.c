@@ -18,9 +18,9 @@
 #define FEW_LANES 1
 #endif
 
-/* Bytes of weights that are asked for ahead of their use, where there is time for it, with several rows: some
- * processors fetch ahead by themselves only within a page, and wait at the beginning of each. */
-enum { FETCH_AHEAD = 4096 };
+/* Bytes of weights that are asked for ahead of their use, since some processors fetch ahead by themselves only within a
+ * page, and wait at the beginning of each: where several rows leave time for it, or the matrix is more than a cache keeps. */
+enum { FETCH_AHEAD = 8192, FETCH_FROM = 2 << 20 };
 
 /* ---- loaders of panels -------------------------------------------------------------------------- */
 
@@ -68,12 +68,16 @@ NX_INLINE void few_lanes(int kind, const nx_qmm *q, const uint8_t *w0, int lane,
         f[i][l] = vf_set(0);
         s[i][l][0] = s[i][l][1] = vi_zero();
     }
+    const uint8_t *fetch_end = tile_at(q, q->n / NX_TILE) - FETCH_AHEAD - bits * 64;
+    const bool fetch = mr > 1 || q->n * q->w_row_bytes >= FETCH_FROM;
     int64_t g = 0;
     for (int64_t at = 0; at < k; at += 32) {
         const uint8_t *b, *unit = unit_at(kind, &t, w0, at, &b);
+        if (fetch && unit < fetch_end) {
 #pragma GCC unroll 9
-        for (int i = 0; mr > 1 && i <= bits; i++)
-            __builtin_prefetch(unit + FETCH_AHEAD + (i - 1) * 64);
+            for (int i = 0; i <= bits; i++)
+                __builtin_prefetch(unit + FETCH_AHEAD + (i - 1) * 64);
+        }
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
             vi w[FEW_LANES][4];
