@@ -13,7 +13,7 @@
  * Size classes: eight to a power of two, so at most an eighth is wasted. Small memory is malloc's;
  * from MMAP_MIN on pages are mapped, so that memory given back really leaves the process.
  */
-enum { ALIGN = 64, BINS = 64 * 8, MMAP_MIN = 1 << 20, SEARCH = 8 };
+enum { ALIGN = 64, BINS = 64 * 8, MMAP_MIN = 1 << 20, HUGE_MIN = 4 << 20, SEARCH = 8 };
 
 static struct {
     pthread_mutex_t lock;
@@ -63,6 +63,10 @@ static void *memory_get(const nx_memory *memory, size_t size)
     if (size < MMAP_MIN)
         return aligned_alloc(ALIGN, size);
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+#if defined(MADV_HUGEPAGE)
+    if (p != MAP_FAILED && size >= HUGE_MIN)
+        (void)madvise(p, size, MADV_HUGEPAGE); /* a wish */
+#endif
     return p == MAP_FAILED ? NULL : p;
 }
 

@@ -19,7 +19,7 @@
     static void store_##t(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, int64_t n0,       \
                           int nb, const float *acc)                                                \
     {                                                                                              \
-        T *out = (T *)q->user + (batch * q->m + m0) * q->n + n0;                                   \
+        T *out = (T *)(void *)q->out + (batch * q->m + m0) * q->n + n0;                                   \
         for (int64_t i = 0; i < m; i++)                                                            \
             for (int j = 0; j < nb; j++)                                                           \
                 out[i * q->n + j] = PUT(acc[i * NX_TILE + j]);                                     \
@@ -40,8 +40,8 @@ static void quantized(const nx_call *c, const nx_gguf_params *p, const nx_gguf_i
     const nx_view *x = &c->in[0], *w = &c->in[1], *out = &c->out[0];
     nx_gguf_books_ready();
     nx_qmm q = {.batches = 1, .m = rows_of(x), .n = w->shape[0], .k = p->columns,
-                .group = info->group, .has_min = info->has_min, .w = w->data, .user = out->data,
-                .w_row_bytes = w->shape[1], .type = p->type};
+                .group = info->group, .has_min = info->has_min, .w = w->data, .out = out->data,
+                .out_bytes = (int64_t)nx_dtype_size(out->dtype), .w_row_bytes = w->shape[1], .type = p->type};
     NX_BELOW(nx_gguf_kernels)(&q);
 #if NX_HAS_AMX
     NX_FN(nx_gguf_bytes)(&q);

@@ -72,6 +72,9 @@ struct nx_qmm {
     void (*few)(const nx_qmm *q, int64_t batch, int64_t tile, int64_t x_row, int mr, float *acc);
     void (*store)(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, int64_t n0, int nb,
                   const float *acc); /* acc[m][16] */
+    /* Where those go, if row by row [batches * m][n]: memory to ask for before. NULL: elsewhere. */
+    char *out;
+    int64_t out_bytes; /* of a value */
 };
 
 void NX_FN(nx_qmm_run)(const nx_qmm *q);

@@ -207,26 +207,33 @@ typedef struct {
     const nx_qmm *q;
     panel_set panel;
     float acc[NT][MB * NX_QMM_TILE];
-    int64_t row, m, k0, kc;
+    int64_t row, m, k0, kc, group0, groups; /* kc values from k0 on, in groups from group0 on */
     const char *next[NT]; /* packed weights of the panels that come after these, */
     int64_t next_bytes;   /* as many of each */
+    char *out;            /* of the last panels: the results of row 0; else NULL */
 } block;
 
-/* The packed weights that are needed next, while n rows from i on are multiplied: their share of them. What is
- * unpacked would wait for memory, line by line. */
+/* What is needed next, while n rows from i on are multiplied: their share of the packed weights, and the memory of their
+ * results. What unpacks the one and stores the other would wait for it, line by line. */
 static inline void fetch_next(const block *b, int64_t i, int64_t n)
 {
+    const nx_qmm *q = b->q;
+    for (int64_t r = i; b->out && r < i + n && r < b->m; r++)
+        for (int64_t at = 0; at < NT * NX_QMM_TILE * q->out_bytes; at += 64)
+            __builtin_prefetch(b->out + r * q->n * q->out_bytes + at, 1, 2);
     int64_t end = b->next_bytes * (i + n < b->m ? i + n : b->m) / b->m;
     for (int64_t at = (b->next_bytes * i / b->m + 63) & ~(int64_t)63; at < end; at += 64)
         for (int t = 0; t < NT; t++)
             __builtin_prefetch(b->next[t] + at, 0, 2);
 }
 
-/* Those are the next depth of the same tiles or, at its end, the first of the tiles behind them. */
-static void plan_next(block *b, int64_t tile)
+/* The weights are the next depth of the same tiles or, at its end, the first of the tiles behind them. */
+static void plan_next(block *b, int64_t batch, int64_t m0, int64_t tile)
 {
     const nx_qmm *q = b->q;
     int64_t k = b->k0 + b->kc, from = tile;
+    bool last = k >= q->k && (tile + NT) * NX_QMM_TILE <= q->n;
+    b->out = last && q->out ? q->out + ((batch * q->m + m0) * q->n + tile * NX_QMM_TILE) * q->out_bytes : NULL;
     if (k >= q->k) {
         k = 0;
         from += NT;
@@ -250,8 +257,8 @@ NX_INLINE void micro(block *b, int mr, int tiles, bool has_min, int t0, int lane
     const nx_qmm *q = b->q;
     const panel_set *p = &b->panel;
     const int16_t *x = q->x.q + (b->row + i0) * q->x.k + b->k0;
-    const float *xs = q->x.scale + (b->row + i0) * q->x.groups + b->k0 / q->group;
-    const float *xm = q->x.sum + (b->row + i0) * q->x.groups + b->k0 / q->group;
+    const float *xs = q->x.scale + (b->row + i0) * q->x.groups + b->group0;
+    const float *xm = q->x.sum + (b->row + i0) * q->x.groups + b->group0;
     float *acc = b->acc[t0] + i0 * NX_QMM_TILE + lane * VF_N;
     const int across = tiles * VECTORS;
 #define TO(i, v) (acc + (v) / VECTORS * MB * NX_QMM_TILE + (i) * NX_QMM_TILE + (v) % VECTORS * VF_N)
@@ -261,16 +268,15 @@ NX_INLINE void micro(block *b, int mr, int tiles, bool has_min, int t0, int lane
 #pragma GCC unroll 4
         for (int v = 0; v < across; v++)
             f[i][v] = vf_load(TO(i, v));
-    int pairs = q->group / 2;
-    int64_t groups = b->kc / q->group;
-    for (int64_t g = 0; g < groups; g++) {
+    int64_t pairs = q->group / 2;
+    for (int64_t g = 0; g < b->groups; g++) {
         vi s[MR][ACROSS];
 #pragma GCC unroll 8
         for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
             for (int v = 0; v < across; v++)
                 s[i][v] = vi_zero();
-        for (int k = 0; k < pairs; k++) {
+        for (int64_t k = 0; k < pairs; k++) {
             int64_t at = g * pairs + k;
             vi w[ACROSS];
 #pragma GCC unroll 4
@@ -408,11 +414,11 @@ static void sums_store(bool odd, tile_sums *to)
 NX_INLINE void tile_rows(block *b, bool has_min, bool is_signed, int rows, int t, int64_t i0)
 {
     const nx_qmm *q = b->q;
-    int64_t row = b->row + i0, groups = b->kc / q->group, x_groups = q->x.groups;
+    int64_t row = b->row + i0, groups = b->groups, x_groups = q->x.groups;
     float *acc = b->acc[t] + i0 * NX_QMM_TILE;
     _Alignas(64) tile_sums sums[2];
-    const float *xs = q->x.scale + row * x_groups + b->k0 / q->group;
-    const float *xm = q->x.sum + row * x_groups + b->k0 / q->group;
+    const float *xs = q->x.scale + row * x_groups + b->group0;
+    const float *xm = q->x.sum + row * x_groups + b->group0;
     for (int lane = 0; lane < LANES; lane++) {
         vf f[16];
 #pragma GCC unroll 16
@@ -502,12 +508,14 @@ static void store_tile(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, in
 }
 
 /* All of its depth, panel by panel. */
-static void block_run(block *b, int64_t batch, int64_t tile, int tiles)
+static void block_run(block *b, int64_t batch, int64_t m0, int64_t tile, int tiles)
 {
     const nx_qmm *q = b->q;
     for (b->k0 = 0; b->k0 < q->k; b->k0 += NX_QMM_KC) {
         b->kc = q->k - b->k0 < NX_QMM_KC ? q->k - b->k0 : NX_QMM_KC;
-        plan_next(b, tile);
+        b->group0 = b->k0 / q->group;
+        b->groups = b->kc / q->group;
+        plan_next(b, batch, m0, tile);
 #if NX_HAS_AMX
         if (by_tiles(q)) {
             for (int t = 0; t < tiles; t++)
@@ -535,11 +543,11 @@ static void panel_block(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, i
     amx_config config = amx_config_of(m < 16 ? (int)m : 16, q->group < 64 ? q->group : 64);
     if (by_tiles(q))
         amx_configure(&config);
-    block_run(&b, batch, tile, tiles);
+    block_run(&b, batch, m0, tile, tiles);
     if (by_tiles(q))
         amx_release();
 #else
-    block_run(&b, batch, tile, tiles);
+    block_run(&b, batch, m0, tile, tiles);
 #endif
     for (int t = 0; t < tiles; t++)
         store_tile(q, batch, m0, b.m, tile + t, b.acc[t]);

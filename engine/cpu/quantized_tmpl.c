@@ -247,7 +247,8 @@ static void run_integers(product *p, void *workspace)
     nx_qmm q = {.batches = p->batches, .m = p->m * each, .n = p->n, .k = p->k, .group = p->p->group_size,
                 .has_min = p->biases, .w = p->w->data, .user = p, .w_row_bytes = p->row_bytes,
                 .x_row = qmm_x_row, .load = p->biases ? load_affine : load_fp4,
-                .store = each == 2 ? qmm_store_pairs : qmm_store,
+                .store = each == 2 ? qmm_store_pairs : qmm_store, .out = each == 2 ? NULL : p->out->data,
+                .out_bytes = (int64_t)nx_dtype_size(p->out->dtype),
                 .unsigned_codes = p->biases && p->p->bits == 8};
     int64_t rows = p->x_matrices * p->m;
     q.x = NX_FN(nx_qx_at)(workspace, rows * each, q.k, q.group);
