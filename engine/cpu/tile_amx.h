@@ -7,6 +7,7 @@
 
 enum {
     TILE_FLOAT16 = 1, /* float16 as two planes */
+    TILE_ROWS_MOST = TILE_ROWS,
     TILE_DEPTH = 16, /* tiles of k at a time: those of 32 rows stay in the first cache */
     TILE_SWAPPED = 32, /* rows of a up to which its turned b is taken for a */
 };
@@ -90,7 +91,7 @@ NX_INLINE void tile_block(int planes, bool two, bool swapped, int64_t depth, con
     }
 }
 
-/* sums of rows x columns, at most TILE_ROWS x TILE_COLUMNS: `depth` tiles of packed a and b, whose
+/* sums of rows x columns, at most TILE_ROWS_MOST x TILE_COLUMNS: `depth` tiles of packed a and b, whose
  * lines of tiles lie `line` apart. */
 static void tile_add(const tile_job *j, int64_t rows, int64_t columns, int64_t depth,
                      const uint16_t *a, const uint16_t *b, int64_t line, bool first, float *sums)

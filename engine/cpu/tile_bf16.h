@@ -10,6 +10,7 @@
 
 enum {
     TILE_FLOAT16 = 0, /* no float16: three such products take longer than one of floats */
+    TILE_ROWS_MOST = 192, /* columns come from the outer caches once for so many rows */
     TILE_DEPTH = 4, /* tiles of k at a time: those of 64 columns stay in half the first cache */
     TILE_SWAPPED = 0,
     TILE_MR = 6, /* sums: rows by vectors of 16 columns */
@@ -129,7 +130,7 @@ static void tile_rows(int64_t rows, bool wide, int64_t depth, const uint16_t *co
     }
 }
 
-/* sums of rows x columns, at most TILE_ROWS x TILE_COLUMNS, columns in whole 32: `depth` tiles of packed a
+/* sums of rows x columns, at most TILE_ROWS_MOST x TILE_COLUMNS, columns in whole 32: `depth` tiles of packed a
  * and b, whose lines of tiles lie `line` apart. */
 static void tile_add(const tile_job *j, int64_t rows, int64_t columns, int64_t depth, const uint16_t *a,
                      const uint16_t *b, int64_t line, bool first, float *sums)

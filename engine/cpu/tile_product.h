@@ -12,9 +12,10 @@
  */
 
 enum {
-    TILE_ROWS = 64,                /* a piece of the result: its rows */
+    TILE_ROWS = 64,                /* a piece of the result: its rows (of large ones up to TILE_ROWS_MOST) */
     TILE_COLUMNS = 256,            /* and columns; of small products */
     TILE_FEW = 64,                 /* as many */
+    TILE_PIECES = 8,               /* a thread, before they become larger */
     TILE_SUMS = TILE_COLUMNS + 16, /* floats from row to row of sums: they shall not share sets */
     TILE_FEW_DEPTH = 8,
     TILE_A_BYTES = 32 << 20, /* of a and of b packed at a time, unless a piece's are more */
@@ -27,7 +28,7 @@ typedef struct {
     int planes;    /* 1; 2: of float16 */
     int64_t depth; /* tiles along k */
     /* Of large products: rows and columns packed at a time, multiples of 32; the part in hand. */
-    int64_t rows, columns, batch, m0, m, n0, n;
+    int64_t rows, columns, batch, m0, m, n0, n, step; /* step: rows a piece */
     uint16_t *a; /* [rows / 16][depth][planes] tiles of 16 rows x 32 */
     uint16_t *b; /* [columns / 16][depth][planes] tiles of 16 pairs x 16 columns */
     /* Of small ones: b's columns stand for rows, and a's few rows for columns: what lies as lines
@@ -353,9 +354,9 @@ static void tile_pack_b(void *ctx, int64_t begin, int64_t end)
 
 static void tile_piece(const tile_job *j, int64_t row, int64_t column)
 {
-    _Alignas(64) float sums[TILE_ROWS * TILE_SUMS];
+    _Alignas(64) float sums[TILE_ROWS_MOST * TILE_SUMS];
     const int64_t tile = j->planes * TILE_VALUES, line = j->depth * tile;
-    int64_t rows = at_most(j->m - row, TILE_ROWS), columns = at_most(j->n - column, TILE_COLUMNS);
+    int64_t rows = at_most(j->m - row, j->step), columns = at_most(j->n - column, TILE_COLUMNS);
     memset(sums, 0, j->depth ? 0 : sizeof sums);
     for (int64_t d = 0; d < j->depth; d += TILE_DEPTH)
         tile_add(j, rows, columns, at_most(j->depth - d, TILE_DEPTH),
@@ -367,21 +368,22 @@ static void tile_piece(const tile_job *j, int64_t row, int64_t column)
 static void tile_multiply(void *ctx, int64_t begin, int64_t end)
 {
     const tile_job *j = ctx;
-    int64_t down = (j->m + TILE_ROWS - 1) / TILE_ROWS;
+    int64_t down = (j->m + j->step - 1) / j->step;
     tile_begin();
     for (int64_t i = begin; i < end; i++) /* down the rows first: they share columns of b */
-        tile_piece(j, i % down * TILE_ROWS, i / down * TILE_COLUMNS);
+        tile_piece(j, i % down * j->step, i / down * TILE_COLUMNS);
     tile_end();
 }
 
 static void tile_part(tile_job *j)
 {
     int64_t two = j->depth * 32 * 64 * j->planes; /* bytes of 32 lines */
-    int64_t pieces =
-        (j->m + TILE_ROWS - 1) / TILE_ROWS * ((j->n + TILE_COLUMNS - 1) / TILE_COLUMNS);
+    int64_t across = (j->n + TILE_COLUMNS - 1) / TILE_COLUMNS;
+    bool many = j->m / TILE_ROWS_MOST * across >= TILE_PIECES * nx_pool_threads();
+    j->step = many ? TILE_ROWS_MOST : TILE_ROWS;
     nx_parallel(up32(j->m) / 16, nx_grain(two / 2, 32 * 1024), tile_pack_a, j);
-    nx_parallel(pieces, nx_grain(TILE_ROWS * j->depth * 32 * TILE_COLUMNS, 1 << 20), tile_multiply,
-                j);
+    nx_parallel((j->m + j->step - 1) / j->step * across, nx_grain(j->step * j->depth * 32 * TILE_COLUMNS, 1 << 20),
+                tile_multiply, j);
 }
 
 static void tile_run(const product *p, void *workspace)
