@@ -8,6 +8,7 @@
 enum {
     TILE_FLOAT16 = 1, /* float16 as two planes */
     TILE_ROWS_MOST = TILE_ROWS,
+    TILE_A_KEPT = TILE_A_BYTES, /* the outermost cache of these processors keeps all that is packed */
     TILE_DEPTH = 16, /* tiles of k at a time: those of 32 rows stay in the first cache */
     TILE_SWAPPED = 32, /* rows of a up to which its turned b is taken for a */
 };

@@ -368,10 +368,14 @@ static void tile_piece(const tile_job *j, int64_t row, int64_t column)
 static void tile_multiply(void *ctx, int64_t begin, int64_t end)
 {
     const tile_job *j = ctx;
-    int64_t down = (j->m + j->step - 1) / j->step;
+    int64_t down = (j->m + j->step - 1) / j->step, across = (j->n + TILE_COLUMNS - 1) / TILE_COLUMNS;
+    bool kept = j->m * j->depth * 64 * j->planes <= TILE_A_KEPT;
     tile_begin();
-    for (int64_t i = begin; i < end; i++) /* down the rows first: they share columns of b */
-        tile_piece(j, i % down * j->step, i / down * TILE_COLUMNS);
+    for (int64_t i = begin; i < end; i++)
+        if (kept) /* down the rows first: they share columns of b */
+            tile_piece(j, i % down * j->step, i / down * TILE_COLUMNS);
+        else /* all of a would come from memory for each of these */
+            tile_piece(j, i / across * j->step, i % across * TILE_COLUMNS);
     tile_end();
 }
 
@@ -381,7 +385,8 @@ static void tile_part(tile_job *j)
     int64_t across = (j->n + TILE_COLUMNS - 1) / TILE_COLUMNS;
     bool many = j->m / TILE_ROWS_MOST * across >= TILE_PIECES * nx_pool_threads();
     j->step = many ? TILE_ROWS_MOST : TILE_ROWS;
-    nx_parallel(up32(j->m) / 16, nx_grain(two / 2, 32 * 1024), tile_pack_a, j);
+    if (j->n0 == 0 || j->m < j->p->g.m) /* else all of it is there */
+        nx_parallel(up32(j->m) / 16, nx_grain(two / 2, 32 * 1024), tile_pack_a, j);
     nx_parallel((j->m + j->step - 1) / j->step * across, nx_grain(j->step * j->depth * 32 * TILE_COLUMNS, 1 << 20),
                 tile_multiply, j);
 }
