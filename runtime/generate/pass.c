@@ -11,16 +11,8 @@ static bool eval_caches(const nn_batch *b)
     return ok;
 }
 
+/* Tokens of a pass whose memory is no use to one of a few, and much beside the caches of a long prompt. */
 enum { MANY_TOKENS = 64 };
-
-/* A pass of many tokens leaves memory to the next such pass, of which those of few have no use. */
-static void clear_after_many(nn *c, int n_tokens)
-{
-    bool many = n_tokens >= MANY_TOKENS;
-    if (c->many && !many)
-        mlx_clear_cache();
-    c->many = many;
-}
 
 /* The scope lets go of its temporaries before they are evaluated, so that each lives only as long as
  * the graph needs it. */
@@ -35,6 +27,8 @@ bool pass_run(nn *c, model *m, nn_batch *b, const int32_t *ids, mlx_array *out)
     nn_reset(c);
     if (!built)
         return false;
-    clear_after_many(c, b->n_tokens);
-    return out->ctx ? mlx_array_eval(*out) == 0 : eval_caches(b);
+    bool done = out->ctx ? mlx_array_eval(*out) == 0 : eval_caches(b);
+    if (b->n_tokens >= MANY_TOKENS)
+        mlx_clear_cache();
+    return done;
 }

@@ -21,7 +21,6 @@ typedef struct {
     char message[512]; /* of the first failure; and nx_error_message() says it */
     mlx_array out[NN_CALL_DEPTH]; /* being filled, of calls within calls */
     int depth;
-    bool many; /* the last pass was of many tokens (generate/pass.c) */
 } nn;
 
 void nn_init(nn *c); /* on the default CPU or GPU stream */
