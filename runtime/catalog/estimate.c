@@ -5,9 +5,8 @@
 #include "runtime/generate/scheduler.h"
 
 /* Measured over the models of docs/models.md: what program, libraries and stacks take whatever the
- * model; a vocabulary's strings, hashes and logits, per token; and what the engine keeps of freed
- * memory once a prompt is read in more than one piece. */
-enum { PROGRAM_BYTES = 9000000, BYTES_A_TOKEN = 72, KEPT_BYTES = 10500000 };
+ * model; and a vocabulary's strings, hashes and logits, per token. */
+enum { PROGRAM_BYTES = 9000000, BYTES_A_TOKEN = 72 };
 
 memory_shape memory_shape_of(const model *m)
 {
@@ -124,7 +123,7 @@ uint64_t estimate_memory(const memory_shape *s, int ctx, nn_cache_form cache_typ
     uint64_t vocabulary = (uint64_t)s->vocab_size;
     return s->file_bytes + lost_in_pages(s) +
            cache_bytes(s, ctx, cache_type) + activations +
-           vocabulary * BYTES_A_TOKEN + PROGRAM_BYTES + (ctx > SCHEDULER_CHUNK ? KEPT_BYTES : 0);
+           vocabulary * BYTES_A_TOKEN + PROGRAM_BYTES;
 }
 
 int estimate_context(const memory_shape *s, uint64_t room, nn_cache_form cache_type, int most)
