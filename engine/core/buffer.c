@@ -56,6 +56,16 @@ static uint32_t bin_of(size_t size, size_t *rounded)
     return (uint32_t)((size_t)top * 8 + eighth);
 }
 
+/* A wish: without it, all works, slower. */
+static void wish_huge_pages(void *p, size_t size)
+{
+#if defined(MADV_HUGEPAGE)
+    (void)madvise(p, size, MADV_HUGEPAGE);
+#else
+    (void)p, (void)size;
+#endif
+}
+
 static void *memory_get(const nx_memory *memory, size_t size)
 {
     if (memory)
@@ -63,11 +73,11 @@ static void *memory_get(const nx_memory *memory, size_t size)
     if (size < MMAP_MIN)
         return aligned_alloc(ALIGN, size);
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-#if defined(MADV_HUGEPAGE)
-    if (p != MAP_FAILED && size >= HUGE_MIN)
-        (void)madvise(p, size, MADV_HUGEPAGE); /* a wish */
-#endif
-    return p == MAP_FAILED ? NULL : p;
+    if (p == MAP_FAILED)
+        return NULL;
+    if (size >= HUGE_MIN)
+        wish_huge_pages(p, size);
+    return p;
 }
 
 static void memory_put(const nx_buffer *b)
@@ -283,9 +293,7 @@ static chunk *chunk_new(size_t size)
     if (before)
         munmap(p, before);
     munmap(p + before + size, mapped - before - size);
-#if defined(MADV_HUGEPAGE)
-    (void)madvise(p + before, size, MADV_HUGEPAGE); /* a wish: without it, all works, slower */
-#endif
+    wish_huge_pages(p + before, size);
     chunk *c = nx_malloc(sizeof *c);
     *c = (chunk){.data = p + before, .size = size};
     return c;

@@ -21,7 +21,7 @@ struct chain_step {
     float number;
 };
 
-/* ---- what C has no operator for --------------------------------------------------------- */
+/* ---- what C has no operator for --------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 #if defined(NX_ISA_avx512)

@@ -68,12 +68,12 @@ NX_INLINE void few_lanes(int kind, const nx_qmm *q, const uint8_t *w0, int lane,
         f[i][l] = vf_set(0);
         s[i][l][0] = s[i][l][1] = vi_zero();
     }
-    const uint8_t *fetch_end = tile_at(q, q->n / NX_TILE) - FETCH_AHEAD - bits * 64;
+    const uint8_t *end = tile_at(q, q->n / NX_TILE);
     const bool fetch = mr > 1 || q->n * q->w_row_bytes >= FETCH_FROM;
     int64_t g = 0;
     for (int64_t at = 0; at < k; at += 32) {
         const uint8_t *b, *unit = unit_at(kind, &t, w0, at, &b);
-        if (fetch && unit < fetch_end) {
+        if (fetch && end - unit > FETCH_AHEAD + bits * 64) {
 #pragma GCC unroll 9
             for (int i = 0; i <= bits; i++)
                 __builtin_prefetch(unit + FETCH_AHEAD + (i - 1) * 64);
