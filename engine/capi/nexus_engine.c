@@ -107,6 +107,17 @@ static int step_attention(mlx_array *res, mlx_vector_array *updated, const mlx_a
     return nx_give_vector(updated, true, out + 1, (size_t)n, __func__);
 }
 
+static int gguf_products(mlx_vector_array *res, const mlx_array x, const mlx_vector_array w, const int *ggml_types,
+                         const mlx_stream s)
+{
+    NX_SCOPE;
+    int n = (int)NX_ARRAYS(w)->n;
+    NX_OUTPUTS(out, n);
+    if (!nx_gguf_products(NX_ARRAY(x), NX_ARRAYS(w)->at, ggml_types, n, NX_STREAM(s), out))
+        return nx_report();
+    return nx_give_vector(res, true, out, (size_t)n, __func__);
+}
+
 static int affine_type(int bits, int group_size, mlx_dtype scales)
 {
     return nx_affine_type(bits, group_size, NX_DTYPE(scales));
@@ -120,7 +131,7 @@ static int affine_repack(mlx_array *res, const mlx_array w, const mlx_array scal
 }
 
 static const nexus_engine engine = {
-    .version = 6,
+    .version = 7,
     .isa = isa,
     .threads = threads,
     .set_threads = set_threads,
@@ -138,6 +149,7 @@ static const nexus_engine engine = {
     .packed_attention = packed_attention,
     .state_scan = state_scan,
     .step_attention = step_attention,
+    .gguf_products = gguf_products,
 };
 
 const nexus_engine *nexus_engine_get(void)

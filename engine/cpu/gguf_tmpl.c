@@ -35,51 +35,75 @@ static int64_t rows_of(const nx_view *x)
     return nx_shape_size(x->shape, x->ndim - 1);
 }
 
-static void quantized(const nx_call *c, const nx_gguf_params *p, const nx_gguf_info *info)
+/* With the i-th matrix. */
+static nx_qmm quantized(const nx_call *c, int i)
 {
-    const nx_view *x = &c->in[0], *w = &c->in[1], *out = &c->out[0];
-    nx_gguf_books_ready();
+    const nx_gguf_params *p = c->params;
+    const nx_view *x = &c->in[0], *w = &c->in[1 + i], *out = &c->out[i];
+    nx_gguf_info info = nx_gguf_info_of(nx_gguf_type_of(p, i));
     nx_qmm q = {.batches = 1, .m = rows_of(x), .n = w->shape[0], .k = p->columns,
-                .group = info->group, .has_min = info->has_min, .w = w->data, .out = out->data,
-                .out_bytes = (int64_t)nx_dtype_size(out->dtype), .w_row_bytes = w->shape[1], .type = p->type};
+                .group = info.group, .has_min = info.has_min, .w = w->data, .out = out->data,
+                .out_bytes = (int64_t)nx_dtype_size(out->dtype), .w_row_bytes = w->shape[1],
+                .type = nx_gguf_type_of(p, i)};
     NX_BELOW(nx_gguf_kernels)(&q);
 #if NX_HAS_AMX
     NX_FN(nx_gguf_bytes)(&q);
 #endif
     q.store = out->dtype == NX_FLOAT32 ? store_f32 : out->dtype == NX_FLOAT16 ? store_f16 : store_bf16;
-    NX_FN(nx_qmm_run_rounding)(&q, x->data, x->dtype, c->workspace);
+    return q;
 }
 
-static void plain(const nx_call *c, const nx_gguf_params *p)
+static void plain(const nx_call *c, int i)
 {
-    const nx_view *x = &c->in[0];
-    int n = c->in[1].shape[0], k = p->columns;
+    const nx_gguf_params *p = c->params;
+    const nx_view *x = &c->in[0], *w = &c->in[1 + i];
+    int n = w->shape[0], k = p->columns, type = nx_gguf_type_of(p, i);
     int shape_w[2] = {k, n};
     int64_t strides_w[2] = {1, k};
-    nx_view in[2] = {*x, {c->in[1].data, p->type == NX_GGML_F32   ? NX_FLOAT32
-                                         : p->type == NX_GGML_F16 ? NX_FLOAT16
-                                                                  : NX_BFLOAT16,
+    nx_view in[2] = {*x, {w->data, type == NX_GGML_F32   ? NX_FLOAT32
+                                   : type == NX_GGML_F16 ? NX_FLOAT16
+                                                         : NX_BFLOAT16,
                           2, shape_w, strides_w}};
-    NX_FN(nx_product)(&in[0], &in[1], &c->out[0], c->workspace);
+    NX_FN(nx_product)(&in[0], &in[1], &c->out[i], c->workspace);
+}
+
+_Static_assert((int)NX_GGUF_MATRICES <= (int)NX_QMM_PRODUCTS, "a product's matrices are products at once");
+
+/* Values that share a scale of x; 0: x stays as it is. */
+static int group_of(const nx_gguf_params *p, int i)
+{
+    return nx_gguf_info_of(nx_gguf_type_of(p, i)).group;
 }
 
 size_t NX_FN(gguf_matmul_workspace)(const nx_call *c)
 {
     const nx_gguf_params *p = c->params;
-    nx_gguf_info info = nx_gguf_info_of(p->type);
-    if (!info.block_values)
-        return (size_t)nx_view_size(&c->in[0]) * sizeof(float);
-    return NX_FN(nx_qx_bytes)(rows_of(&c->in[0]), p->columns, info.group);
+    size_t most = 0;
+    for (int i = 0; i < c->n_out; i++) {
+        int group = group_of(p, i);
+        size_t size = group ? NX_FN(nx_qx_bytes)(rows_of(&c->in[0]), p->columns, group)
+                            : (size_t)nx_view_size(&c->in[0]) * sizeof(float);
+        most = size > most ? size : most;
+    }
+    return most;
 }
 
 void NX_FN(gguf_matmul)(const nx_call *c)
 {
     const nx_gguf_params *p = c->params;
-    nx_gguf_info info = nx_gguf_info_of(p->type);
-    if (info.block_values)
-        quantized(c, p, &info);
-    else
-        plain(c, p);
+    const nx_view *x = &c->in[0];
+    nx_gguf_books_ready();
+    for (int i = 0; i < c->n_out;) {
+        int group = group_of(p, i), n = 0;
+        if (!group) {
+            plain(c, i++);
+            continue;
+        }
+        nx_qmm q[NX_GGUF_MATRICES];
+        while (i < c->n_out && group_of(p, i) == group)
+            q[n++] = quantized(c, i++);
+        NX_FN(nx_qmm_run_rounding)(q, n, x->data, x->dtype, c->workspace);
+    }
 }
 
 /* ---- rows as numbers ------------------------------------------------------------------------------ */

@@ -297,8 +297,9 @@ static inline float k_cos_f32(float x)
 /* ---- error function ------------------------------------------------------------------------------- */
 
 /* erf(a) = 1 - e^-u with u = a + a p(a): p is smooth, so one polynomial serves all a up to 3.95, where
- * erf rounds to 1, and u keeps its digits near 0. Both polynomials are minimax fits. */
-static inline float k_erf_f32(float x)
+ * erf rounds to 1, and u keeps its digits near 0. Both polynomials are minimax fits. In two halves, since
+ * tiles take them one after the other. */
+static inline float k_erf_exponent(float x) /* -u */
 {
     float a = fabsf(x);
     a = 3.95f < a ? 3.95f : a; /* NaN stays */
@@ -311,15 +312,24 @@ static inline float k_erf_f32(float x)
     p = K_FMA(p, a, 0.102777838f);
     p = K_FMA(p, a, 0.636619381f);
     p = K_FMA(p, a, 0.128379172f);
-    float v = -(K_FMA(p, a, a)); /* = n ln(2) + r; an error of r counts 2^n */
-    float t = K_FMA(v, 1.44269504f, K_MAGIC);
-    float r = K_FMA(t - K_MAGIC, -0.693147181f, v);
+    return -(K_FMA(p, a, a));
+}
+
+static inline float k_erf_of(float exponent, float x)
+{
+    float t = K_FMA(exponent, 1.44269504f, K_MAGIC); /* exponent = n ln(2) + r; an error of r counts 2^n */
+    float r = K_FMA(t - K_MAGIC, -0.693147181f, exponent);
     float scale = k_pow2_whole(k_whole(t)), e = 1.38141908e-3f;
     e = K_FMA(e, r, 8.36891369e-3f);
     e = K_FMA(e, r, 4.16684072e-2f);
     e = K_FMA(e, r, 0.16666519f);
     e = K_FMA(e, r, 0.499999933f);
     return copysignf(K_FMA(-scale, K_FMA(e * r, r, r), 1 - scale), x);
+}
+
+static inline float k_erf_f32(float x)
+{
+    return k_erf_of(k_erf_exponent(x), x);
 }
 
 /* ---- power: in double, so that y log2(x) keeps its digits ------------------------------------------ */

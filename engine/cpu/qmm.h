@@ -23,6 +23,7 @@ enum {
     NX_QMM_KC = 256,  /* depth of a panel; a multiple of every group */
     NX_QMM_FEW = 16,  /* rows of x up to which the packed path is taken */
     NX_QMM_GROUP = 128, /* values of a group, at most */
+    NX_QMM_PRODUCTS = 4, /* with the same x at once, at most */
 };
 
 /* x as integers. Row i of x begins at q[i * k]; its group g has entry i * groups + g. */
@@ -78,7 +79,8 @@ struct nx_qmm {
 };
 
 void NX_FN(nx_qmm_run)(const nx_qmm *q);
-/* The same, and rounds x, of batches * m rows, into `memory` (nx_qx_bytes) first. */
-void NX_FN(nx_qmm_run_rounding)(nx_qmm *q, const void *x, nx_dtype dtype, void *memory);
+/* n products (up to NX_QMM_PRODUCTS) of the same x, alike but for n and what is of w and out. Rounds x, of
+ * batches * m rows, into `memory` (nx_qx_bytes) first. */
+void NX_FN(nx_qmm_run_rounding)(nx_qmm *q, int n, const void *x, nx_dtype dtype, void *memory);
 
 #endif

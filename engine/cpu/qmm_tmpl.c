@@ -553,21 +553,45 @@ static void panel_block(const nx_qmm *q, int64_t batch, int64_t m0, int64_t m, i
         store_tile(q, batch, m0, b.m, tile + t, b.acc[t]);
 }
 
+/* Products of the same rows of x, whose work is one sequence of indices. */
 typedef struct {
     const nx_qmm *q;
-    int64_t tiles, panels, m_step, m_blocks;
+    int64_t ends[NX_QMM_PRODUCTS]; /* of each one's indices */
+    int64_t m_step, m_blocks;
     const fill_job *own; /* of few rows: every thread rounds x for itself; NULL: q->x is there */
     uint64_t number; /* of the job, with own */
 } run_job;
 
+static int64_t tiles_of(const nx_qmm *q)
+{
+    return (q->n + NX_QMM_TILE - 1) / NX_QMM_TILE;
+}
+
+static int64_t panels_of(const nx_qmm *q)
+{
+    return (tiles_of(q) + NT - 1) / NT;
+}
+
+/* The product that an index falls to; *i becomes the index within it. */
+static const nx_qmm *product_at(const run_job *j, int64_t *i)
+{
+    int p = 0;
+    while (*i >= j->ends[p])
+        p++;
+    *i -= p ? j->ends[p - 1] : 0;
+    return &j->q[p];
+}
+
 static void panel_piece(void *ctx, int64_t begin, int64_t end)
 {
     const run_job *j = ctx;
-    for (int64_t i = begin; i < end; i++) {
-        int64_t tile = i % j->panels * NT, rest = i / j->panels;
-        int tiles = j->tiles - tile < NT ? (int)(j->tiles - tile) : NT;
-        int64_t m0 = rest % j->m_blocks * j->m_step, m = j->q->m - m0;
-        panel_block(j->q, rest / j->m_blocks, m0, m < j->m_step ? m : j->m_step, tile, tiles);
+    for (int64_t at = begin; at < end; at++) {
+        int64_t i = at;
+        const nx_qmm *q = product_at(j, &i);
+        int64_t all = tiles_of(q), panels = panels_of(q), tile = i % panels * NT, rest = i / panels;
+        int tiles = all - tile < NT ? (int)(all - tile) : NT;
+        int64_t m0 = rest % j->m_blocks * j->m_step, m = q->m - m0;
+        panel_block(q, rest / j->m_blocks, m0, m < j->m_step ? m : j->m_step, tile, tiles);
     }
 }
 
@@ -588,56 +612,80 @@ static nx_qx own_x(const run_job *j)
 static void few_piece(void *ctx, int64_t begin, int64_t end)
 {
     const run_job *j = ctx;
-    nx_qmm own = *j->q, *q = &own;
-    if (j->own)
-        own.x = own_x(j);
+    nx_qx x = j->own ? own_x(j) : (nx_qx){0};
+    nx_qmm with_x;
     float acc[NX_QMM_FEW * NX_QMM_TILE];
-    for (int64_t i = begin; i < end; i++) {
-        int64_t tile = i % j->tiles, batch = i / j->tiles;
+    for (int64_t at = begin; at < end; at++) {
+        int64_t i = at;
+        const nx_qmm *q = product_at(j, &i);
+        int64_t tile = i % tiles_of(q), batch = i / tiles_of(q);
+        if (j->own) {
+            with_x = *q;
+            with_x.x = x;
+            q = &with_x;
+        }
         q->few(q, batch, tile, first_row(q, batch), (int)q->m, acc);
         store_tile(q, batch, 0, q->m, tile, acc);
     }
 }
 
-static bool is_few(const nx_qmm *q)
+static bool all_few(const nx_qmm *q, int n)
 {
-    return q->few && q->m <= NX_QMM_FEW;
+    for (int i = 0; i < n; i++)
+        if (!q[i].few || q[i].m > NX_QMM_FEW)
+            return false;
+    return true;
 }
 
-static void run_few(const nx_qmm *q, const fill_job *own)
+static void run_few(const nx_qmm *q, int n, const fill_job *own)
 {
-    run_job j = {.q = q, .tiles = (q->n + NX_QMM_TILE - 1) / NX_QMM_TILE, .own = own,
-                 .number = own ? nx_job_number() : 0};
+    run_job j = {.q = q, .own = own, .number = own ? nx_job_number() : 0};
+    int64_t tiles = 0, bytes = 0;
+    for (int i = 0; i < n; i++) {
+        j.ends[i] = tiles += q[i].batches * tiles_of(&q[i]);
+        bytes += q[i].batches * tiles_of(&q[i]) * q[i].w_row_bytes * NX_QMM_TILE;
+    }
     /* Small matrices in small pieces, so that two threads end together; large ones in larger. */
-    int64_t tile = q->w_row_bytes * NX_QMM_TILE, piece = q->batches * j.tiles * tile / 32;
+    int64_t piece = bytes / 32;
     piece = piece < 12 * 1024 ? 12 * 1024 : piece > 64 * 1024 ? 64 * 1024 : piece;
-    nx_parallel(q->batches * j.tiles, nx_grain(tile, piece), few_piece, &j);
+    nx_parallel(tiles, nx_grain(tiles ? bytes / tiles : 0, piece), few_piece, &j);
+}
+
+static void run(const nx_qmm *q, int n)
+{
+    if (all_few(q, n)) {
+        run_few(q, n, NULL);
+        return;
+    }
+    run_job j = {.q = q};
+    int64_t panels = 0, all = 0;
+    for (int i = 0; i < n; i++)
+        panels += q->batches * panels_of(&q[i]);
+    j.m_step = (q->m + MB - 1) / MB * panels < 64 ? MB_LESS : MB;
+    j.m_blocks = (q->m + j.m_step - 1) / j.m_step;
+    for (int i = 0; i < n; i++)
+        j.ends[i] = all += q->batches * j.m_blocks * panels_of(&q[i]);
+    int64_t m = q->m < j.m_step ? q->m : j.m_step;
+    int64_t work = (m + 8) * q->k * NT * NX_QMM_TILE;
+    nx_parallel(all, nx_grain(work, 512 * 1024), panel_piece, &j);
 }
 
 void NX_FN(nx_qmm_run)(const nx_qmm *q)
 {
-    if (is_few(q)) {
-        run_few(q, NULL);
-        return;
-    }
-    run_job j = {.q = q, .tiles = (q->n + NX_QMM_TILE - 1) / NX_QMM_TILE};
-    j.panels = (j.tiles + NT - 1) / NT;
-    j.m_step = q->batches * ((q->m + MB - 1) / MB) * j.panels < 64 ? MB_LESS : MB;
-    j.m_blocks = (q->m + j.m_step - 1) / j.m_step;
-    int64_t m = q->m < j.m_step ? q->m : j.m_step;
-    int64_t work = (m + 8) * q->k * NT * NX_QMM_TILE;
-    nx_parallel(q->batches * j.m_blocks * j.panels, nx_grain(work, 512 * 1024), panel_piece, &j);
+    run(q, 1);
 }
 
-void NX_FN(nx_qmm_run_rounding)(nx_qmm *q, const void *x, nx_dtype dtype, void *memory)
+void NX_FN(nx_qmm_run_rounding)(nx_qmm *q, int n, const void *x, nx_dtype dtype, void *memory)
 {
     int64_t rows = q->batches * q->m;
-    if (is_few(q) && q->batches == 1 && rows > 1 && rows * q->k <= OWN_X) {
+    if (all_few(q, n) && q->batches == 1 && rows > 1 && rows * q->k <= OWN_X) {
         fill_job fill = {.x = x, .dtype = dtype, .group = q->group};
-        run_few(q, &fill);
+        run_few(q, n, &fill);
         return;
     }
-    q->x = NX_FN(nx_qx_at)(memory, rows, q->k, q->group);
-    NX_FN(nx_qx_fill)(&q->x, x, dtype, rows, q->group);
-    NX_FN(nx_qmm_run)(q);
+    nx_qx rounded = NX_FN(nx_qx_at)(memory, rows, q->k, q->group);
+    NX_FN(nx_qx_fill)(&rounded, x, dtype, rows, q->group);
+    for (int i = 0; i < n; i++)
+        q[i].x = rounded;
+    run(q, n);
 }

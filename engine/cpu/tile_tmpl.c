@@ -164,6 +164,22 @@ BY_ANGLE(Sin, SinNear, sinf)
 BY_ANGLE(Cos, CosNear, cosf)
 BY_ANGLE(Tan, Tan, tanf)
 
+LOOP_UNARY(ErfExponent, float, float, f32, k_erf_exponent(x))
+LOOP_BINARY(ErfOf, float, float, f32, k_erf_of(x, y))
+
+/* Of 26 steps that wait for one another a processor sees but a few elements at a time; of half as many, twice
+ * the elements. */
+static void Erf_any(int64_t n, const void *const *in, void *out)
+{
+    const float *x = in[0];
+    float *o = out, exponent[NX_TILE];
+    for (; n > 0; n -= NX_TILE, x += NX_TILE, o += NX_TILE) {
+        int64_t some = n < NX_TILE ? n : NX_TILE;
+        ErfExponent_f32(some, (const void *[]){x}, exponent);
+        ErfOf_f32(some, (const void *[]){exponent, x}, o);
+    }
+}
+
 nx_tile_fn NX_FN(tile_function)(nx_tile_id id, nx_dtype dtype)
 {
     static const nx_tile_fn selects[9] = {
@@ -175,6 +191,8 @@ nx_tile_fn NX_FN(tile_function)(nx_tile_id id, nx_dtype dtype)
             return Cos_any;
         if (id == NX_TILE_Tan)
             return Tan_any;
+        if (id == NX_TILE_Erf)
+            return Erf_any;
     }
     return id == NX_TILE_Select ? selects[nx_dtype_size(dtype)] : table[id][dtype];
 }

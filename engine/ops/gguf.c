@@ -17,48 +17,69 @@ static const nx_field fields[] = {
     {"type", NX_FIELD_INT, offsetof(nx_gguf_params, type)},
     {"columns", NX_FIELD_INT, offsetof(nx_gguf_params, columns)},
     {"dtype", NX_FIELD_DTYPE, offsetof(nx_gguf_params, dtype)},
+    {"type 2", NX_FIELD_INT, offsetof(nx_gguf_params, further[0])},
+    {"type 3", NX_FIELD_INT, offsetof(nx_gguf_params, further[1])},
+    {"type 4", NX_FIELD_INT, offsetof(nx_gguf_params, further[2])},
 };
+enum { N_FIELDS = sizeof fields / sizeof *fields };
 
+/* in: x, and matrices, as many as outputs */
 static bool infer_matmul(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
 {
-    nx_spec_like(&out[0], in[0], (nx_dtype)in[0]->dtype);
-    out[0].shape[out[0].ndim - 1] = in[1]->shape[0];
+    for (int i = 0; i < n_out; i++) {
+        nx_spec_like(&out[i], in[0], (nx_dtype)in[0]->dtype);
+        out[i].shape[out[i].ndim - 1] = in[1 + i]->shape[0];
+    }
     return true;
 }
 
 static bool vjp_matmul(nx_node *n, nx_array *const *g, const bool *wanted, nx_array **out)
 {
     const nx_gguf_params *p = n->params;
-    if (wanted[1])
-        return nx_fail("[GgufMatmul::vjp] no gradient wrt the blocks of a GGUF tensor.");
-    if (wanted[0])
-        out[0] = nx_matmul(g[0], nx_gguf_take(n->in[1], p->type, NULL, p->dtype, n->stream), n->stream);
+    for (int i = 0; i < n->n_out; i++) {
+        if (wanted[1 + i])
+            return nx_fail("[GgufMatmul::vjp] no gradient wrt the blocks of a GGUF tensor.");
+        if (!wanted[0])
+            continue;
+        nx_array *w = nx_gguf_take(n->in[1 + i], nx_gguf_type_of(p, i), NULL, p->dtype, n->stream);
+        nx_array *part = nx_matmul(g[i], w, n->stream);
+        out[0] = i ? nx_add(out[0], part, n->stream) : part;
+    }
     return true;
 }
 
-/* One matrix serves any number of rows, or any number of indices. */
-static bool vmap_by_rows(nx_node *n, nx_array *const *in, const int *axes, nx_array **out,
-                         int *out_axes)
+/* A matrix serves any number of rows, */
+static bool vmap_matmul(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
 {
-    int matrix = n->prim == &nx_prim_GgufMatmul;
-    nx_array *all[2] = {in[0], n->n_in > 1 ? in[1] : NULL};
-    if (axes[matrix] >= 0)
-        return nx_batch_by_slices(out);
-    all[1 - matrix] = nx_batch_front(in[1 - matrix], axes[1 - matrix], n->stream);
-    out_axes[0] = 0;
+    nx_array *all[1 + NX_GGUF_MATRICES] = {nx_batch_front(in[0], axes[0], n->stream)};
+    for (int i = 0; i < n->n_out; i++) {
+        if (axes[1 + i] >= 0)
+            return nx_batch_by_slices(out);
+        all[1 + i] = in[1 + i];
+        out_axes[i] = 0;
+    }
     return nx_op_like(n, all, n->stream, true, out);
+}
+
+/* or any number of indices. */
+static bool vmap_take(nx_node *n, nx_array *const *in, const int *axes, nx_array **out, int *out_axes)
+{
+    if (axes[0] >= 0)
+        return nx_batch_by_slices(out);
+    out_axes[0] = 0;
+    return nx_op_like(n, (nx_array *[]){in[0], nx_batch_front(in[1], axes[1], n->stream)}, n->stream, true, out);
 }
 
 const nx_prim nx_prim_GgufMatmul = {
     .name = "GgufMatmul",
     .id = NX_PRIM_GgufMatmul,
-    .row_inputs = 1 << 0 | 1 << 1,
+    .row_inputs = (1 << (1 + NX_GGUF_MATRICES)) - 1,
     .params_size = sizeof(nx_gguf_params),
     .fields = fields,
-    .n_fields = 3,
+    .n_fields = N_FIELDS,
     .infer = infer_matmul,
     .vjp = vjp_matmul,
-    .vmap = vmap_by_rows,
+    .vmap = vmap_matmul,
 };
 
 static bool infer_take(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
@@ -79,9 +100,9 @@ const nx_prim nx_prim_GgufTake = {
     .row_inputs = 1 << 0 | 1 << 1,
     .params_size = sizeof(nx_gguf_params),
     .fields = fields,
-    .n_fields = 3,
+    .n_fields = N_FIELDS,
     .infer = infer_take,
-    .vmap = vmap_by_rows,
+    .vmap = vmap_take,
 };
 
 static bool infer_same(nx_array *const *in, int n_in, const void *params, nx_spec *out, int n_out)
@@ -97,7 +118,7 @@ const nx_prim nx_prim_GgufRepack = {
     .row_inputs = 1 << 0,
     .params_size = sizeof(nx_gguf_params),
     .fields = fields,
-    .n_fields = 3,
+    .n_fields = N_FIELDS,
     .infer = infer_same,
 };
 
@@ -119,7 +140,7 @@ const nx_prim nx_prim_AffineRepack = {
     .row_inputs = 1 << 0 | 1 << 1 | 1 << 2,
     .params_size = sizeof(nx_gguf_params),
     .fields = fields,
-    .n_fields = 3,
+    .n_fields = N_FIELDS,
     .infer = infer_affine,
 };
 
@@ -200,19 +221,33 @@ static bool is_result_type(nx_dtype t)
     return t == NX_FLOAT32 || t == NX_FLOAT16 || t == NX_BFLOAT16;
 }
 
+bool nx_gguf_products(nx_array *x, nx_array *const *w, const int *types, int n, nx_stream *s, nx_array **out)
+{
+    nx_gguf_params p, all = {0};
+    nx_array *in[1 + NX_GGUF_MATRICES] = {x};
+    if (n < 1 || n > NX_GGUF_MATRICES)
+        return nx_fail("[gguf_matmul] %d matrices are not possible, but 1 to %d", n, NX_GGUF_MATRICES);
+    for (int i = 0; i < n; i++) {
+        if (!x || !w[i] || !matrix_check("gguf_matmul", w[i], types[i], &p))
+            return false;
+        if (x->ndim < 1 || x->shape[x->ndim - 1] != p.columns)
+            return nx_fail("[gguf_matmul] x of shape %s does not match rows of %d values",
+                           nx_shape_text(x->shape, x->ndim), p.columns);
+        *(i ? &all.further[i - 1] : &all.type) = types[i];
+        in[1 + i] = w[i];
+    }
+    if (!is_result_type((nx_dtype)x->dtype))
+        return nx_fail("[gguf_matmul] x must be float32, float16 or bfloat16, not %s",
+                       nx_dtype_name((nx_dtype)x->dtype));
+    all.columns = p.columns;
+    all.dtype = (nx_dtype)x->dtype;
+    return nx_op_n(&nx_prim_GgufMatmul, &all, in, 1 + n, s, out, n);
+}
+
 nx_array *nx_gguf_matmul(nx_array *x, nx_array *w, int type, nx_stream *s)
 {
-    nx_gguf_params p;
-    if (!x || !w || !matrix_check("gguf_matmul", w, type, &p))
-        return NULL;
-    if (!is_result_type((nx_dtype)x->dtype))
-        return nx_fail_null("[gguf_matmul] x must be float32, float16 or bfloat16, not %s",
-                            nx_dtype_name((nx_dtype)x->dtype));
-    if (x->ndim < 1 || x->shape[x->ndim - 1] != p.columns)
-        return nx_fail_null("[gguf_matmul] x of shape %s does not match rows of %d values",
-                            nx_shape_text(x->shape, x->ndim), p.columns);
-    p.dtype = (nx_dtype)x->dtype;
-    return nx_op(&nx_prim_GgufMatmul, &p, (nx_array *[]){x, w}, 2, s);
+    nx_array *y;
+    return nx_gguf_products(x, &w, &type, 1, s, &y) ? y : NULL;
 }
 
 nx_array *nx_gguf_take(nx_array *w, int type, nx_array *indices, nx_dtype dtype, nx_stream *s)

@@ -12,6 +12,8 @@ enum { NX_GGUF_REPACKED = 0x10000, NX_GGUF_AFFINE = 0x20000 };
 bool nx_gguf_supports(int type);
 bool nx_gguf_should_repack(int type, int64_t rows, int64_t columns);
 nx_array *nx_gguf_matmul(nx_array *x, nx_array *w, int type, nx_stream *s);
+/* x by n matrices (up to NX_GGUF_MATRICES), each of its own type and rows; false after nx_fail. */
+bool nx_gguf_products(nx_array *x, nx_array *const *w, const int *types, int n, nx_stream *s, nx_array **out);
 /* indices NULL: all rows. */
 nx_array *nx_gguf_take(nx_array *w, int type, nx_array *indices, nx_dtype dtype, nx_stream *s);
 nx_array *nx_gguf_repack(nx_array *w, int type, nx_stream *s);

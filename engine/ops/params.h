@@ -221,11 +221,19 @@ typedef struct {
 } nx_gather_mm_params;
 
 /* gguf.c: products with GGUF blocks. type is the file's number, with the repacked bit. */
+enum { NX_GGUF_MATRICES = 4 }; /* of one product, at most */
 typedef struct {
     int type;
     int columns;  /* K: values a row */
     nx_dtype dtype; /* of the result */
+    int further[NX_GGUF_MATRICES - 1]; /* types of the matrices after the first */
 } nx_gguf_params;
+
+/* Of the i-th matrix. */
+static inline int nx_gguf_type_of(const nx_gguf_params *p, int i)
+{
+    return i ? p->further[i - 1] : p->type;
+}
 
 /* attention.c */
 typedef struct {

@@ -156,6 +156,14 @@ typedef struct nexus_engine {
     int (*step_attention)(mlx_array *res, mlx_vector_array *updated, const mlx_array q, const mlx_array k,
                           const mlx_array v, const mlx_vector_array caches, const mlx_array places, int bits,
                           int v_dim, float scale, int window, const mlx_array sinks, const mlx_stream s);
+
+    /*
+     * From version 7 on. x [..., K] by 1 to 4 matrices w of the same K, each of its own rows and type: what
+     * gguf_matmul gives for each, to the bit, in one operation. The threads share all of them at once, which
+     * counts where they are small or x has few rows, and x is rounded once.
+     */
+    int (*gguf_products)(mlx_vector_array *res, const mlx_array x, const mlx_vector_array w, const int *ggml_types,
+                         const mlx_stream s);
 } nexus_engine;
 
 /* The table: one constant for the life of the process. */

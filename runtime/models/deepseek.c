@@ -212,13 +212,15 @@ static mlx_array attend(nn *c, deepseek *m, deepseek_layer *l, int layer, const 
 {
     const model *base = &m->d.base;
     int h = base->n_heads, t = b->n_tokens, row = m->rank + m->rope_dim;
-    mlx_array q = x;
+    nn_weight *first = m->q_rank ? &l->q_a : &l->base.attn.q;
+    mlx_array from_x[2]; /* queries or what they are made of; latent and turned [T, rank + rope] */
+    nn_linears(c, x, (nn_weight *[]){first, &l->kv_a}, NULL, 2, from_x);
+    mlx_array q = from_x[0], kv = from_x[1];
     if (m->q_rank)
-        q = nn_norm(c, &m->d.norm, nn_linear(c, x, &l->q_a, NULL), &l->q_a_norm, NULL);
-    q = nn_reshape(c, nn_linear(c, q, &l->base.attn.q, NULL), (int[]){t, h, m->nope + m->rope_dim}, 3);
+        q = nn_linear(c, nn_norm(c, &m->d.norm, q, &l->q_a_norm, NULL), &l->base.attn.q, NULL);
+    q = nn_reshape(c, q, (int[]){t, h, m->nope + m->rope_dim}, 3);
     mlx_array latent_q = by_head(c, nn_slice(c, q, 2, 0, m->nope), l->k_b.w); /* [T, H, rank] */
     mlx_array turned_q = nn_slice(c, q, 2, m->nope, m->nope + m->rope_dim);
-    mlx_array kv = nn_linear(c, x, &l->kv_a, NULL); /* [T, rank + rope] */
     mlx_array latent = nn_norm(c, &m->d.norm, nn_slice(c, kv, 1, 0, m->rank), &l->kv_a_norm, NULL);
     mlx_array turned = nn_slice(c, kv, 1, m->rank, row);
     nn_attention a = m->d.attention;

@@ -186,8 +186,9 @@ static void clear(model *base)
 
 static mlx_array feed(nn *c, falcon_h1 *m, nn_mlp_weights *w, mlx_array x)
 {
-    mlx_array gate = nn_scale(c, nn_linear(c, x, &w->gate, &w->gate_bias), m->gate);
-    mlx_array h = nn_mul(c, nn_activate(c, m->d.act, gate), nn_linear(c, x, &w->up, &w->up_bias));
+    mlx_array y[2];
+    nn_linears(c, x, (nn_weight *[]){&w->gate, &w->up}, (nn_weight *[]){&w->gate_bias, &w->up_bias}, 2, y);
+    mlx_array h = nn_mul(c, nn_activate(c, m->d.act, nn_scale(c, y[0], m->gate)), y[1]);
     return nn_scale(c, nn_linear(c, h, &w->down, &w->down_bias), m->down);
 }
 

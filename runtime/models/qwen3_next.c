@@ -133,14 +133,14 @@ static mlx_array head_norm(nn *c, const decoder *d, mlx_array x, nn_weight *w, i
 static mlx_array attend(nn *c, decoder *d, next_layer *l, int i, const nn_batch *b, mlx_array x)
 {
     int t = b->n_tokens, heads = d->base.n_heads, dim = d->base.head_dim;
-    mlx_array both = nn_reshape(c, nn_linear(c, x, &l->q_gate, NULL), (int[]){t, heads, 2 * dim}, 3);
+    mlx_array y[3];
+    nn_linears(c, x, (nn_weight *[]){&l->q_gate, &l->base.attn.k, &l->base.attn.v}, NULL, 3, y);
+    mlx_array both = nn_reshape(c, y[0], (int[]){t, heads, 2 * dim}, 3);
     mlx_array gate = nn_reshape(c, nn_slice(c, both, 2, dim, 2 * dim), (int[]){t, heads * dim}, 2);
     mlx_array q = head_norm(c, d, nn_slice(c, both, 2, 0, dim), &l->base.attn.q_norm, t, heads);
-    mlx_array k = head_norm(c, d, nn_linear(c, x, &l->base.attn.k, NULL), &l->base.attn.k_norm, t,
-                            d->base.n_kv_heads);
-    mlx_array v = nn_linear(c, x, &l->base.attn.v, NULL);
-    mlx_array y = nn_attend(c, &d->attention, b, i, q, k, v, (mlx_array){0});
-    return nn_linear(c, nn_mul(c, y, NN_CALL(c, mlx_sigmoid, gate)), &l->base.attn.o, NULL);
+    mlx_array k = head_norm(c, d, y[1], &l->base.attn.k_norm, t, d->base.n_kv_heads);
+    mlx_array seen = nn_attend(c, &d->attention, b, i, q, k, y[2], (mlx_array){0});
+    return nn_linear(c, nn_mul(c, seen, NN_CALL(c, mlx_sigmoid, gate)), &l->base.attn.o, NULL);
 }
 
 /* ---- the delta rule ---- */
@@ -190,8 +190,10 @@ static mlx_array delta(nn *c, qwen3_next *m, next_layer *l, int i, const nn_batc
 {
     int t = b->n_tokens, nk = m->key_heads, dk = m->key_dim, share = m->value_heads / nk;
     int own = share * m->value_dim;
-    mlx_array all = nn_reshape(c, nn_linear(c, x, &l->in, NULL), (int[]){t, nk, 2 * dk + 2 * own}, 3);
-    mlx_array ba = nn_reshape(c, nn_linear(c, x, &l->gates, NULL), (int[]){t, nk, 2 * share}, 3);
+    mlx_array given[2];
+    nn_linears(c, x, (nn_weight *[]){&l->in, &l->gates}, NULL, 2, given);
+    mlx_array all = nn_reshape(c, given[0], (int[]){t, nk, 2 * dk + 2 * own}, 3);
+    mlx_array ba = nn_reshape(c, given[1], (int[]){t, nk, 2 * share}, 3);
     mlx_array parts[] = {part(c, all, t, nk, 0, dk), part(c, all, t, nk, dk, dk),
                          part(c, all, t, nk, 2 * dk, own), part(c, ba, t, nk, 0, share),
                          part(c, ba, t, nk, share, share)};

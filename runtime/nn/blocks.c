@@ -18,9 +18,10 @@ void nn_qkv(nn *c, const nn_attention *a, nn_attention_weights *w, mlx_array x, 
             mlx_array *k, mlx_array *v)
 {
     if (w->qkv.form == NN_ABSENT) {
-        *q = nn_linear(c, x, &w->q, &w->q_bias);
-        *k = nn_linear(c, x, &w->k, &w->k_bias);
-        *v = nn_linear(c, x, &w->v, &w->v_bias);
+        mlx_array y[3];
+        nn_linears(c, x, (nn_weight *[]){&w->q, &w->k, &w->v}, (nn_weight *[]){&w->q_bias, &w->k_bias, &w->v_bias}, 3,
+                   y);
+        *q = y[0], *k = y[1], *v = y[2];
         return;
     }
     int nq = a->n_heads * a->head_dim, nk = a->n_kv_heads * a->head_dim;
@@ -79,9 +80,11 @@ mlx_array nn_mlp(nn *c, nn_act act, nn_mlp_weights *w, mlx_array x)
         mlx_array both = nn_linear(c, x, &w->gate_up, NULL);
         gate = nn_slice(c, both, -1, 0, n);
         up = nn_slice(c, both, -1, n, 2 * n);
+    } else if (w->gate.form != NN_ABSENT) {
+        mlx_array y[2];
+        nn_linears(c, x, (nn_weight *[]){&w->gate, &w->up}, (nn_weight *[]){&w->gate_bias, &w->up_bias}, 2, y);
+        gate = y[0], up = y[1];
     } else {
-        if (w->gate.form != NN_ABSENT)
-            gate = nn_linear(c, x, &w->gate, &w->gate_bias);
         up = nn_linear(c, x, &w->up, &w->up_bias);
     }
     mlx_array h = gate.ctx ? nn_mul(c, nn_activate(c, act, gate), up) : nn_activate(c, act, up);

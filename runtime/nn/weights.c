@@ -324,6 +324,11 @@ void nn_observe(nn_observer fn, void *arg)
     observer_arg = arg;
 }
 
+static mlx_array biased(nn *c, mlx_array y, nn_weight *bias)
+{
+    return bias && bias->form != NN_ABSENT ? nn_add(c, y, nn_vector(c, bias)) : y;
+}
+
 mlx_array nn_linear(nn *c, mlx_array x, nn_weight *w, nn_weight *bias)
 {
     mlx_array y = {0};
@@ -338,7 +343,54 @@ mlx_array nn_linear(nn *c, mlx_array x, nn_weight *w, nn_weight *bias)
                     (mlx_optional_int){w->group_size, true}, (mlx_optional_int){w->bits, true}, w->mode);
     else
         y = plain_product(c, x, w);
-    return bias && bias->form != NN_ABSENT ? nn_add(c, y, nn_vector(c, bias)) : y;
+    return biased(c, y, bias);
+}
+
+/* Are they all blocks, in their final layout, that the engine multiplies at once? */
+static bool go_together(nn *c, nn_weight *const *w, int n)
+{
+    const nexus_engine *ext = engine_extensions();
+    if (!ext || ext->version < 7)
+        return false;
+    for (int i = 0; i < n; i++)
+        if (!affine_ready(c, w[i]) || w[i]->form != NN_BLOCKS || !blocks_ready(c, w[i]))
+            return false;
+    return true;
+}
+
+static void products_together(nn *c, mlx_array x, nn_weight *const *w, int n, mlx_array *y)
+{
+    int types[NN_LINEARS];
+    mlx_vector_array matrices = mlx_vector_array_new(), products = mlx_vector_array_new();
+    for (int i = 0; i < n; i++) {
+        types[i] = w[i]->ggml_type;
+        if (mlx_vector_array_append_value(matrices, w[i]->w))
+            nn_fail(c);
+    }
+    if (!c->failed && engine_extensions()->gguf_products(&products, x, matrices, types, c->s))
+        nn_fail(c);
+    for (int i = 0; i < n && !c->failed; i++) {
+        mlx_array one = mlx_array_new();
+        int status = mlx_vector_array_get(&one, products, (size_t)i);
+        y[i] = nn_own(c, status, one);
+    }
+    mlx_vector_array_free(matrices);
+    mlx_vector_array_free(products);
+}
+
+void nn_linears(nn *c, mlx_array x, nn_weight *const *w, nn_weight *const *bias, int n, mlx_array *y)
+{
+    bool together = !c->failed && go_together(c, w, n);
+    for (int i = 0; i < n; i++) {
+        y[i] = together ? (mlx_array){0} : nn_linear(c, x, w[i], bias ? bias[i] : NULL);
+        if (together && observer)
+            observer(c, w[i], x, observer_arg);
+    }
+    if (!together)
+        return;
+    products_together(c, x, w, n, y);
+    for (int i = 0; bias && i < n; i++)
+        y[i] = biased(c, y[i], bias[i]);
 }
 
 static mlx_array affine_rows(nn *c, nn_weight *w, mlx_array ids)

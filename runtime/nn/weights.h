@@ -62,6 +62,10 @@ void nn_observe(nn_observer fn, void *arg);
 /* x [..., cols] times the transposed weight: [..., rows], of x's type. bias (may be absent) is
  * added. */
 mlx_array nn_linear(nn *c, mlx_array x, nn_weight *w, nn_weight *bias);
+/* The same with n weights of the same cols (up to NN_LINEARS), y[i] of w[i]: one operation where the engine has it.
+ * bias NULL: none. */
+enum { NN_LINEARS = 4 };
+void nn_linears(nn *c, mlx_array x, nn_weight *const *w, nn_weight *const *bias, int n, mlx_array *y);
 /* x [T, k or 1, cols] times the transposed matrix of expert ids[t, i] (uint32 [T, k]): [T, k, rows];
  * bias (may be absent) [experts, rows]. */
 mlx_array nn_expert_linear(nn *c, mlx_array x, nn_weight *w, nn_weight *bias, mlx_array ids);

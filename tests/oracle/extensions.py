@@ -26,6 +26,7 @@ FIELDS = [
                                      H, S)),
     ("state_scan", C.CFUNCTYPE(C.c_int, R, R, H, H, H, H, H, H, H, S)),
     ("step_attention", C.CFUNCTYPE(C.c_int, R, C.POINTER(V), H, H, H, V, H, C.c_int, C.c_int, C.c_float, C.c_int, H, S)),
+    ("gguf_products", C.CFUNCTYPE(C.c_int, C.POINTER(V), H, V, C.POINTER(C.c_int), S)),
 ]
 REPACKED = 0x10000
 

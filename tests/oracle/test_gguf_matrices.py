@@ -1,10 +1,13 @@
 """Products with GGUF blocks against the blocks' numbers, read by numpy, in float64."""
+import ctypes as C
+
 import gguf
 import ml_dtypes
 import mlx.core as mx
 import numpy as np
 import pytest
 
+import closures
 import extensions as ext
 import mlxc
 
@@ -226,6 +229,73 @@ def test_types_shapes_and_errors():
                 (x, w, 12), (x, w, 0 | ext.REPACKED)):
         with pytest.raises(mlxc.Error):
             ext.call("gguf_matmul", *bad)
+
+
+def products(x, matrices):
+    """gguf_products of [(type, bytes)]."""
+    call = mlxc.Call()
+    given, vector = call.array(x), call.vector([w for _, w in matrices])
+    types = (C.c_int * max(1, len(matrices)))(*[number for number, _ in matrices])
+    out = mlxc.function("mlx_vector_array_new")()
+    mlxc.messages.clear()
+    status = ext.table.gguf_products(C.byref(out), given, vector, types, mlxc.Stream.get())
+    call.free()
+    results = closures.arrays_of(out)
+    mlxc.function("mlx_vector_array_free")(out)
+    if status:
+        mlxc.failed("gguf_products")
+    return results
+
+
+TOGETHER = [["Q4_1", "Q4_1", "Q4_1"], ["Q8_0"], ["Q4_K", "Q4_K", "Q6_K"], ["Q6_K", "Q4_0", "Q2_K", "Q5_K"],
+            ["F16", "Q8_0", "IQ4_XS", "BF16"], ["Q5_1", "F32"]]
+
+
+@pytest.mark.parametrize("names", TOGETHER, ids="-".join)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_products_together(names, dtype):
+    """Each has the bits it has alone, whatever the rows, the threads, and its company."""
+    rows, k = [75, 16, 240, 1], 512
+    matrices = [list(forms(name, blocks(name, rows[i], k, seed=i)))[-1] for i, name in enumerate(names)]
+    x = np.random.default_rng(3).normal(size=(150, k)).astype(mlxc.numpy_dtype(dtype))
+    want = [ext.call("gguf_matmul", x, w, number).numpy() for number, w in matrices]
+    for threads in (1, 2):
+        ext.table.set_threads(threads)
+        for begin, end in ((0, 1), (1, 3), (5, 21), (21, 38), (0, 150)):
+            got = products(x[begin:end], matrices)
+            assert len(got) == len(names)
+            for g, w in zip(got, want):
+                assert g.dtype == dtype and g.numpy().tobytes() == w[begin:end].tobytes()
+    ext.table.set_threads(0)
+
+
+def test_products_together_refused():
+    q4, q8 = blocks("Q4_1", 48, 64), blocks("Q8_0", 16, 64)
+    x = np.ones((2, 64), np.float32)
+    for bad in ([], [(3, q4)] * 5, [(3, q4), (3, q8)], [(3, q4), (99, q8)], [(3, q4), (8, blocks("Q8_0", 16, 32))]):
+        with pytest.raises(mlxc.Error):
+            products(x, bad)
+    with pytest.raises(mlxc.Error):
+        products(x.astype(int), [(3, q4), (8, q8)])
+    empty = products(x[:0], [(3, q4), (8, q8)])
+    assert [g.numpy().shape for g in empty] == [(0, 48), (0, 16)]
+
+
+def test_products_together_transformed():
+    """Gradients add up over the matrices, and none comes from a result that is not used; a batch is rows."""
+    matrices = [(3, blocks("Q4_1", 48, 64)), (8, blocks("Q8_0", 16, 64))]
+    exact = [numbers(name, w) for name, (_, w) in zip(("Q4_1", "Q8_0"), matrices)]
+    rng = np.random.default_rng(4)
+    x, ga, gb = (rng.normal(size=(3, n)).astype(np.float32) for n in (64, 48, 16))
+    _, grads = closures.vjp(lambda x: products(x, matrices), [x], [ga, gb])
+    np.testing.assert_allclose(grads[0].numpy(), ga @ exact[0] + gb @ exact[1], rtol=1e-4, atol=1e-4)
+    _, grads = closures.vjp(lambda x: products(x, matrices)[1], [x], [gb])
+    np.testing.assert_allclose(grads[0].numpy(), gb @ exact[1], rtol=1e-4, atol=1e-4)
+    many = rng.normal(size=(3, 5, 64)).astype(np.float32)
+    want = [g.numpy() for g in products(many.transpose(1, 0, 2), matrices)]
+    got = closures.vmap(lambda x: products(x, matrices), [many], [1])
+    for g, w in zip(got, want):
+        assert (g.numpy() == w).all()
 
 
 def test_not_finite():
