@@ -85,15 +85,21 @@ static nx_view view(tensor *t)
     return t->v;
 }
 
-static void run(const nx_kernel_entry *table, nx_prim_id prim, const void *params, int n_in,
-                const nx_view *in, nx_view *out)
+static void run_outputs(const nx_kernel_entry *table, nx_prim_id prim, const void *params, int n_in,
+                        const nx_view *in, int n_out, nx_view *out)
 {
-    nx_call c = {.params = params, .n_in = n_in, .n_out = 1, .in = in, .out = out};
+    nx_call c = {.params = params, .n_in = n_in, .n_out = n_out, .in = in, .out = out};
     size_t need = table[prim].workspace ? table[prim].workspace(&c) : 0;
     c.workspace = malloc(need + 1);
     assert_non_null(c.workspace);
     table[prim].run(&c);
     free(c.workspace);
+}
+
+static void run(const nx_kernel_entry *table, nx_prim_id prim, const void *params, int n_in,
+                const nx_view *in, nx_view *out)
+{
+    run_outputs(table, prim, params, n_in, in, 1, out);
 }
 
 static float number(const nx_view *v, int64_t i)
@@ -175,6 +181,47 @@ static void gguf_types_are_the_same(void **state)
             free(x.v.data);
             free(w.v.data);
         }
+}
+
+/* Products of several matrices at once: each has the bits it has alone, whatever is around it. */
+static void together_as_alone(const nx_kernel_entry *table, int m)
+{
+    enum { K = 512, N = 4, REPACKED = 0x10000 };
+    static const struct {
+        int type, rows, row_bytes;
+    } all[N] = {{NX_GGML_Q4_0 | REPACKED, 35, K / 32 * 18}, {NX_GGML_Q8_0 | REPACKED, 16, K / 32 * 34},
+                {NX_GGML_Q6_K | REPACKED, 100, K / 256 * 210}, {NX_GGML_BF16, 20, K * 2}};
+    nx_gguf_params p = {.type = all[0].type, .columns = K, .dtype = NX_FLOAT32,
+                        .further = {all[1].type, all[2].type, all[3].type}};
+    tensor x = tensor_new(NX_FLOAT32, 2, (int[]){m, K}), w[N], together[N];
+    nx_view in[1 + N] = {view(&x)}, out[N];
+    for (int i = 0; i < N; i++) {
+        w[i] = tensor_new(NX_UINT8, 2, (int[]){all[i].rows, all[i].row_bytes});
+        together[i] = tensor_new(NX_FLOAT32, 2, (int[]){m, all[i].rows});
+        in[1 + i] = view(&w[i]);
+        out[i] = view(&together[i]);
+    }
+    run_outputs(table, NX_PRIM_GgufMatmul, &p, 1 + N, in, N, out);
+    for (int i = 0; i < N; i++) {
+        nx_gguf_params one = {.type = all[i].type, .columns = K, .dtype = NX_FLOAT32};
+        tensor alone = tensor_new(NX_FLOAT32, 2, (int[]){m, all[i].rows});
+        nx_view to = view(&alone);
+        run(table, NX_PRIM_GgufMatmul, &one, 2, (nx_view[]){in[0], in[1 + i]}, &to);
+        assert_same(&together[i], &alone, "a product among others");
+        free(alone.v.data), free(together[i].v.data), free(w[i].v.data);
+    }
+    free(x.v.data);
+}
+
+static void products_together_are_those_alone(void **state)
+{
+    static const int rows[] = {1, 2, 16, 17, 47, 131};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        together_as_alone(nx_kernels_base, rows[i]);
+        together_as_alone(nx_kernels_emulated, rows[i]);
+        if (amx)
+            together_as_alone(amx, rows[i]);
+    }
 }
 
 static void mlx_types_are_the_same(void **state)
@@ -394,7 +441,8 @@ int main(void)
     printf("the instructions of amx are %s, those of avx512_bf16 %s\n",
            pairs[0].level ? "tried too" : "not there: emulated alone", pairs[1].level ? "tried too" : "not there");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gguf_types_are_the_same), cmocka_unit_test(mlx_types_are_the_same),
+        cmocka_unit_test(gguf_types_are_the_same),
+        cmocka_unit_test(products_together_are_those_alone), cmocka_unit_test(mlx_types_are_the_same),
         cmocka_unit_test(halves_are_near),         cmocka_unit_test(rows_are_the_same_alone),
         cmocka_unit_test(infinities_stay),
     };
