@@ -188,6 +188,14 @@ static void output_drop(nx_array *a, node_vec *dead)
         nx_vec_push(dead, n);
 }
 
+/* An output that nobody held any more when its node was evaluated got memory all the same. */
+static void node_free(nx_node *n)
+{
+    for (int i = 0; n->n_out > 1 && i < n->n_out; i++)
+        nx_buffer_unref(&n->out[i].buffer);
+    free(n);
+}
+
 static void nodes_free(node_vec *dead)
 {
     while (dead->n) {
@@ -196,7 +204,7 @@ static void nodes_free(node_vec *dead)
             n->prim->params_drop(n->params);
         for (int i = 0; i < n->n_in; i++)
             output_drop(n->in[i], dead);
-        free(n);
+        node_free(n);
     }
     nx_vec_clear(dead);
 }
@@ -212,7 +220,7 @@ void nx_array_unref(nx_array **pa)
     if (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) != 1)
         return;
     if (n->n_in == 0 && !n->prim) { /* the common end: nothing to walk */
-        free(n);
+        node_free(n);
         return;
     }
     node_vec dead = {0};

@@ -1,4 +1,4 @@
-/* Memory: counters, the soft limits of mlx/c/memory.h, the hard one, and allocations that fail one
+/* Memory: counters, what nobody asked for, the soft limits of mlx/c/memory.h, the hard one, and allocations that fail one
  * after the other through training steps. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,6 +82,29 @@ static void counters_count(void **state)
     assert_true(peak() >= with + 4 * N); /* what was, stays */
     mlx_clear_cache();
     assert_int_equal(cached(), 0);
+}
+
+/* One of several results is evaluated, the others were dropped before: kernels and views. */
+static void results_nobody_holds_are_let_go(void **state)
+{
+    enum { N = 40000 };
+    size_t before = active();
+    for (int which = 0; which < 4; which++) {
+        mlx_array a = zeros(N), one = mlx_array_new_float(1), part = mlx_array_new();
+        mlx_vector_array parts = mlx_vector_array_new();
+        if (which & 1)
+            assert_int_equal(mlx_split(&parts, a, 4, 0, cpu), 0);
+        else
+            assert_int_equal(mlx_divmod(&parts, a, one, cpu), 0);
+        assert_int_equal(mlx_vector_array_get(&part, parts, which / 2), 0);
+        mlx_vector_array_free(parts);
+        mlx_array_free(a);
+        assert_int_equal(mlx_array_eval(part), 0);
+        assert_true(active() > before);
+        mlx_array_free(part);
+        mlx_array_free(one);
+        assert_int_equal(active(), before);
+    }
 }
 
 static void the_cache_has_a_limit(void **state)
@@ -293,6 +316,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(counters_count, start),
+        cmocka_unit_test_setup(results_nobody_holds_are_let_go, start),
         cmocka_unit_test_setup(the_cache_has_a_limit, start),
         cmocka_unit_test_setup(the_memory_limit_is_a_guide, start),
         cmocka_unit_test_setup(the_hard_limit_is_an_error, start),
