@@ -188,7 +188,7 @@ static mlx_array feed(nn *c, falcon_h1 *m, nn_mlp_weights *w, mlx_array x)
 {
     mlx_array y[2];
     nn_linears(c, x, (nn_weight *[]){&w->gate, &w->up}, (nn_weight *[]){&w->gate_bias, &w->up_bias}, 2, y);
-    mlx_array h = nn_mul(c, nn_activate(c, m->d.act, nn_scale(c, y[0], m->gate)), y[1]);
+    mlx_array h = nn_gated(c, m->d.act, nn_scale(c, y[0], m->gate), y[1]);
     return nn_scale(c, nn_linear(c, h, &w->down, &w->down_bias), m->down);
 }
 

@@ -87,7 +87,7 @@ mlx_array nn_mlp(nn *c, nn_act act, nn_mlp_weights *w, mlx_array x)
     } else {
         up = nn_linear(c, x, &w->up, &w->up_bias);
     }
-    mlx_array h = gate.ctx ? nn_mul(c, nn_activate(c, act, gate), up) : nn_activate(c, act, up);
+    mlx_array h = gate.ctx ? nn_gated(c, act, gate, up) : nn_activate(c, act, up);
     return nn_linear(c, h, &w->down, &w->down_bias);
 }
 
@@ -201,7 +201,7 @@ static mlx_array experts(nn *c, const nn_router *r, nn_mlp_weights *w, mlx_array
         up = nn_expert_linear(c, x, &w->up, &w->up_bias, ids);
     }
     mlx_array h = r->clipped ? clipped_gate(c, gate, up)
-                  : gate.ctx ? nn_mul(c, nn_activate(c, r->act, gate), up)
+                  : gate.ctx ? nn_gated(c, r->act, gate, up)
                              : nn_activate(c, r->act, up);
     return nn_expert_linear(c, h, &w->down, &w->down_bias, ids);
 }

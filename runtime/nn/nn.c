@@ -1,9 +1,11 @@
 #include "runtime/nn/nn.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "runtime/nn/engine.h"
 
 /* What the engine may keep of freed arrays: the temporaries of a layer, for the next one. A prompt's of a large model are
  * this many; without them each layer asks Linux for new pages. */
@@ -49,6 +51,9 @@ void nn_clear(nn *c)
 {
     nn_reset(c);
     nx_vec_clear(&c->temps);
+    for (int i = 0; i < NN_ACTS; i++)
+        mlx_closure_free(c->gated[i]);
+    memset(c->gated, 0, sizeof c->gated);
     mlx_stream_free(c->s);
     c->s = (mlx_stream){0};
 }
@@ -270,4 +275,50 @@ mlx_array nn_activate(nn *c, nn_act act, mlx_array x)
         return act == NN_RELU ? y : nn_mul(c, y, y);
     default: return nn_silu(c, x);
     }
+}
+
+typedef struct {
+    nn_act act;
+    mlx_stream s;
+} gated_kind;
+
+/* in: gate, up */
+static int gated_trace(mlx_vector_array *res, const mlx_vector_array in, void *payload)
+{
+    const gated_kind *kind = payload;
+    nn c = {.s = kind->s};
+    mlx_array x[2] = {mlx_array_new(), mlx_array_new()};
+    for (size_t i = 0; i < 2; i++)
+        nn_own(&c, mlx_vector_array_get(&x[i], in, i), x[i]);
+    mlx_array y = nn_mul(&c, nn_activate(&c, kind->act, x[0]), x[1]);
+    int status = c.failed || mlx_vector_array_set_value(res, y);
+    nn_reset(&c);
+    nx_vec_clear(&c.temps);
+    return status;
+}
+
+static bool gated_compile(nn *c, nn_act act)
+{
+    gated_kind *kind = nx_malloc(sizeof *kind);
+    *kind = (gated_kind){act, c->s}; /* the stream lives as long as the scope */
+    mlx_closure plain = mlx_closure_new_func_payload(gated_trace, kind, free);
+    int status = mlx_compile(&c->gated[act], plain, true);
+    mlx_closure_free(plain);
+    if (status)
+        nn_fail(c);
+    return !status;
+}
+
+mlx_array nn_gated(nn *c, nn_act act, mlx_array gate, mlx_array up)
+{
+    if (c->failed || !engine_extensions())
+        return nn_mul(c, nn_activate(c, act, gate), up);
+    if (!c->gated[act].ctx && !gated_compile(c, act))
+        return gate;
+    mlx_vector_array in = mlx_vector_array_new_data((mlx_array[]){gate, up}, 2), out = mlx_vector_array_new();
+    mlx_array y = mlx_array_new();
+    int status = mlx_closure_apply(&out, c->gated[act], in) || mlx_vector_array_get(&y, out, 0);
+    mlx_vector_array_free(in);
+    mlx_vector_array_free(out);
+    return nn_own(c, status, y);
 }

@@ -13,9 +13,12 @@
 
 #include "base/vec.h"
 
+typedef enum { NN_SILU, NN_GELU, NN_GELU_TANH, NN_RELU, NN_RELU2, NN_ACTS } nn_act;
+
 enum { NN_CALL_DEPTH = 16 };
 typedef struct {
     mlx_stream s;
+    mlx_closure gated[NN_ACTS]; /* of nn_gated; empty until it is asked for */
     NX_VEC(mlx_array) temps;
     bool failed;
     char message[512]; /* of the first failure; and nx_error_message() says it */
@@ -75,9 +78,11 @@ mlx_array nn_rms_norm(nn *c, mlx_array x, mlx_array weight, float eps);
 mlx_array nn_layer_norm(nn *c, mlx_array x, mlx_array weight, mlx_array bias, float eps);
 
 /* ---- activations ---- */
-typedef enum { NN_SILU, NN_GELU, NN_GELU_TANH, NN_RELU, NN_RELU2 } nn_act;
 /* config.json's name of it ("silu", "gelu_pytorch_tanh"); false with a message if unknown. */
 bool nn_act_named(const char *name, nn_act *out);
 mlx_array nn_activate(nn *c, nn_act act, mlx_array x);
+/* act(gate) * up, of one shape: compiled to one operation where the engine is ours. (Apple's compiles for a CPU
+ * by calling a C compiler.) */
+mlx_array nn_gated(nn *c, nn_act act, mlx_array gate, mlx_array up);
 
 #endif
