@@ -7,9 +7,9 @@
 
 enum {
     TILE_FLOAT16 = 1, /* float16 as two planes */
-    TILE_ROWS_MOST = TILE_ROWS,
+    TILE_ROWS_MOST = 192, /* columns of b come from beyond the second cache once for so many */
     TILE_A_KEPT = TILE_A_BYTES, /* the outermost cache of these processors keeps all that is packed */
-    TILE_DEPTH = 16, /* tiles of k at a time: those of 32 rows stay in the first cache */
+    TILE_DEPTH = 32, /* tiles of k at a time, of both planes: those of a piece's rows and columns stay in the second cache */
     TILE_SWAPPED = 32, /* rows of a up to which its turned b is taken for a */
 };
 
@@ -24,7 +24,8 @@ static inline void tile_end(void)
 }
 
 /* to += 32 (or, unless two, 16) x 32 of `depth` tiles; a and b: the first of two lines of tiles
- * that lie `line` apart. swapped: the second and third product of planes are so too. */
+ * that lie `line` apart. Of two planes first a's high by b's low, then high by high, then low by high, so that
+ * each product keeps half of what the one before had loaded; swapped: a is what else is b. */
 NX_INLINE void tile_block(int planes, bool two, bool swapped, int64_t depth, const uint16_t *a,
                           const uint16_t *b, int64_t line, bool first, float *to)
 {
@@ -52,15 +53,6 @@ NX_INLINE void tile_block(int planes, bool two, bool swapped, int64_t depth, con
             amx_dot_bf16(3, 5, 7);                                                                 \
         }                                                                                          \
     } while (0)
-    for (int64_t d = 0; d < depth; d++, a += planes * TILE_VALUES, b += planes * TILE_VALUES) {
-        amx_load(4, a, 64);
-        amx_load(6, b, 64);
-        amx_load(7, b + line, 64);
-        if (two)
-            amx_load(5, a + line, 64);
-        FOUR();
-        if (planes == 1)
-            continue;
 #define LOAD_A(plane)                                                                              \
     do {                                                                                           \
         amx_load(4, a + (plane)*TILE_VALUES, 64);                                                  \
@@ -72,13 +64,21 @@ NX_INLINE void tile_block(int planes, bool two, bool swapped, int64_t depth, con
         amx_load(6, b + (plane)*TILE_VALUES, 64);                                                  \
         amx_load(7, b + line + (plane)*TILE_VALUES, 64);                                           \
     } while (0)
-        if (swapped)
-            LOAD_A(1);
-        else
-            LOAD_B(1);
+    for (int64_t d = 0; d < depth; d++, a += planes * TILE_VALUES, b += planes * TILE_VALUES) {
+        LOAD_A(planes == 2 && swapped);
+        LOAD_B(planes == 2 && !swapped);
         FOUR();
-        LOAD_A(!swapped);
-        LOAD_B(swapped);
+        if (planes == 1)
+            continue;
+        if (swapped)
+            LOAD_A(0);
+        else
+            LOAD_B(0);
+        FOUR();
+        if (swapped)
+            LOAD_B(1);
+        else
+            LOAD_A(1);
         FOUR();
     }
 #undef LOAD_A

@@ -27,10 +27,11 @@ typedef struct {
     const product *p;
     int planes;    /* 1; 2: of float16 */
     int64_t depth; /* tiles along k */
+    int64_t line;  /* values of packed lines of tiles, 16 rows or columns of all depths and planes */
     /* Of large products: rows and columns packed at a time, multiples of 32; the part in hand. */
     int64_t rows, columns, batch, m0, m, n0, n, step; /* step: rows a piece */
-    uint16_t *a; /* [rows / 16][depth][planes] tiles of 16 rows x 32 */
-    uint16_t *b; /* [columns / 16][depth][planes] tiles of 16 pairs x 16 columns */
+    uint16_t *a; /* [rows / 16][line]: [depth][planes] tiles of 16 rows x 32 */
+    uint16_t *b; /* [columns / 16][line]: as many of 16 pairs x 16 columns */
     /* Of small ones: b's columns stand for rows, and a's few rows for columns: what lies as lines
      * along k is packed as it lies, and only the few are turned. */
     bool swapped;
@@ -62,9 +63,12 @@ static void tile_plan(tile_job *j, nx_dtype type, int64_t m, int64_t n, int64_t 
 {
     j->planes = type == NX_FLOAT16 ? 2 : 1;
     j->depth = up32(k) / 32;
-    int64_t line = j->depth * 64 * j->planes; /* bytes of a row of a, or of a column of b */
-    int64_t rows = line ? TILE_A_BYTES / line / TILE_ROWS * TILE_ROWS : m;
-    int64_t columns = line ? TILE_B_BYTES / line / TILE_COLUMNS * TILE_COLUMNS : n;
+    /* Lines of a power of two would lie in the same few sets of the second cache. */
+    int64_t tiles = j->depth * j->planes;
+    j->line = (tiles + (tiles && tiles % 16 == 0)) * TILE_VALUES;
+    int64_t each = tiles * 64; /* bytes of a row of a, or of a column of b */
+    int64_t rows = each ? TILE_A_BYTES / each / TILE_ROWS * TILE_ROWS : m;
+    int64_t columns = each ? TILE_B_BYTES / each / TILE_COLUMNS * TILE_COLUMNS : n;
     rows = rows < TILE_ROWS ? TILE_ROWS : rows;
     columns = columns < TILE_COLUMNS ? TILE_COLUMNS : columns;
     j->rows = rows < m ? rows : up32(m);
@@ -83,7 +87,7 @@ static size_t tile_workspace(nx_dtype type, int64_t m, int64_t n, int64_t k)
     if (m <= TILE_ROWS || n <= TILE_FEW)
         return 0;
     tile_plan(&j, type, m, n, k);
-    return (size_t)((j.rows + j.columns) * j.depth * 64 * j.planes);
+    return (size_t)((j.rows + j.columns) / 16 * j.line) * sizeof *j.a;
 }
 
 static bool by_tiles(const product *p)
@@ -336,31 +340,29 @@ static void tile_pack_a(void *ctx, int64_t begin, int64_t end)
     const tile_side x = tile_a(j, j->batch);
     for (int64_t i = begin; i < end; i++)
         for (int64_t d = 0; d < j->depth; d++)
-            tile_put_rows(j, &x, j->m0 + i * 16, d,
-                          j->a + (i * j->depth + d) * j->planes * TILE_VALUES);
+            tile_put_rows(j, &x, j->m0 + i * 16, d, j->a + i * j->line + d * j->planes * TILE_VALUES);
 }
 
 static void tile_pack_b(void *ctx, int64_t begin, int64_t end)
 {
     const tile_job *j = ctx;
     const tile_side x = tile_b(j, j->batch);
-    const int64_t tile = j->planes * TILE_VALUES, line = j->depth * tile;
     for (int64_t i = begin; i < end; i++)
         for (int64_t d = 0; d < j->depth; d++) {
-            uint16_t *left = j->b + 2 * i * line + d * tile;
-            tile_put_columns(j, &x, j->n0 + i * 32, d, left, left + line);
+            uint16_t *left = j->b + 2 * i * j->line + d * j->planes * TILE_VALUES;
+            tile_put_columns(j, &x, j->n0 + i * 32, d, left, left + j->line);
         }
 }
 
 static void tile_piece(const tile_job *j, int64_t row, int64_t column)
 {
     _Alignas(64) float sums[TILE_ROWS_MOST * TILE_SUMS];
-    const int64_t tile = j->planes * TILE_VALUES, line = j->depth * tile;
+    const int64_t tile = j->planes * TILE_VALUES;
     int64_t rows = at_most(j->m - row, j->step), columns = at_most(j->n - column, TILE_COLUMNS);
     memset(sums, 0, j->depth ? 0 : sizeof sums);
-    for (int64_t d = 0; d < j->depth; d += TILE_DEPTH)
-        tile_add(j, rows, columns, at_most(j->depth - d, TILE_DEPTH),
-                 j->a + row / 16 * line + d * tile, j->b + column / 16 * line + d * tile, line,
+    for (int64_t d = 0; d < j->depth; d += TILE_DEPTH / j->planes)
+        tile_add(j, rows, columns, at_most(j->depth - d, TILE_DEPTH / j->planes),
+                 j->a + row / 16 * j->line + d * tile, j->b + column / 16 * j->line + d * tile, j->line,
                  d == 0, sums);
     tile_out(j, j->batch, j->m0 + row, rows, j->n0 + column, columns, sums);
 }
@@ -405,7 +407,7 @@ static void tile_run(const product *p, void *workspace)
                     &j);
         return;
     }
-    j.b = j.a + j.rows * j.depth * 32 * j.planes;
+    j.b = j.a + j.rows / 16 * j.line;
     for (j.batch = 0; j.batch < g->batches; j.batch++)
         for (j.n0 = 0; j.n0 < g->n; j.n0 += j.columns) {
             j.n = at_most(g->n - j.n0, j.columns);
