@@ -85,8 +85,16 @@ def settings(page, **values):
 
 def ask(page, text):
     page.fill("#input", text)
+    # The page itself looks: an answer of few tokens can begin and end between two looks from here.
+    page.evaluate("""() => {
+        window.began = false
+        new MutationObserver((_, self) => {
+            window.began ||= document.querySelector("#stop").offsetParent !== null
+            if (window.began) self.disconnect()
+        }).observe(document, {subtree: true, childList: true, attributes: true})
+    }""")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#stop:visible", timeout=10000)
+    wait(page, "window.began")
     settle(page)
 
 
