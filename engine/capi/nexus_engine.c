@@ -110,12 +110,9 @@ static int step_attention(mlx_array *res, mlx_vector_array *updated, const mlx_a
 static int gguf_products(mlx_vector_array *res, const mlx_array x, const mlx_vector_array w, const int *ggml_types,
                          const mlx_stream s)
 {
-    NX_SCOPE;
     int n = (int)NX_ARRAYS(w)->n;
     NX_OUTPUTS(out, n);
-    if (!nx_gguf_products(NX_ARRAY(x), NX_ARRAYS(w)->at, ggml_types, n, NX_STREAM(s), out))
-        return nx_report();
-    return nx_give_vector(res, true, out, (size_t)n, __func__);
+    NX_GIVE_VECTOR(out, n, nx_gguf_products(NX_ARRAY(x), NX_ARRAYS(w)->at, ggml_types, n, NX_STREAM(s), out));
 }
 
 static int affine_type(int bits, int group_size, mlx_dtype scales)

@@ -87,6 +87,13 @@ mlx_array nn_own(nn *c, int status, mlx_array a)
     return a;
 }
 
+mlx_array nn_own_item(nn *c, int status, mlx_vector_array from, size_t i)
+{
+    mlx_array a = mlx_array_new();
+    status = status || mlx_vector_array_get(&a, from, i);
+    return nn_own(c, status, a);
+}
+
 mlx_array nn_add(nn *c, mlx_array a, mlx_array b)
 {
     return NN_CALL(c, mlx_add, a, b);
@@ -287,10 +294,8 @@ static int gated_trace(mlx_vector_array *res, const mlx_vector_array in, void *p
 {
     const gated_kind *kind = payload;
     nn c = {.s = kind->s};
-    mlx_array x[2] = {mlx_array_new(), mlx_array_new()};
-    for (size_t i = 0; i < 2; i++)
-        nn_own(&c, mlx_vector_array_get(&x[i], in, i), x[i]);
-    mlx_array y = nn_mul(&c, nn_activate(&c, kind->act, x[0]), x[1]);
+    mlx_array gate = nn_own_item(&c, 0, in, 0), up = nn_own_item(&c, 0, in, 1);
+    mlx_array y = nn_mul(&c, nn_activate(&c, kind->act, gate), up);
     int status = c.failed || mlx_vector_array_set_value(res, y);
     nn_reset(&c);
     nx_vec_clear(&c.temps);
@@ -316,9 +321,9 @@ mlx_array nn_gated(nn *c, nn_act act, mlx_array gate, mlx_array up)
     if (!c->gated[act].ctx && !gated_compile(c, act))
         return gate;
     mlx_vector_array in = mlx_vector_array_new_data((mlx_array[]){gate, up}, 2), out = mlx_vector_array_new();
-    mlx_array y = mlx_array_new();
-    int status = mlx_closure_apply(&out, c->gated[act], in) || mlx_vector_array_get(&y, out, 0);
+    int status = mlx_closure_apply(&out, c->gated[act], in);
+    mlx_array y = nn_own_item(c, status, out, 0);
     mlx_vector_array_free(in);
     mlx_vector_array_free(out);
-    return nn_own(c, status, y);
+    return y;
 }

@@ -39,6 +39,8 @@ void nn_release(nn *c, size_t mark, mlx_array kept);
 
 /* Hands an array over to the scope; `status` is that of the call which made it. */
 mlx_array nn_own(nn *c, int status, mlx_array a);
+/* The same with array i of a vector that the call filled. */
+mlx_array nn_own_item(nn *c, int status, mlx_vector_array from, size_t i);
 /* A call of the engine, whose arguments may be calls themselves. */
 #define NN_CALL(c, fn, ...)                                                                        \
     nn_call_end_((c), nn_call_begin_(c) ? fn(nn_call_out_(c), __VA_ARGS__, (c)->s) : 1)

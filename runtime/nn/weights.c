@@ -360,34 +360,28 @@ static bool go_together(nn *c, nn_weight *const *w, int n)
 
 static void products_together(nn *c, mlx_array x, nn_weight *const *w, int n, mlx_array *y)
 {
-    int types[NN_LINEARS];
+    int types[NN_LINEARS], status = 0;
     mlx_vector_array matrices = mlx_vector_array_new(), products = mlx_vector_array_new();
     for (int i = 0; i < n; i++) {
         types[i] = w[i]->ggml_type;
-        if (mlx_vector_array_append_value(matrices, w[i]->w))
-            nn_fail(c);
+        status = status || mlx_vector_array_append_value(matrices, w[i]->w);
     }
-    if (!c->failed && engine_extensions()->gguf_products(&products, x, matrices, types, c->s))
-        nn_fail(c);
-    for (int i = 0; i < n && !c->failed; i++) {
-        mlx_array one = mlx_array_new();
-        int status = mlx_vector_array_get(&one, products, (size_t)i);
-        y[i] = nn_own(c, status, one);
-    }
+    status = status || engine_extensions()->gguf_products(&products, x, matrices, types, c->s);
+    for (int i = 0; i < n; i++)
+        y[i] = nn_own_item(c, status, products, (size_t)i);
     mlx_vector_array_free(matrices);
     mlx_vector_array_free(products);
 }
 
 void nn_linears(nn *c, mlx_array x, nn_weight *const *w, nn_weight *const *bias, int n, mlx_array *y)
 {
-    bool together = !c->failed && go_together(c, w, n);
-    for (int i = 0; i < n; i++) {
-        y[i] = together ? (mlx_array){0} : nn_linear(c, x, w[i], bias ? bias[i] : NULL);
-        if (together && observer)
-            observer(c, w[i], x, observer_arg);
-    }
-    if (!together)
+    if (c->failed || !go_together(c, w, n)) {
+        for (int i = 0; i < n; i++)
+            y[i] = nn_linear(c, x, w[i], bias ? bias[i] : NULL);
         return;
+    }
+    for (int i = 0; observer && i < n; i++)
+        observer(c, w[i], x, observer_arg);
     products_together(c, x, w, n, y);
     for (int i = 0; bias && i < n; i++)
         y[i] = biased(c, y[i], bias[i]);

@@ -94,7 +94,7 @@ def ask(page, text):
         }).observe(document, {subtree: true, childList: true, attributes: true})
     }""")
     page.keyboard.press("Enter")
-    wait(page, "window.began")
+    wait(page, "window.began", 10)
     settle(page)
 
 

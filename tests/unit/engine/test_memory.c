@@ -1,5 +1,5 @@
-/* Memory: counters, what nobody asked for, the soft limits of mlx/c/memory.h, the hard one, and allocations that fail one
- * after the other through training steps. */
+/* Memory: counters, results that nobody holds, the soft limits of mlx/c/memory.h, the hard one, and
+ * allocations that fail one after the other through training steps. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
