@@ -3,7 +3,7 @@
  *
  *     bench_kernels [gguf|types|float|attention|decode|memory|pool ...]      NEXUS_ISA and NEXUS_THREADS apply
  *
- * gguf: the products of SmolLM2-135M, prefill of 512 and decode; types: all quantized
+ * gguf: the products of SmolLM2-135M and TinyLlama-1.1B, prefill of 512 and decode; types: all quantized
  * types; float: square matrices; attention,
  * decode: SmolLM2's, of 512 queries and of one; memory: the machine's read bandwidth; pool: cost of a parallel region.
  * Each figure is the best of several runs.
@@ -113,58 +113,74 @@ static double seconds_of(int prim, nx_call *c, int runs)
     return best;
 }
 
+typedef struct {
+    const char *name;
+    int n, k, type, count; /* in the model */
+} matrix;
+
+/* Seconds of a product of m rows; of several matrices by turns, as in the model, where each has other weights. */
+static double matrix_seconds(const matrix *a, int m)
+{
+    int count = m > 16 && a->count > 4 ? 4 : a->count;
+    tensor x, out, *w = calloc((size_t)count, sizeof *w);
+    tensor_new(&x, NX_FLOAT32, 2, (int[]){m, a->k});
+    tensor_new(&out, NX_FLOAT32, 2, (int[]){m, a->n});
+    nx_gguf_params p = {.type = a->type | REPACKED, .columns = a->k};
+    for (int j = 0; j < count; j++)
+        gguf_new(&w[j], a->type, a->n, a->k, true);
+    double best = 1e9;
+    for (int r = 0; r < 7; r++) {
+        uint64_t t = now();
+        for (int j = 0; j < count; j++) {
+            nx_view in[2] = {x.v, w[j].v};
+            nx_call c = {.params = &p, .n_in = 2, .n_out = 1, .in = in, .out = &out.v};
+            run(NX_PRIM_GgufMatmul, &c);
+        }
+        double s = (double)(now() - t) * 1e-9 / count;
+        best = s < best ? s : best;
+    }
+    for (int j = 0; j < count; j++)
+        free(w[j].v.data);
+    free(w), free(x.v.data), free(out.v.data);
+    return best;
+}
+
+/* The last matrix is the head, of which a prompt wants one row. */
+static void bench_model(const char *name, const matrix *a, int n)
+{
+    for (int m = 1; m <= 512; m *= m < 16 ? 2 : m == 16 ? 4 : 8) {
+        double total = 0, flop = 0, bytes = 0;
+        printf("%s, m %3d:", name, m);
+        for (int i = 0; i < (m > 16 ? n - 1 : n); i++) {
+            double s = matrix_seconds(&a[i], m), work = 2.0 * a[i].n * a[i].k * m;
+            const nx_ggml_type *t = nx_ggml_type_find((uint32_t)a[i].type);
+            printf(" %s %.1f us", a[i].name, s * 1e6);
+            if (m > 16)
+                printf(" (%.0f)", work / s * 1e-9);
+            total += s * a[i].count;
+            flop += work * a[i].count;
+            bytes += (double)a[i].n * a[i].k / t->block_elements * t->block_bytes * a[i].count;
+        }
+        printf("\n       model: %.2f ms, %.0f tokens/s, %.0f GFLOP/s, %.1f GB/s\n", total * 1e3,
+               m / total, flop / total * 1e-9, bytes / total * 1e-9);
+    }
+}
+
 static void bench_gguf(void)
 {
-    static const struct {
-        const char *name;
-        int n, k, type, count; /* in the model */
-    } shapes[] = {
+    static const matrix smollm2[] = {
         {"q", 576, 576, NX_GGML_Q4_1, 30},        {"k", 192, 576, NX_GGML_Q4_1, 30},
         {"v", 192, 576, NX_GGML_Q4_1, 30},        {"o", 576, 576, NX_GGML_Q4_1, 30},
         {"gate", 1536, 576, NX_GGML_Q4_1, 30},    {"up", 1536, 576, NX_GGML_Q4_1, 30},
         {"down", 576, 1536, NX_GGML_Q4_1, 30},    {"head", 49152, 576, NX_GGML_Q8_0, 1},
+    }, tinyllama[] = {
+        {"q", 2048, 2048, NX_GGML_Q4_0, 22},      {"k", 256, 2048, NX_GGML_Q4_0, 22},
+        {"v", 256, 2048, NX_GGML_Q4_0, 22},       {"o", 2048, 2048, NX_GGML_Q4_0, 22},
+        {"gate", 5632, 2048, NX_GGML_Q4_0, 22},   {"up", 5632, 2048, NX_GGML_Q4_0, 22},
+        {"down", 2048, 5632, NX_GGML_Q4_0, 22},   {"head", 32000, 2048, NX_GGML_Q4_0, 1},
     };
-    enum { SHAPES = sizeof shapes / sizeof *shapes };
-    for (int m = 1; m <= 512; m *= m < 16 ? 2 : m == 16 ? 4 : 8) {
-        double total = 0, flop = 0, bytes = 0;
-        tensor x[2], out;
-        tensor_new(&x[0], NX_FLOAT32, 2, (int[]){m, 576});
-        tensor_new(&x[1], NX_FLOAT32, 2, (int[]){m, 1536});
-        printf("m %3d:", m);
-        for (int i = 0; i < SHAPES; i++) {
-            if (i == SHAPES - 1 && m > 16)
-                continue; /* one row needs the head in a prefill */
-            int n = shapes[i].n, k = shapes[i].k, count = m > 16 ? 4 : shapes[i].count;
-            tensor *w = calloc((size_t)count, sizeof *w);
-            tensor_new(&out, NX_FLOAT32, 2, (int[]){m, n});
-            nx_gguf_params p = {.type = shapes[i].type | REPACKED, .columns = k};
-            for (int j = 0; j < count; j++)
-                gguf_new(&w[j], shapes[i].type, n, k, true);
-            double best = 1e9;
-            for (int r = 0; r < 7; r++) {
-                uint64_t t = now();
-                for (int j = 0; j < count; j++) { /* other weights each time, as in the model */
-                    nx_view in[2] = {x[k == 1536].v, w[j].v};
-                    nx_call c = {.params = &p, .n_in = 2, .n_out = 1, .in = in, .out = &out.v};
-                    run(NX_PRIM_GgufMatmul, &c);
-                }
-                double s = (double)(now() - t) * 1e-9 / count;
-                best = s < best ? s : best;
-            }
-            printf(" %s %.1f us", shapes[i].name, best * 1e6);
-            total += best * shapes[i].count;
-            flop += 2.0 * n * k * m * shapes[i].count;
-            bytes += (double)w[0].shape[0] * w[0].shape[1] * shapes[i].count;
-            for (int j = 0; j < count; j++)
-                free(w[j].v.data);
-            free(w);
-            free(out.v.data);
-        }
-        printf("\n       model: %.2f ms, %.0f tokens/s, %.0f GFLOP/s, %.1f GB/s\n", total * 1e3,
-               m / total, flop / total * 1e-9, bytes / total * 1e-9);
-        free(x[0].v.data);
-        free(x[1].v.data);
-    }
+    bench_model("SmolLM2", smollm2, 8);
+    bench_model("TinyLlama", tinyllama, 8);
 }
 
 /* Each type at 4096 x 4096, of 1, 8 and 64 rows, in our order of tiles where it has one. */

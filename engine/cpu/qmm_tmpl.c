@@ -251,58 +251,85 @@ NX_INLINE vf scaled(bool has_min, vf f, vi sum, vf ws, vf wm, float xs, float xm
     return has_min ? vf_fma(wm, vf_set(xm), f) : f;
 }
 
+/* A pointer of which gcc knows nothing: of others it computes every sum with a constant ahead of the loop, and keeps
+ * them in memory. */
+#define OPAQUE(p) __asm__("" : "+r"(p))
+
+/* Vector v of the tiles from the t0-th on. */
+#define PANEL_AT(v) ((v) / VECTORS * NX_QMM_KC / 2 * NX_QMM_TILE + (v) % VECTORS * VF_N)
+#define SCALE_AT(v) ((v) / VECTORS * GROUPS * NX_QMM_TILE + (v) % VECTORS * VF_N)
+#define ACC_AT(i, v) ((v) / VECTORS * MB * NX_QMM_TILE + (i) * NX_QMM_TILE + (v) % VECTORS * VF_N)
+
+/* The sums of eight pairs more: x [mr], rows `line` bytes apart, by w [8][16]. */
+NX_INLINE void sum_pairs(vi s[MR][ACROSS], int mr, int across, const char *x, int64_t line, const uint32_t *w)
+{
+    const char *rows[MR];
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++) {
+        rows[i] = x + i * line;
+        OPAQUE(rows[i]);
+    }
+    OPAQUE(w);
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; k++) {
+        vi wv[ACROSS];
+#pragma GCC unroll 4
+        for (int v = 0; v < across; v++)
+            wv[v] = vi_load(w + k * NX_QMM_TILE + PANEL_AT(v));
+#pragma GCC unroll 8
+        for (int i = 0; i < mr; i++) {
+            int32_t pair;
+            memcpy(&pair, rows[i] + 4 * k, 4);
+            vi xv = vi_set32(pair);
+#pragma GCC unroll 4
+            for (int v = 0; v < across; v++)
+                s[i][v] = vi_dot16(s[i][v], wv[v], xv);
+        }
+    }
+}
+
 /* Rows i0.. (mr of them) by VECTORS vectors from the lane-th on of each of the tiles t0.. */
 NX_INLINE void micro(block *b, int mr, int tiles, bool has_min, int t0, int lane, int64_t i0)
 {
     const nx_qmm *q = b->q;
-    const panel_set *p = &b->panel;
-    const int16_t *x = q->x.q + (b->row + i0) * q->x.k + b->k0;
-    const float *xs = q->x.scale + (b->row + i0) * q->x.groups + b->group0;
-    const float *xm = q->x.sum + (b->row + i0) * q->x.groups + b->group0;
+    const int64_t line = 2 * q->x.k, x_groups = q->x.groups, row = b->row + i0, groups = b->groups;
+    const int pairs = q->group / 2, across = tiles * VECTORS;
+    const char *x = (const char *)(q->x.q + b->k0) + row * line;
+    const float *xs = q->x.scale + row * x_groups + b->group0, *xm = q->x.sum + row * x_groups + b->group0;
+    const uint32_t *w = b->panel.codes[t0] + lane * VF_N;
+    const float *scale = b->panel.scale[t0] + lane * VF_N, *min = b->panel.min[t0] + lane * VF_N;
     float *acc = b->acc[t0] + i0 * NX_QMM_TILE + lane * VF_N;
-    const int across = tiles * VECTORS;
-#define TO(i, v) (acc + (v) / VECTORS * MB * NX_QMM_TILE + (i) * NX_QMM_TILE + (v) % VECTORS * VF_N)
     vf f[MR][ACROSS];
 #pragma GCC unroll 8
     for (int i = 0; RESULTS && i < mr; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < across; v++)
-            f[i][v] = vf_load(TO(i, v));
-    int64_t pairs = q->group / 2;
-    for (int64_t g = 0; g < b->groups; g++) {
+            f[i][v] = vf_load(acc + ACC_AT(i, v));
+    for (int64_t g = 0; g < groups; g++, xs++, xm++, scale += NX_QMM_TILE, min += NX_QMM_TILE) {
         vi s[MR][ACROSS];
 #pragma GCC unroll 8
         for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
             for (int v = 0; v < across; v++)
                 s[i][v] = vi_zero();
-        for (int64_t k = 0; k < pairs; k++) {
-            int64_t at = g * pairs + k;
-            vi w[ACROSS];
+        for (int k = 0; k < pairs; k += 8, x += 4 * 8, w += 8 * NX_QMM_TILE)
+            sum_pairs(s, mr, across, x, line, w);
+        vf ws[ACROSS], wm[ACROSS];
 #pragma GCC unroll 4
-            for (int v = 0; v < across; v++)
-                w[v] = vi_load(p->codes[t0 + v / VECTORS] + at * NX_QMM_TILE + (lane + v % VECTORS) * VF_N);
+        for (int v = 0; v < across; v++)
+            ws[v] = vf_load(scale + SCALE_AT(v)), wm[v] = has_min ? vf_load(min + SCALE_AT(v)) : ws[v];
+        float *to = acc;
+        OPAQUE(to);
 #pragma GCC unroll 8
-            for (int i = 0; i < mr; i++) {
-                int32_t pair;
-                memcpy(&pair, x + i * q->x.k + 2 * at, 4);
-                vi xv = vi_set32(pair);
+        for (int i = 0; i < mr; i++) {
+            float x_scale = xs[i * x_groups], x_sum = has_min ? xm[i * x_groups] : 0;
 #pragma GCC unroll 4
-                for (int v = 0; v < across; v++)
-                    s[i][v] = vi_dot16(s[i][v], w[v], xv);
-            }
-        }
-#pragma GCC unroll 4
-        for (int v = 0; v < across; v++) {
-            int64_t column = g * NX_QMM_TILE + (lane + v % VECTORS) * VF_N;
-            vf ws = vf_load(p->scale[t0 + v / VECTORS] + column), wm = vf_load(p->min[t0 + v / VECTORS] + column);
-#pragma GCC unroll 8
-            for (int i = 0; i < mr; i++) {
-                int64_t at = i * q->x.groups + g;
+            for (int v = 0; v < across; v++) {
                 if (RESULTS)
-                    f[i][v] = scaled(has_min, f[i][v], s[i][v], ws, wm, xs[at], xm[at]);
+                    f[i][v] = scaled(has_min, f[i][v], s[i][v], ws[v], wm[v], x_scale, x_sum);
                 else
-                    vf_store(TO(i, v), scaled(has_min, vf_load(TO(i, v)), s[i][v], ws, wm, xs[at], xm[at]));
+                    vf_store(to + ACC_AT(i, v), scaled(has_min, vf_load(to + ACC_AT(i, v)), s[i][v], ws[v], wm[v],
+                                                       x_scale, x_sum));
             }
         }
     }
@@ -310,8 +337,7 @@ NX_INLINE void micro(block *b, int mr, int tiles, bool has_min, int t0, int lane
     for (int i = 0; RESULTS && i < mr; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < across; v++)
-            vf_store(TO(i, v), f[i][v]);
-#undef TO
+            vf_store(acc + ACC_AT(i, v), f[i][v]);
 }
 
 /* A function for each size: within one for all, registers do not suffice for the inner loop. */
