@@ -23,6 +23,16 @@ static inline void tile_end(void)
     amx_release();
 }
 
+/* Tiles from line to line. The second cache has the same sets again after 128 KB, in large pages at least, and what is
+ * multiplied at a time are the same 32 tiles of many lines: every fourth line's shall meet there, not all. */
+static inline int64_t tile_line_of(int64_t tiles)
+{
+    int64_t rest = tiles % 64, whole = tiles - rest;
+    if (tiles >= 64 && rest < 16)
+        return whole + 32;
+    return tiles >= 112 && rest > 48 ? whole + 96 : tiles;
+}
+
 /* to += 32 (or, unless two, 16) x 32 of `depth` tiles; a and b: the first of two lines of tiles
  * that lie `line` apart. Of two planes first a's high by b's low, then high by high, then low by high, so that
  * each product keeps half of what the one before had loaded; swapped: a is what else is b. */

@@ -86,6 +86,12 @@ static inline void tile_end(void)
 {
 }
 
+/* Tiles from line to line: a power of two apart they would lie in the same few sets of the second cache. */
+static inline int64_t tile_line_of(int64_t tiles)
+{
+    return tiles + (tiles && tiles % 16 == 0);
+}
+
 /* to += mr rows by nv vectors of `depth` tiles; b's lines of tiles lie `line` apart. mr and nv are constants
  * where this is inlined. */
 NX_INLINE void tile_block(int mr, int nv, int64_t depth, const uint16_t *const *a, const uint16_t *b,

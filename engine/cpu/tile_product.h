@@ -18,8 +18,14 @@ enum {
     TILE_PIECES = 8,               /* a thread, before they become larger */
     TILE_SUMS = TILE_COLUMNS + 16, /* floats from row to row of sums: they shall not share sets */
     TILE_FEW_DEPTH = 8,
-    TILE_A_BYTES = 32 << 20, /* of a and of b packed at a time, unless a piece's are more */
+    /* Of a and of b packed at a time, unless a piece's are more. */
+#if defined(NX_ISA_emulated) || defined(NX_ISA_emulated_bf16)
+    TILE_A_BYTES = 96 << 10, /* so that the tests' products have several parts */
+    TILE_B_BYTES = 256 << 10,
+#else
+    TILE_A_BYTES = 32 << 20,
     TILE_B_BYTES = 8 << 20,
+#endif
     TILE_VALUES = 512, /* 16-bit values of a tile */
 };
 
@@ -63,9 +69,8 @@ static void tile_plan(tile_job *j, nx_dtype type, int64_t m, int64_t n, int64_t 
 {
     j->planes = type == NX_FLOAT16 ? 2 : 1;
     j->depth = up32(k) / 32;
-    /* Lines of a power of two would lie in the same few sets of the second cache. */
     int64_t tiles = j->depth * j->planes;
-    j->line = (tiles + (tiles && tiles % 16 == 0)) * TILE_VALUES;
+    j->line = tile_line_of(tiles) * TILE_VALUES;
     int64_t each = tiles * 64; /* bytes of a row of a, or of a column of b */
     int64_t rows = each ? TILE_A_BYTES / each / TILE_ROWS * TILE_ROWS : m;
     int64_t columns = each ? TILE_B_BYTES / each / TILE_COLUMNS * TILE_COLUMNS : n;
@@ -98,38 +103,70 @@ static bool by_tiles(const product *p)
 /* ---- packing ----------------------------------------------------------------------------------
  */
 
-/* 32 float16 as two lines of bfloat16. Infinity is one and infinity, so that no zero meets it that
- * was not there: whatever it is multiplied by, one of the three products is the right one and the
- * others agree. */
+/* 32 float16 as two lines of bfloat16: the nearest, and what that leaves over, which a bfloat16 holds. Infinity is one
+ * and infinity, so that no zero meets it that was not there: whatever it is multiplied by, one of the three products
+ * is the right one and the others agree. */
+#if defined(__AVX512F__)
+/* Of 16: in the upper halves of 32 bits each, zeros below. */
+NX_INLINE void tile_halves(const uint16_t *x, __m512i *high, __m512i *low)
+{
+    __m512 f = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)x));
+    __m512i u = _mm512_castps_si512(f), upper = _mm512_set1_epi32(-0x10000);
+    *high = _mm512_and_si512(_mm512_add_epi32(u, _mm512_set1_epi32(0x8000)), upper);
+    *low = _mm512_castps_si512(_mm512_sub_ps(f, _mm512_castsi512_ps(*high)));
+    __mmask16 other = _mm512_fpclass_ps_mask(f, 0x99); /* infinities and NaN */
+    if (__builtin_expect(other, 0)) {
+        __m512i sign = _mm512_and_si512(u, _mm512_set1_epi32(INT32_MIN));
+        *high = _mm512_mask_or_epi32(*high, other, sign, _mm512_set1_epi32(0x3F800000));
+        *low = _mm512_mask_and_epi32(*low, other, u, upper);
+    }
+}
+
+NX_INLINE __m512i tile_upper(__m512i a, __m512i b)
+{
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    a = _mm512_packus_epi32(_mm512_srli_epi32(a, 16), _mm512_srli_epi32(b, 16));
+    return _mm512_permutexvar_epi64(order, a);
+}
+
+static void tile_split(const uint16_t *x, uint16_t *high, uint16_t *low)
+{
+    __m512i h[2], l[2];
+    tile_halves(x, &h[0], &l[0]);
+    tile_halves(x + 16, &h[1], &l[1]);
+    _mm512_storeu_si512(high, tile_upper(h[0], h[1]));
+    _mm512_storeu_si512(low, tile_upper(l[0], l[1]));
+}
+#else
 static void tile_split(const uint16_t *restrict x, uint16_t *restrict high, uint16_t *restrict low)
 {
     float f[32];
     for (int i = 0; i < 32; i += VF_N)
         vf_store(f + i, vf_load_f16(x + i));
     for (int i = 0; i < 32; i++) {
-        uint16_t h = nx_bf16_from_float(f[i]);
-        uint16_t l = (uint16_t)(nx_bits_of_float(f[i] - nx_bf16_to_float(h)) >> 16);
+        uint32_t u = nx_bits_of_float(f[i]), h = (u + 0x8000) & 0xFFFF0000;
+        uint32_t l = nx_bits_of_float(f[i] - nx_float_of_bits(h));
         bool number = (x[i] & 0x7C00) != 0x7C00;
-        high[i] = number ? h : (uint16_t)((x[i] & 0x8000) | 0x3F80);
-        low[i] = number ? l : h;
+        high[i] = (uint16_t)((number ? h : (u & 0x80000000) | 0x3F800000) >> 16);
+        low[i] = (uint16_t)((number ? l : u) >> 16);
     }
 }
+#endif
 
-/* n of 32 values `step` apart, as one or two lines of bfloat16; zeros after them. */
-static void tile_line(const uint16_t *from, int64_t step, int64_t n, int planes, uint16_t (*to)[32])
+/* n of 32 values `step` apart, zeros after them; of two planes the low parts lie `apart` from the high ones. */
+NX_INLINE void tile_line(const uint16_t *from, int64_t step, int64_t n, int planes, uint16_t *to, int64_t apart)
 {
     uint16_t x[32];
-    uint16_t *line = planes == 1 ? to[0] : x;
-    if (n >= 32 && step == 1) {
-        memcpy(line, from, sizeof x);
-    } else {
-        n = n < 0 ? 0 : n > 32 ? 32 : n;
-        memset(line, 0, sizeof x);
-        for (int64_t i = 0; i < n; i++)
-            line[i] = from[i * step];
+    if (n < 32 || step != 1) {
+        memset(x, 0, sizeof x);
+        for (int64_t i = 0; i < at_most(n, 32); i++)
+            x[i] = from[i * step];
+        from = x;
     }
-    if (planes == 2)
-        tile_split(x, to[0], to[1]);
+    if (planes == 1)
+        memcpy(to, from, sizeof x);
+    else
+        tile_split(from, to, to + apart);
 }
 
 /* 16 lines from `row` on, values 32 d on of k, as rows of a tile. */
@@ -139,16 +176,8 @@ static void tile_put_rows(const tile_job *j, const tile_side *x, int64_t row, in
     int64_t k = d * 32, left = j->p->g.k - k;
     for (int i = 0; i < 16; i++, row++, to += 32) {
         bool there = row < x->n;
-        uint16_t line[2][32];
-        if (!there || (j->planes == 1 && x->step == 1 && left >= 32)) { /* the common cases */
-            for (int plane = 0; plane < j->planes; plane++)
-                there ? memcpy(to, x->at + row * x->line + k, 64)
-                      : memset(to + plane * TILE_VALUES, 0, 64);
-            continue;
-        }
-        tile_line(x->at + row * x->line + k * x->step, x->step, left, j->planes, line);
-        for (int plane = 0; plane < j->planes; plane++)
-            memcpy(to + plane * TILE_VALUES, line[plane], 64);
+        tile_line(x->at + (there ? row * x->line + k * x->step : 0), x->step, there ? left : 0, j->planes, to,
+                  TILE_VALUES);
     }
 }
 
@@ -182,8 +211,18 @@ static void tile_turn(const tile_job *j, const tile_side *x, int64_t column, int
                       uint16_t *to)
 {
 #if defined(__AVX512F__)
-    if (j->planes == 1 && column + 16 <= x->n && k + 32 <= j->p->g.k) {
-        tile_turn_whole(x->at + column * x->line + k, x->line, to);
+    if (column + 16 <= x->n && k + 32 <= j->p->g.k) {
+        const uint16_t *from = x->at + column * x->line + k;
+        int64_t line = x->line;
+        _Alignas(64) uint16_t planes[2 * TILE_VALUES];
+        for (int i = 0; j->planes == 2 && i < 16; i++)
+            tile_split(from + i * line, planes + 32 * i, planes + TILE_VALUES + 32 * i);
+        if (j->planes == 2) {
+            from = planes;
+            line = 32;
+            tile_turn_whole(from + TILE_VALUES, line, to + TILE_VALUES);
+        }
+        tile_turn_whole(from, line, to);
         return;
     }
 #endif
@@ -193,7 +232,7 @@ static void tile_turn(const tile_job *j, const tile_side *x, int64_t column, int
         for (int i = 0; i < 4; i++) {
             bool there = column + c + i < x->n;
             tile_line(x->at + (there ? (column + c + i) * x->line + k : 0), 1,
-                      there ? j->p->g.k - k : 0, j->planes, line[i]);
+                      there ? j->p->g.k - k : 0, j->planes, line[i][0], 32);
             for (int plane = 0; plane < j->planes; plane++)
                 memcpy(pairs[plane][i], line[i][plane], 64);
         }
@@ -215,31 +254,62 @@ static void tile_pair(const uint16_t *restrict even, const uint16_t *restrict od
     memcpy(to, both, sizeof both);
 }
 
-/* Two tiles side by side of columns that lie otherwise, pair by pair of values of k. */
+/* 32 columns' values at an even k and at the odd one after it, as a line of pairs of each of two tiles and of their
+ * planes. */
+NX_INLINE void tile_put_pairs(const uint16_t *even, const uint16_t *odd, int planes, uint16_t *left, uint16_t *right)
+{
+#if defined(__AVX512F__)
+    for (int half = 0; planes == 2 && half < 2; half++) {
+        uint16_t *to = half ? right : left;
+        __m512i h[2], l[2];
+        tile_halves(even + 16 * half, &h[0], &l[0]);
+        tile_halves(odd + 16 * half, &h[1], &l[1]);
+        _mm512_storeu_si512(to, _mm512_or_si512(_mm512_srli_epi32(h[0], 16), h[1]));
+        _mm512_storeu_si512(to + TILE_VALUES, _mm512_or_si512(_mm512_srli_epi32(l[0], 16), l[1]));
+    }
+#else
+    uint16_t split[2][2][32];
+    if (planes == 2) {
+        tile_split(even, split[0][0], split[1][0]);
+        tile_split(odd, split[0][1], split[1][1]);
+        for (int plane = 0; plane < 2; plane++) {
+            tile_pair(split[plane][0], split[plane][1], left + plane * TILE_VALUES);
+            tile_pair(split[plane][0] + 16, split[plane][1] + 16, right + plane * TILE_VALUES);
+        }
+    }
+#endif
+    if (planes == 1) {
+        tile_pair(even, odd, left);
+        tile_pair(even + 16, odd + 16, right);
+    }
+}
+
+/* Two tiles side by side of columns that lie otherwise, pair by pair of values of k. What comes next along k is asked
+ * for: it lies far away, where the processor does not look for it. */
 static void tile_interleave(const tile_job *j, const tile_side *x, int64_t column, int64_t k,
                             uint16_t *left, uint16_t *right)
 {
     int64_t columns = x->n - column, depth = j->p->g.k - k;
     const uint16_t *from = x->at + k * x->step + (columns > 0 ? column : 0) * x->line;
-    if (j->planes == 1 && x->line == 1 && columns >= 32 && depth >= 32) { /* the common case */
-        for (int pair = 0; pair < 16; pair++, from += 2 * x->step, left += 32, right += 32) {
-            tile_pair(from, from + x->step, left);
-            tile_pair(from + 16, from + x->step + 16, right);
-        }
-        return;
-    }
-    for (int pair = 0; pair < 16; pair++) {
-        uint16_t line[2][2][32];
+    bool whole = x->line == 1 && columns >= 32 && depth >= 32; /* the common case */
+    for (int pair = 0; pair < 16; pair++, left += 32, right += 32) {
+        uint16_t line[2][32];
+        const uint16_t *values[2];
         for (int odd = 0; odd < 2; odd++) {
-            bool there = 2 * pair + odd < depth;
-            tile_line(there ? from + (2 * pair + odd) * x->step : x->at, x->line,
-                      there ? columns : 0, j->planes, line[odd]);
+            int64_t at = 2 * pair + odd;
+            values[odd] = from + at * x->step;
+            if (whole && depth >= 64)
+                __builtin_prefetch(values[odd] + 32 * x->step);
+            if (whole)
+                continue;
+            bool there = at < depth;
+            tile_line(there ? values[odd] : x->at, x->line, there ? columns : 0, 1, line[odd], 0);
+            values[odd] = line[odd];
         }
-        for (int plane = 0; plane < j->planes; plane++) {
-            int at = plane * TILE_VALUES + pair * 32;
-            tile_pair(line[0][plane], line[1][plane], left + at);
-            tile_pair(line[0][plane] + 16, line[1][plane] + 16, right + at);
-        }
+        if (j->planes == 1)
+            tile_put_pairs(values[0], values[1], 1, left, right);
+        else
+            tile_put_pairs(values[0], values[1], 2, left, right);
     }
 }
 
@@ -381,16 +451,30 @@ static void tile_multiply(void *ctx, int64_t begin, int64_t end)
     tile_end();
 }
 
+/* The part of a and b in hand, both packed. */
 static void tile_part(tile_job *j)
 {
-    int64_t two = j->depth * 32 * 64 * j->planes; /* bytes of 32 lines */
     int64_t across = (j->n + TILE_COLUMNS - 1) / TILE_COLUMNS;
     bool many = j->m / TILE_ROWS_MOST * across >= TILE_PIECES * nx_pool_threads();
     j->step = many ? TILE_ROWS_MOST : TILE_ROWS;
-    if (j->n0 == 0 || j->m < j->p->g.m) /* else all of it is there */
-        nx_parallel(up32(j->m) / 16, nx_grain(two / 2, 32 * 1024), tile_pack_a, j);
     nx_parallel((j->m + j->step - 1) / j->step * across, nx_grain(j->step * j->depth * 32 * TILE_COLUMNS, 1 << 20),
                 tile_multiply, j);
+}
+
+static void tile_many(tile_job *j)
+{
+    const nx_gemm *g = &j->p->g;
+    int64_t lines = nx_grain(j->depth * 2048 * j->planes, 32 * 1024); /* a share of 32 lines */
+    for (j->batch = 0; j->batch < g->batches; j->batch++)
+        for (j->m0 = 0; j->m0 < g->m; j->m0 += j->rows) { /* more of a than of b at a time, so b is packed again */
+            j->m = at_most(g->m - j->m0, j->rows);
+            nx_parallel(up32(j->m) / 16, 2 * lines, tile_pack_a, j);
+            for (j->n0 = 0; j->n0 < g->n; j->n0 += j->columns) {
+                j->n = at_most(g->n - j->n0, j->columns);
+                nx_parallel(up32(j->n) / 32, lines, tile_pack_b, j);
+                tile_part(j);
+            }
+        }
 }
 
 static void tile_run(const product *p, void *workspace)
@@ -398,24 +482,13 @@ static void tile_run(const product *p, void *workspace)
     const nx_gemm *g = &p->g;
     tile_job j = {.p = p, .a = workspace};
     tile_plan(&j, p->out->dtype, g->m, g->n, g->k);
-    if (!tile_workspace(p->out->dtype, g->m, g->n, g->k)) {
-        j.swapped = g->m <= TILE_SWAPPED && p->b_row == 1;
-        /* multiplications a piece, and what packing is like */
-        int64_t work = (at_most(j.swapped ? g->n : g->m, TILE_ROWS) + 64) * g->k *
-                       at_most(j.swapped ? g->m : g->n, TILE_FEW);
-        nx_parallel(g->batches * tile_down(&j) * tile_across(&j), nx_grain(work, 1 << 20), tile_few,
-                    &j);
+    if (tile_workspace(p->out->dtype, g->m, g->n, g->k)) {
+        j.b = j.a + j.rows / 16 * j.line;
+        tile_many(&j);
         return;
     }
-    j.b = j.a + j.rows / 16 * j.line;
-    for (j.batch = 0; j.batch < g->batches; j.batch++)
-        for (j.n0 = 0; j.n0 < g->n; j.n0 += j.columns) {
-            j.n = at_most(g->n - j.n0, j.columns);
-            nx_parallel(up32(j.n) / 32, nx_grain(j.depth * 2048 * j.planes, 32 * 1024), tile_pack_b,
-                        &j);
-            for (j.m0 = 0; j.m0 < g->m; j.m0 += j.rows) {
-                j.m = at_most(g->m - j.m0, j.rows);
-                tile_part(&j);
-            }
-        }
+    j.swapped = g->m <= TILE_SWAPPED && p->b_row == 1;
+    /* multiplications a piece, and what packing is like */
+    int64_t work = (at_most(j.swapped ? g->n : g->m, TILE_ROWS) + 64) * g->k * at_most(j.swapped ? g->m : g->n, TILE_FEW);
+    nx_parallel(g->batches * tile_down(&j) * tile_across(&j), nx_grain(work, 1 << 20), tile_few, &j);
 }

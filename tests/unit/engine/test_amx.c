@@ -334,7 +334,8 @@ static void halves_are_near(void **state)
         {1, 20, 40, 300, false, true, true},     {2, 8, 80, 70, true, true, false},
         {1, 65, 257, 97, true, false, true},     {2, 33, 40, 600, true, true, false},
         {3, 70, 300, 40, false, false, true},    {1, 130, 36, 1100, false, true, true},
-        {2, 128, 512, 512, false, false, false}, {1, 395, 1800, 40, false, true, false}, /* pieces of many rows */
+        {2, 128, 512, 512, false, false, false}, /* several parts of both */
+        {1, 395, 1800, 40, false, true, false},  /* pieces of many rows */
     };
     static const nx_dtype types[] = {NX_BFLOAT16, NX_FLOAT16};
     nx_addmm_params p = {.alpha = 0.5f, .beta = -2};
