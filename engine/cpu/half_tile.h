@@ -53,9 +53,29 @@ static inline void nx_tile_from_bf16(int64_t n, const nx_bf16 *restrict from, fl
         to[i] = nx_bf16_to_float(from[i].bits);
 }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+/* The bits of eight bfloat16 in 32 bits each, as nx_bf16_from_float has them. */
+static inline __m256i nx_bf16_bits_eight(const float *from)
+{
+    __m256 f = _mm256_loadu_ps(from);
+    __m256i u = _mm256_castps_si256(f), odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    __m256i rounded = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)));
+    __m256 quiet = _mm256_castsi256_ps(_mm256_or_si256(u, _mm256_set1_epi32(0x400000)));
+    __m256 nan = _mm256_cmp_ps(f, f, _CMP_UNORD_Q);
+    return _mm256_srli_epi32(_mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(rounded), quiet, nan)), 16);
+}
+#endif
+
 static inline void nx_tile_to_bf16(int64_t n, const float *restrict from, nx_bf16 *restrict to)
 {
-    for (int64_t i = 0; i < n; i++)
+    int64_t i = 0;
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    for (; i < (n & -16); i += 16) { /* packing exchanges the middle quarters */
+        __m256i both = _mm256_packus_epi32(nx_bf16_bits_eight(from + i), nx_bf16_bits_eight(from + i + 8));
+        _mm256_storeu_si256((__m256i *)(to + i), _mm256_permute4x64_epi64(both, 0xD8));
+    }
+#endif
+    for (; i < n; i++)
         to[i].bits = nx_bf16_from_float(from[i]);
 }
 
