@@ -213,16 +213,15 @@ static void tile_turn(const tile_job *j, const tile_side *x, int64_t column, int
 #if defined(__AVX512F__)
     if (column + 16 <= x->n && k + 32 <= j->p->g.k) {
         const uint16_t *from = x->at + column * x->line + k;
-        int64_t line = x->line;
-        _Alignas(64) uint16_t planes[2 * TILE_VALUES];
-        for (int i = 0; j->planes == 2 && i < 16; i++)
-            tile_split(from + i * line, planes + 32 * i, planes + TILE_VALUES + 32 * i);
-        if (j->planes == 2) {
-            from = planes;
-            line = 32;
-            tile_turn_whole(from + TILE_VALUES, line, to + TILE_VALUES);
+        if (j->planes == 1) {
+            tile_turn_whole(from, x->line, to);
+            return;
         }
-        tile_turn_whole(from, line, to);
+        _Alignas(64) uint16_t split[2 * TILE_VALUES];
+        for (int i = 0; i < 16; i++)
+            tile_split(from + i * x->line, split + 32 * i, split + TILE_VALUES + 32 * i);
+        tile_turn_whole(split, 32, to);
+        tile_turn_whole(split + TILE_VALUES, 32, to + TILE_VALUES);
         return;
     }
 #endif
@@ -256,10 +255,15 @@ static void tile_pair(const uint16_t *restrict even, const uint16_t *restrict od
 
 /* 32 columns' values at an even k and at the odd one after it, as a line of pairs of each of two tiles and of their
  * planes. */
-NX_INLINE void tile_put_pairs(const uint16_t *even, const uint16_t *odd, int planes, uint16_t *left, uint16_t *right)
+static void tile_put_pairs(const uint16_t *even, const uint16_t *odd, int planes, uint16_t *left, uint16_t *right)
 {
+    if (planes == 1) {
+        tile_pair(even, odd, left);
+        tile_pair(even + 16, odd + 16, right);
+        return;
+    }
 #if defined(__AVX512F__)
-    for (int half = 0; planes == 2 && half < 2; half++) {
+    for (int half = 0; half < 2; half++) {
         uint16_t *to = half ? right : left;
         __m512i h[2], l[2];
         tile_halves(even + 16 * half, &h[0], &l[0]);
@@ -269,19 +273,13 @@ NX_INLINE void tile_put_pairs(const uint16_t *even, const uint16_t *odd, int pla
     }
 #else
     uint16_t split[2][2][32];
-    if (planes == 2) {
-        tile_split(even, split[0][0], split[1][0]);
-        tile_split(odd, split[0][1], split[1][1]);
-        for (int plane = 0; plane < 2; plane++) {
-            tile_pair(split[plane][0], split[plane][1], left + plane * TILE_VALUES);
-            tile_pair(split[plane][0] + 16, split[plane][1] + 16, right + plane * TILE_VALUES);
-        }
+    tile_split(even, split[0][0], split[1][0]);
+    tile_split(odd, split[0][1], split[1][1]);
+    for (int plane = 0; plane < 2; plane++) {
+        tile_pair(split[plane][0], split[plane][1], left + plane * TILE_VALUES);
+        tile_pair(split[plane][0] + 16, split[plane][1] + 16, right + plane * TILE_VALUES);
     }
 #endif
-    if (planes == 1) {
-        tile_pair(even, odd, left);
-        tile_pair(even + 16, odd + 16, right);
-    }
 }
 
 /* Two tiles side by side of columns that lie otherwise, pair by pair of values of k. What comes next along k is asked
@@ -306,10 +304,7 @@ static void tile_interleave(const tile_job *j, const tile_side *x, int64_t colum
             tile_line(there ? values[odd] : x->at, x->line, there ? columns : 0, 1, line[odd], 0);
             values[odd] = line[odd];
         }
-        if (j->planes == 1)
-            tile_put_pairs(values[0], values[1], 1, left, right);
-        else
-            tile_put_pairs(values[0], values[1], 2, left, right);
+        tile_put_pairs(values[0], values[1], j->planes, left, right);
     }
 }
 
