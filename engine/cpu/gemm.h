@@ -13,9 +13,17 @@
 #include "engine/core/view.h"
 #include "engine/cpu/isa.h"
 
+/* Rows multiplied at a time, and packed as a group. */
+#if defined(NX_ISA_avx512) || defined(__aarch64__)
+#define NX_GEMM_MR 8
+#else
+#define NX_GEMM_MR 6
+#endif
+
 enum {
     NX_GEMM_NB = 48,     /* columns of a panel: floats */
     NX_GEMM_NB_F64 = 24, /* the same in doubles */
+    NX_GEMM_ROWS = 48,   /* of a that are packed in one go, at most: whole groups */
 };
 
 typedef struct nx_gemm nx_gemm;
@@ -26,13 +34,13 @@ struct nx_gemm {
     int64_t a_row, a_col;
     bool a_in_place; /* a large product reads a where it lies, though it packs b */
     int64_t (*a_offset)(const nx_gemm *g, int64_t batch); /* in elements */
-    /* Fills panel[kc][NB] with b[k0.., n0..]; columns from nb on are set to zero. */
-    void (*load_b)(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, int64_t n0, int nb,
+    /* Fills panel[][kc][part] with b[k0.., n0..n0 + nb], in parts of `part` columns each; those of the last
+     * from nb on are set to zero. */
+    void (*load_b)(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, int64_t n0, int nb, int part,
                    void *panel);
-    /* to[i * to_row + k] = a[m0 + i, k0 + k], for products whose a is packed. May be NULL: then it
-     * never is. */
-    void (*load_a)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t rows, int64_t k0, int64_t kc,
-                   void *to, int64_t to_row);
+    /* Fills to[][kc][NX_GEMM_MR] with a[m0..m0 + rows, k0..], group by group, of which the last may have
+     * fewer rows; for products whose a is packed. May be NULL: then it never is. */
+    void (*load_a)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t rows, int64_t k0, int64_t kc, void *to);
     /* Where b itself is as good as a panel: its address and row stride; NULL: load it. May be NULL. */
     const void *(*direct_b)(const nx_gemm *g, int64_t batch, int64_t k0, int64_t n0, int64_t *row);
     /* Takes acc[m][NB], m rows by nb columns at (m0, n0). */

@@ -6,7 +6,7 @@
  * Rows, panels and chunks of k only decide which chains run side by side, so neither the number of
  * rows nor of threads changes a bit. For the same reason the two ways below give the same bits:
  * small products, whose blocks pack what they need of b themselves, and large ones, which pack a
- * (where its rows do not lie well already) and b once for all blocks.
+ * (where it is read often enough) and b once for all blocks.
  */
 
 /* What is read after these rows: the next rows of a, and a share of the next panel. Where there is nothing
@@ -15,29 +15,20 @@ typedef struct {
     const char *a, *panel;
 } G(soon);
 enum {
-    G(PARTS) = NB / (GEMM_NV * V_N), /* of a panel, each multiplied by all rows before the next */
-    G(A_STEP) = GEMM_MR * sizeof(T),
-    G(PANEL_STEP) = NB * sizeof(T) * GEMM_MR / GEMM_MB / G(PARTS),
+    G(PART) = GEMM_NV * V_N, /* columns of a part of a panel, multiplied by all rows before the next */
+    G(PARTS) = NB / G(PART),
+    G(A_STEP) = NX_GEMM_MR * sizeof(T),
+    G(PANEL_STEP) = NB * sizeof(T) * NX_GEMM_MR / GEMM_MB / G(PARTS),
 };
 
-/* to[mr][nv vectors] = from + a[mr, kc] panel[kc, nv vectors]; from NULL: zeros. mr and nv are
- * constants where this is inlined. */
-NX_INLINE void G(micro)(int mr, int nv, int64_t kc, const T *a, int64_t a_row, int64_t a_col,
-                        const T *panel, int64_t panel_row, const T *from, T *to, int64_t to_row,
-                        G(soon) soon)
+/* c[mr][nv vectors] += a[mr, kc] panel[kc, nv vectors]. mr and nv are constants where this is inlined, and so are
+ * the steps of what was packed. */
+NX_INLINE void G(sums)(int mr, int nv, int64_t kc, const T *a, int64_t a_row, int64_t a_col, const T *panel,
+                       int64_t panel_row, G(soon) soon, V c[NX_GEMM_MR][GEMM_NV])
 {
-    V c[GEMM_MR][GEMM_NV];
-#pragma GCC unroll 8
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < nv; j++)
-            c[i][j] = from ? V_OP(load)(from + i * NB + j * V_N) : V_OP(set)(0);
-    if (!GEMM_AHEAD && mr == GEMM_MR)
-        for (int64_t at = 0; at < kc * G(PANEL_STEP); at += 64)
-            __builtin_prefetch(soon.panel + at, 0, 2);
     for (int64_t k = 0; k < kc; k++) {
         V b[GEMM_NV];
-        if (GEMM_AHEAD && mr == GEMM_MR) {
+        if (GEMM_AHEAD && mr == NX_GEMM_MR) {
             __builtin_prefetch(soon.a + k * G(A_STEP), 0, 3);
             __builtin_prefetch(soon.panel + k * G(PANEL_STEP), 0, 2);
         }
@@ -52,6 +43,27 @@ NX_INLINE void G(micro)(int mr, int nv, int64_t kc, const T *a, int64_t a_row, i
                 c[i][j] = V_OP(fma)(x, b[j], c[i][j]);
         }
     }
+}
+
+/* to[mr][nv vectors] = from + a[mr, kc] panel[kc, nv vectors]; from NULL: zeros. */
+NX_INLINE void G(micro)(int mr, int nv, int64_t kc, const T *a, int64_t a_row, int64_t a_col,
+                        const T *panel, int64_t panel_row, const T *from, T *to, int64_t to_row,
+                        G(soon) soon)
+{
+    V c[NX_GEMM_MR][GEMM_NV];
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++)
+            c[i][j] = from ? V_OP(load)(from + i * NB + j * V_N) : V_OP(set)(0);
+    if (!GEMM_AHEAD && mr == NX_GEMM_MR)
+        for (int64_t at = 0; at < kc * G(PANEL_STEP); at += 64)
+            __builtin_prefetch(soon.panel + at, 0, 2);
+    if (mr == NX_GEMM_MR && nv == GEMM_NV && a_row == 1 && a_col == NX_GEMM_MR &&
+        panel_row == G(PART))
+        G(sums)(NX_GEMM_MR, GEMM_NV, kc, a, 1, NX_GEMM_MR, panel, G(PART), soon, c);
+    else
+        G(sums)(mr, nv, kc, a, a_row, a_col, panel, panel_row, soon, c);
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
@@ -62,7 +74,7 @@ NX_INLINE void G(micro)(int mr, int nv, int64_t kc, const T *a, int64_t a_row, i
 #define MICRO_ARGS                                                                                 \
     int64_t kc, const T *a, int64_t a_row, int64_t a_col, const T *panel, int64_t panel_row,       \
         const T *from, T *to, int64_t to_row, G(soon) soon
-#if GEMM_MR > 6
+#if NX_GEMM_MR > 6
 #define MORE_ROWS(nv) CASE(6, nv) CASE(7, nv)
 #else
 #define MORE_ROWS(nv)
@@ -74,7 +86,7 @@ NX_INLINE void G(micro)(int mr, int nv, int64_t kc, const T *a, int64_t a_row, i
     {                                                                                              \
         switch (m) {                                                                               \
             CASE(1, nv) CASE(2, nv) CASE(3, nv) CASE(4, nv) CASE(5, nv) MORE_ROWS(nv)              \
-        default: G(micro)(GEMM_MR, nv, kc, a, a_row, a_col, panel, panel_row, from, to, to_row,    \
+        default: G(micro)(NX_GEMM_MR, nv, kc, a, a_row, a_col, panel, panel_row, from, to, to_row,    \
                           soon);                                                                   \
         }                                                                                          \
     }
@@ -88,28 +100,52 @@ WIDTH(3)
 #undef MORE_ROWS
 #undef MICRO_ARGS
 
+/* A panel of b. One that was loaded has its parts one after the other, so that the first cache, which keeps the
+ * part in hand, has no lines between its rows; one of b itself has them side by side. */
+typedef struct {
+    const T *data;
+    int64_t row, part; /* steps, in elements */
+} G(panel);
+
+static G(panel) G(loaded)(const T *data, int64_t kc)
+{
+    return (G(panel)){data, G(PART), kc * G(PART)};
+}
+
+/* Rows of a. Packed ones lie in groups, one element of each row at a time: the processor sees one stream, which
+ * it fetches ahead, and no two rows meet in the sets of the first cache. */
+typedef struct {
+    const T *data;
+    int64_t row, col, group; /* steps, in elements; group: to the next NX_GEMM_MR rows */
+} G(rows);
+
+static G(rows) G(rows_of)(const nx_gemm *g, const T *data)
+{
+    return (G(rows)){data, g->a_row, g->a_col, NX_GEMM_MR * g->a_row};
+}
+
 /* Any number of rows by one panel of kc x nb. Whole vectors of `to` are written, nb or more. The part of the
  * panel that a block of rows is multiplied by stays in the first cache, while the rows come from the second.
  * next: the panel that is read after this one, or NULL. */
-static void G(rows_by_panel)(int64_t m, int64_t kc, int nb, const T *a, int64_t a_row, int64_t a_col,
-                             const T *panel, int64_t panel_row, const T *next, const T *from, T *to,
-                             int64_t to_row)
+static void G(rows_by_panel)(int64_t m, int64_t kc, int nb, const G(rows) *a, const G(panel) *panel,
+                             const T *next, const T *from, T *to, int64_t to_row)
 {
-    for (int j = 0; j < nb; j += GEMM_NV * V_N)
-        for (int64_t i = 0; i < m; i += GEMM_MR) {
-            const T *x = a + i * a_row, *f = from ? from + i * NB + j : NULL, *b = panel + j;
+    bool streams = a->group == NX_GEMM_MR * kc || (a->col == 1 && a->row >= kc); /* one piece, or nearly */
+    for (int j = 0; j < nb; j += G(PART))
+        for (int64_t i = 0; i < m; i += NX_GEMM_MR) {
+            const T *x = a->data + i / NX_GEMM_MR * a->group, *f = from ? from + i * NB + j : NULL;
+            const T *b = panel->data + j / G(PART) * panel->part;
             T *t = to + i * to_row + j;
-            bool rows = a_col == 1 && a_row >= kc; /* they lie as one piece, nearly */
-            const T *more = rows && m - i >= 2 * GEMM_MR ? x + GEMM_MR * a_row : rows ? x : b;
-            int64_t part = next ? i / GEMM_MR * G(PARTS) + j / (GEMM_NV * V_N) : 0;
+            const T *more = streams && m - i >= 2 * NX_GEMM_MR ? x + a->group : streams ? x : b;
+            int64_t part = next ? i / NX_GEMM_MR * G(PARTS) + j / G(PART) : 0;
             G(soon) soon = {(const char *)more, (const char *)(next ? next : b) + part * kc * G(PANEL_STEP)};
             if (nb - j <= V_N)
-                G(rows_1)(m - i, kc, x, a_row, a_col, b, panel_row, f, t, to_row, soon);
+                G(rows_1)(m - i, kc, x, a->row, a->col, b, panel->row, f, t, to_row, soon);
             else if (GEMM_NV == 2 || nb - j <= 2 * V_N)
-                G(rows_2)(m - i, kc, x, a_row, a_col, b, panel_row, f, t, to_row, soon);
+                G(rows_2)(m - i, kc, x, a->row, a->col, b, panel->row, f, t, to_row, soon);
 #if GEMM_NV > 2
             else
-                G(rows_3)(m - i, kc, x, a_row, a_col, b, panel_row, f, t, to_row, soon);
+                G(rows_3)(m - i, kc, x, a->row, a->col, b, panel->row, f, t, to_row, soon);
 #endif
         }
 }
@@ -129,11 +165,10 @@ static void G(outputs_begin)(G(outputs) *o, const nx_gemm *g, int64_t batch, int
 
 /* Chunk k0..k0+kc of m rows by nb columns. */
 static void G(outputs_add)(G(outputs) *o, const nx_gemm *g, int64_t k0, int64_t kc, int64_t m,
-                           int nb, const T *a, int64_t a_row, int64_t a_col, const T *b,
-                           int64_t b_row, const T *next)
+                           int nb, const G(rows) *a, const G(panel) *b, const T *next)
 {
     bool direct = o->out && k0 + kc == g->k;
-    G(rows_by_panel)(m, kc, nb, a, a_row, a_col, b, b_row, next, k0 ? o->acc : NULL,
+    G(rows_by_panel)(m, kc, nb, a, b, next, k0 ? o->acc : NULL,
                      direct ? o->out : o->acc, direct ? o->out_row : NB);
 }
 
@@ -150,9 +185,9 @@ typedef struct {
     const nx_gemm *g;
     int64_t m_step, m_blocks, n_blocks;
     /* Of large products: the part in hand, and it packed; panels multiplied together, and how often. */
-    int64_t batch, m0, m, n0, n, kc, chunks, group, groups;
-    T *a; /* [chunks][m][GEMM_KC] */
-    T *b; /* [n_blocks][chunks][GEMM_KC][NB] */
+    int64_t batch, m0, m, a_rows, n0, n, kc, chunks, group, groups;
+    T *a; /* [chunks] groups of NX_GEMM_MR rows, each [kc][NX_GEMM_MR], in `a_rows` * GEMM_KC each */
+    T *b; /* [n_blocks][chunks] panels in GEMM_KC * NB each */
 } G(job);
 
 /* Cuts rows into blocks of nearly the same size. */
@@ -160,7 +195,7 @@ static void G(cut)(G(job) *j, int64_t m, int64_t n)
 {
     int64_t blocks = (m + GEMM_MB - 1) / GEMM_MB;
     int64_t step = blocks ? (m + blocks - 1) / blocks : 1;
-    j->m_step = (step + GEMM_MR - 1) / GEMM_MR * GEMM_MR;
+    j->m_step = (step + NX_GEMM_MR - 1) / NX_GEMM_MR * NX_GEMM_MR;
     j->m_blocks = (m + j->m_step - 1) / j->m_step;
     j->n_blocks = (n + NB - 1) / NB;
 }
@@ -176,14 +211,15 @@ static void G(block)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int
     G(outputs_begin)(&o, g, batch, m0, n0, nb);
     for (int64_t k0 = 0; k0 < g->k; k0 += GEMM_KC) {
         int64_t kc = g->k - k0 < GEMM_KC ? g->k - k0 : GEMM_KC;
-        int64_t row = NB;
-        const T *b = g->direct_b && nb % V_N == 0 ? g->direct_b(g, batch, k0, n0, &row) : NULL;
-        if (!b) {
-            g->load_b(g, batch, k0, kc, n0, nb, panel);
-            b = panel;
-            row = NB;
+        G(panel) b = {.part = G(PART)};
+        if (g->direct_b && nb % V_N == 0)
+            b.data = g->direct_b(g, batch, k0, n0, &b.row);
+        if (!b.data) {
+            g->load_b(g, batch, k0, kc, n0, nb, G(PART), panel);
+            b = G(loaded)(panel, kc);
         }
-        G(outputs_add)(&o, g, k0, kc, m, nb, a + k0 * g->a_col, g->a_row, g->a_col, b, row, NULL);
+        G(rows) rows = G(rows_of)(g, a + k0 * g->a_col);
+        G(outputs_add)(&o, g, k0, kc, m, nb, &rows, &b, NULL);
     }
     G(outputs_end)(&o, g, batch, m0, m, n0, nb);
 }
@@ -217,17 +253,27 @@ static int64_t G(panels_at_once)(int64_t n, int64_t k)
     return panels < all ? panels : all;
 }
 
+/* Rows that packed ones take: the last group may have fewer. */
+static int64_t G(whole_groups)(int64_t rows)
+{
+    return (rows + NX_GEMM_MR - 1) / NX_GEMM_MR * NX_GEMM_MR;
+}
+
 static size_t G(workspace)(int64_t m, int64_t n, int64_t k)
 {
     if (m < GEMM_LARGE_M || n < GEMM_LARGE_N || k < GEMM_LARGE_K)
         return 0;
     int64_t depth = (k + GEMM_KC - 1) / GEMM_KC * GEMM_KC;
-    return (size_t)((G(rows_at_once)(m, k) + G(panels_at_once)(n, k) * NB) * depth) * sizeof(T);
+    return (size_t)((G(whole_groups)(G(rows_at_once)(m, k)) + G(panels_at_once)(n, k) * NB) * depth) * sizeof(T);
 }
 
-enum { G(PACK_ROWS) = 48 }; /* rows of a packed in one go */
+/* From `row` on, the first of a group. */
+static T *G(packed_a)(const G(job) *j, int64_t row, int64_t c, int64_t kc)
+{
+    return j->a + c * j->a_rows * GEMM_KC + row * kc;
+}
 
-static const T *G(panel)(const G(job) *j, int64_t n_block, int64_t c)
+static const T *G(packed)(const G(job) *j, int64_t n_block, int64_t c)
 {
     return j->b + (n_block * j->chunks + c) * GEMM_KC * NB;
 }
@@ -241,11 +287,10 @@ static void G(pack_a)(void *ctx, int64_t begin, int64_t end)
 {
     const G(job) *j = ctx;
     for (int64_t i = begin; i < end; i++) {
-        int64_t c = i % j->chunks, row = i / j->chunks * G(PACK_ROWS), k0 = c * j->kc;
-        int64_t rows = j->m - row < G(PACK_ROWS) ? j->m - row : G(PACK_ROWS);
+        int64_t c = i % j->chunks, row = i / j->chunks * NX_GEMM_ROWS, k0 = c * j->kc;
+        int64_t rows = j->m - row < NX_GEMM_ROWS ? j->m - row : NX_GEMM_ROWS;
         int64_t kc = j->g->k - k0 < j->kc ? j->g->k - k0 : j->kc;
-        j->g->load_a(j->g, j->batch, j->m0 + row, rows, k0, kc, j->a + (c * j->m + row) * GEMM_KC,
-                     GEMM_KC);
+        j->g->load_a(j->g, j->batch, j->m0 + row, rows, k0, kc, G(packed_a)(j, row, c, kc));
     }
 }
 
@@ -255,7 +300,7 @@ static void G(pack_b)(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) {
         int64_t c = i % j->chunks, n0 = i / j->chunks * NB, k0 = c * j->kc;
         int64_t kc = j->g->k - k0 < j->kc ? j->g->k - k0 : j->kc;
-        j->g->load_b(j->g, j->batch, k0, kc, j->n0 + n0, G(columns)(j, n0 / NB), j->b + i * GEMM_KC * NB);
+        j->g->load_b(j->g, j->batch, k0, kc, j->n0 + n0, G(columns)(j, n0 / NB), G(PART), j->b + i * GEMM_KC * NB);
     }
 }
 
@@ -270,16 +315,15 @@ static void G(multiply_group)(const G(job) *j, int64_t row, int64_t first, int64
         G(outputs_begin)(&o[p], g, j->batch, j->m0 + row, j->n0 + (first + p) * NB, G(columns)(j, first + p));
     for (int64_t c = 0; c < j->chunks; c++) {
         int64_t k0 = c * j->kc, kc = g->k - k0 < j->kc ? g->k - k0 : j->kc;
-        const T *a = in_place ? in_place + (j->m0 + row) * g->a_row + k0 * g->a_col
-                              : j->a + (c * j->m + row) * GEMM_KC;
+        G(rows) a = in_place ? G(rows_of)(g, in_place + (j->m0 + row) * g->a_row + k0 * g->a_col)
+                             : (G(rows)){G(packed_a)(j, row, c, kc), 1, NX_GEMM_MR, NX_GEMM_MR * kc};
         for (int64_t p = 0; p < count; p++) {
-            const T *b = G(panel)(j, first + p, c);
-            const T *next = p + 1 < count         ? G(panel)(j, first + p + 1, c)
-                            : c + 1 < j->chunks   ? G(panel)(j, first, c + 1)
-                            : first + count < j->n_blocks ? G(panel)(j, first + count, 0)
+            G(panel) b = G(loaded)(G(packed)(j, first + p, c), kc);
+            const T *next = p + 1 < count         ? G(packed)(j, first + p + 1, c)
+                            : c + 1 < j->chunks   ? G(packed)(j, first, c + 1)
+                            : first + count < j->n_blocks ? G(packed)(j, first + count, 0)
                                                           : NULL;
-            G(outputs_add)(&o[p], g, k0, kc, m, G(columns)(j, first + p), a, in_place ? g->a_row : GEMM_KC,
-                           in_place ? g->a_col : 1, b, NB, next);
+            G(outputs_add)(&o[p], g, k0, kc, m, G(columns)(j, first + p), &a, &b, next);
         }
     }
     for (int64_t p = 0; p < count; p++)
@@ -314,14 +358,14 @@ static void G(run_large)(const nx_gemm *g)
     int64_t rows = G(rows_at_once)(g->m, g->k), columns = G(panels_at_once)(g->n, g->k) * NB;
     int64_t chunks = (g->k + GEMM_KC - 1) / GEMM_KC;
     int64_t kc = ((g->k + chunks - 1) / chunks + 3) / 4 * 4;
-    G(job) j = {.g = g, .kc = kc, .chunks = chunks, .a = g->workspace};
-    j.b = j.a + rows * chunks * GEMM_KC;
-    int64_t pack = nx_grain(kc * NB * 4, GEMM_PIECE);
+    G(job) j = {.g = g, .a_rows = G(whole_groups)(rows), .kc = kc, .chunks = chunks, .a = g->workspace};
+    j.b = j.a + j.a_rows * chunks * GEMM_KC;
+    int64_t pack = nx_grain(kc * NB * 16, GEMM_PIECE); /* of 16-bit floats as much work as 16 multiplications */
     for (j.batch = 0; j.batch < g->batches; j.batch++)
         for (j.m0 = 0; j.m0 < g->m; j.m0 += rows) {
             j.m = g->m - j.m0 < rows ? g->m - j.m0 : rows;
             if (!g->a_in_place)
-                nx_parallel((j.m + G(PACK_ROWS) - 1) / G(PACK_ROWS) * chunks, pack, G(pack_a),
+                nx_parallel((j.m + NX_GEMM_ROWS - 1) / NX_GEMM_ROWS * chunks, pack, G(pack_a),
                             &j);
             for (j.n0 = 0; j.n0 < g->n; j.n0 += columns) {
                 j.n = g->n - j.n0 < columns ? g->n - j.n0 : columns;

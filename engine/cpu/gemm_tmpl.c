@@ -4,18 +4,16 @@
 #include "engine/cpu/pool.h"
 #include "engine/cpu/simd.h"
 
-/* Accumulators: rows by vectors, so that they, the panel's vectors and one broadcast fit the
+/* Accumulators: NX_GEMM_MR rows by GEMM_NV vectors, so that they, the panel's vectors and one broadcast fit the
  * registers (32 of AVX-512 and NEON, 16 else). MB rows are a block, each of which reads all of b once
  * from the outer caches; KC is the depth of a panel. The accumulators of a group take up to 150 KB of stack.
  * AHEAD: a and the next panel are asked for at each step of k; else a share of the panel alone, at once. */
 #if defined(NX_ISA_avx512) || defined(__aarch64__)
-#define GEMM_MR 8
 #define GEMM_NV 3
 #define GEMM_MB 96
 #define GEMM_KC 192
 #define GEMM_AHEAD 1
 #else
-#define GEMM_MR 6
 #define GEMM_NV 2
 #define GEMM_MB 192
 #define GEMM_KC 256

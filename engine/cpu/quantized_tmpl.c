@@ -272,8 +272,9 @@ static float weight(const product *p, int64_t matrix, int64_t row, int64_t colum
     return fp_scale(p, g) * (p->p->bits == 8 ? nx_e4m3_to_float((uint8_t)c) : nx_e2m1_values[c]);
 }
 
-/* Column j of a panel: row `row` of e4m3 codes from k0 on, by a table of their values. */
-static void put_fp8(const product *p, const float *value, int64_t matrix, int64_t row, int64_t k0, int64_t kc, float *to)
+/* A column of a part: row `row` of e4m3 codes from k0 on, by a table of their values. */
+static void put_fp8(const product *p, const float *value, int64_t matrix, int64_t row, int64_t k0, int64_t kc,
+                    float *to, int part)
 {
     const uint8_t *codes = (const uint8_t *)p->w->data + matrix * p->w_bytes + row * p->row_bytes + k0;
     int64_t g = matrix * p->w_groups + row * p->row_groups, group = p->p->group_size;
@@ -281,29 +282,31 @@ static void put_fp8(const product *p, const float *value, int64_t matrix, int64_
         int64_t end = (k0 + k) / group * group + group - k0;
         float scale = fp_scale(p, g + (k0 + k) / group);
         for (end = end < kc ? end : kc; k < end; k++)
-            to[k * NX_GEMM_NB] = scale * value[codes[k]];
+            to[k * part] = scale * value[codes[k]];
     }
 }
 
-static void gemm_load(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, int64_t n0, int nb,
+static void gemm_load(const nx_gemm *g, int64_t batch, int64_t k0, int64_t kc, int64_t n0, int nb, int part,
                       void *panel)
 {
     const product *p = g->user;
     int64_t matrix = w_matrix(p, batch);
-    float *to = panel;
-    memset(to, 0, (size_t)(kc * NX_GEMM_NB) * sizeof *to);
+    memset(panel, 0, (size_t)((nb + part - 1) / part * part * kc) * sizeof(float));
+    float *columns[NX_GEMM_NB];
+    for (int j = 0; j < nb; j++)
+        columns[j] = (float *)panel + j / part * part * kc + j % part;
     if (p->p->transpose && p->p->bits == 8 && !p->biases) {
         float value[256];
         for (int i = 0; i < 256; i++)
             value[i] = nx_e4m3_to_float((uint8_t)i);
         for (int j = 0; j < nb; j++)
-            put_fp8(p, value, matrix, n0 + j, k0, kc, to + j);
+            put_fp8(p, value, matrix, n0 + j, k0, kc, columns[j], part);
         return;
     }
     for (int64_t k = 0; k < kc; k++)
         for (int j = 0; j < nb; j++)
-            to[k * NX_GEMM_NB + j] = p->p->transpose ? weight(p, matrix, n0 + j, k0 + k)
-                                                     : weight(p, matrix, k0 + k, n0 + j);
+            columns[j][k * part] = p->p->transpose ? weight(p, matrix, n0 + j, k0 + k)
+                                                   : weight(p, matrix, k0 + k, n0 + j);
 }
 
 static void gemm_store(const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int64_t n0, int nb,

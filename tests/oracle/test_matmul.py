@@ -113,7 +113,7 @@ def test_a_row_has_the_bits_it_has_alone(dtype, turned):
 # Large products pack both operands once; a few rows of them alone do not. Both must make the same bits,
 # and the right ones: sizes around the edges of blocks, panels and vectors, and of what is packed at a time.
 LARGE = [((150, 70), (70, 101)), ((144, 32), (32, 96)), ((193, 385), (385, 145)), ((209, 97), (97, 113)),
-         ((2, 150, 70), (2, 70, 101)), ((3, 50, 70), (70, 101)), ((2, 1, 150, 33), (3, 33, 97))]
+         ((155, 70), (70, 1030)), ((2, 150, 70), (2, 70, 101)), ((3, 50, 70), (70, 101)), ((2, 1, 150, 33), (3, 33, 97))]
 CHUNKED = [((150, 4100), (4100, 600)), ((2100, 4100), (4100, 97))]
 
 
