@@ -7,9 +7,10 @@
 
 enum {
     TILE_FLOAT16 = 1, /* float16 as two planes */
-    TILE_ROWS_MOST = 192, /* columns of b come from beyond the second cache once for so many */
+    TILE_ROWS_MOST = 256, /* columns of b come from beyond the second cache once for so many */
     TILE_A_KEPT = TILE_A_BYTES, /* the outermost cache of these processors keeps all that is packed */
     TILE_DEPTH = 32, /* tiles of k at a time, of both planes: those of a piece's rows and columns stay in the second cache */
+    TILE_B_THREAD = 512 << 10, /* bytes of b packed at a time by one thread */
     TILE_SWAPPED = 32, /* rows of a up to which its turned b is taken for a */
 };
 

@@ -12,7 +12,7 @@
  */
 
 enum {
-    TILE_ROWS = 64,                /* a piece of the result: its rows (of large ones up to TILE_ROWS_MOST) */
+    TILE_ROWS = 64,                /* a piece of the result: its rows, in large products up to TILE_ROWS_MOST */
     TILE_COLUMNS = 256,            /* and columns; of small products */
     TILE_FEW = 64,                 /* as many */
     TILE_PIECES = 8,               /* a thread, before they become larger */
@@ -450,8 +450,9 @@ static void tile_multiply(void *ctx, int64_t begin, int64_t end)
 static void tile_part(tile_job *j)
 {
     int64_t across = (j->n + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    bool many = j->m / TILE_ROWS_MOST * across >= TILE_PIECES * nx_pool_threads();
-    j->step = many ? TILE_ROWS_MOST : TILE_ROWS;
+    int64_t pieces = nx_pool_threads() > 1 ? TILE_PIECES * nx_pool_threads() : 1;
+    int64_t step = j->m * across / pieces / TILE_ROWS * TILE_ROWS;
+    j->step = step < TILE_ROWS ? TILE_ROWS : at_most(step, TILE_ROWS_MOST);
     nx_parallel((j->m + j->step - 1) / j->step * across, nx_grain(j->step * j->depth * 32 * TILE_COLUMNS, 1 << 20),
                 tile_multiply, j);
 }
@@ -472,6 +473,17 @@ static void tile_many(tile_job *j)
         }
 }
 
+/* Of one thread a piece's columns, or as many more as fit its second cache when they are packed, in memory that others
+ * had before them: what is packed at once beyond that goes to the outer cache and comes back. Several threads
+ * multiply by what others have packed, and want many pieces. */
+static int64_t tile_columns_at_once(const tile_job *j)
+{
+    int64_t each = j->depth * j->planes * 64 * TILE_COLUMNS;
+    if (nx_pool_threads() > 1 || !each)
+        return j->columns;
+    return TILE_B_THREAD > each ? TILE_B_THREAD / each * TILE_COLUMNS : TILE_COLUMNS;
+}
+
 static void tile_run(const product *p, void *workspace)
 {
     const nx_gemm *g = &p->g;
@@ -479,6 +491,7 @@ static void tile_run(const product *p, void *workspace)
     tile_plan(&j, p->out->dtype, g->m, g->n, g->k);
     if (tile_workspace(p->out->dtype, g->m, g->n, g->k)) {
         j.b = j.a + j.rows / 16 * j.line;
+        j.columns = at_most(j.columns, tile_columns_at_once(&j)); /* what there is room for, at most */
         tile_many(&j);
         return;
     }
