@@ -86,7 +86,7 @@ NX_INLINE void G(micro)(int mr, int nv, int64_t kc, const T *a, int64_t a_row, i
     {                                                                                              \
         switch (m) {                                                                               \
             CASE(1, nv) CASE(2, nv) CASE(3, nv) CASE(4, nv) CASE(5, nv) MORE_ROWS(nv)              \
-        default: G(micro)(NX_GEMM_MR, nv, kc, a, a_row, a_col, panel, panel_row, from, to, to_row,    \
+        default: G(micro)(NX_GEMM_MR, nv, kc, a, a_row, a_col, panel, panel_row, from, to, to_row, \
                           soon);                                                                   \
         }                                                                                          \
     }
