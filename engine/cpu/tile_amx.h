@@ -10,7 +10,7 @@ enum {
     TILE_ROWS_MOST = 256, /* columns of b come from beyond the second cache once for so many */
     TILE_A_KEPT = TILE_A_BYTES, /* the outermost cache of these processors keeps all that is packed */
     TILE_DEPTH = 32, /* tiles of k at a time, of both planes: those of a piece's rows and columns stay in the second cache */
-    TILE_B_THREAD = 512 << 10, /* bytes of b packed at a time by one thread */
+    TILE_B_THREAD = TILE_B_BYTES / 16, /* bytes of b packed at a time by one thread: a quarter of the second cache */
     TILE_SWAPPED = 32, /* rows of a up to which its turned b is taken for a */
 };
 

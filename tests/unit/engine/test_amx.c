@@ -17,6 +17,7 @@
 #include "base/ggml_types.h"
 #include "engine/core/half.h"
 #include "engine/cpu/isa.h"
+#include "engine/cpu/pool.h"
 #include "engine/ops/params.h"
 #include "engine/ops/prims.h"
 
@@ -354,6 +355,10 @@ static void halves_are_near(void **state)
             for (int l = 0; l < PAIRS; l++) {
                 run(pairs[l].emulated, prim, &p, s->add ? 3 : 2, in, &to);
                 assert_near(in, s, &p, &to);
+                nx_pool_set_threads(1); /* packs in other parts */
+                run(pairs[l].emulated, prim, &p, s->add ? 3 : 2, in, &also);
+                nx_pool_set_threads(0);
+                assert_same(&out, &other, "one thread");
                 if (!pairs[l].level)
                     continue;
                 run(pairs[l].level, prim, &p, s->add ? 3 : 2, in, &also);
