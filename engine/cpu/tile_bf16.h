@@ -138,18 +138,16 @@ static void tile_rows(int64_t rows, bool wide, int64_t depth, const uint16_t *co
     }
 }
 
-/* sums of rows x columns, at most TILE_ROWS_MOST x TILE_COLUMNS, columns in whole 32: `depth` tiles of packed a
- * and b, whose lines of tiles lie `line` apart. */
-static void tile_add(const tile_job *j, int64_t rows, int64_t columns, int64_t depth, const uint16_t *a,
-                     const uint16_t *b, int64_t line, bool first, float *sums)
+/* sums of rows x columns, at most TILE_ROWS_MOST x TILE_COLUMNS, columns in whole 32, of a slab. */
+static void tile_add(const tile_job *j, int64_t rows, int64_t columns, const tile_slab *s, bool first, float *sums)
 {
     (void)j;
     for (int64_t c = 0; c < columns; c += 16 * TILE_NV)
         for (int64_t r = 0; r < rows; r += TILE_MR) {
             const uint16_t *from[TILE_MR];
             for (int i = 0; i < TILE_MR; i++)
-                from[i] = a + (r + i) / 16 * line + (r + i) % 16 * 32;
-            tile_rows(at_most(rows - r, TILE_MR), columns - c > 8 * TILE_NV, depth, from, b + c / 16 * line,
-                      line, first, sums + r * TILE_SUMS + c);
+                from[i] = s->a + (r + i) / 16 * s->line + (r + i) % 16 * 32;
+            tile_rows(at_most(rows - r, TILE_MR), columns - c > 8 * TILE_NV, s->depth, from,
+                      s->b + c / 16 * s->line, s->line, first, sums + r * TILE_SUMS + c);
         }
 }

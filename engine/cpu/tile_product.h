@@ -43,6 +43,13 @@ typedef struct {
     bool swapped;
 } tile_job;
 
+/* What is multiplied at a time: `depth` tiles along k of packed lines of a and b. */
+typedef struct {
+    int64_t depth, line;
+    const uint16_t *a, *b;
+    const uint16_t *next_a, *next_b; /* what comes after it, as deep; the same where that is unknown or less */
+} tile_slab;
+
 /* An operand as lines along k: rows of a, columns of b. */
 typedef struct {
     const uint16_t *at;
@@ -368,7 +375,7 @@ static void tile_few_piece(const tile_job *j, int64_t batch, int64_t row, int64_
             for (int64_t d = 0; d < depth; d++)
                 tile_put_columns(j, &y, column + c, d0 + d, b + c / 16 * line + d * tile,
                                  b + (c / 16 + 1) * line + d * tile);
-        tile_add(j, rows, columns, depth, a, b, line, d0 == 0, sums);
+        tile_add(j, rows, columns, &(tile_slab){depth, line, a, b, a, b}, d0 == 0, sums);
     }
     if (j->swapped)
         tile_out(j, batch, column, columns, row, rows, sums);
@@ -419,16 +426,27 @@ static void tile_pack_b(void *ctx, int64_t begin, int64_t end)
         }
 }
 
+/* Of a piece, tiles d on of k. After the last the piece below is expected. */
+static tile_slab tile_slab_of(const tile_job *j, int64_t row, int64_t column, int64_t d)
+{
+    const int64_t tile = j->planes * TILE_VALUES, depth = at_most(j->depth - d, TILE_DEPTH / j->planes);
+    const uint16_t *a = j->a + row / 16 * j->line, *b = j->b + column / 16 * j->line;
+    tile_slab s = {.depth = depth, .line = j->line, .a = a + d * tile, .b = b + d * tile};
+    bool below = d + depth == j->depth && row + j->step < j->m, deeper = d + 2 * depth <= j->depth;
+    s.next_a = deeper ? s.a + depth * tile : below ? a + j->step / 16 * j->line : s.a;
+    s.next_b = deeper ? s.b + depth * tile : below ? b : s.b;
+    return s;
+}
+
 static void tile_piece(const tile_job *j, int64_t row, int64_t column)
 {
     _Alignas(64) float sums[TILE_ROWS_MOST * TILE_SUMS];
-    const int64_t tile = j->planes * TILE_VALUES;
     int64_t rows = at_most(j->m - row, j->step), columns = at_most(j->n - column, TILE_COLUMNS);
     memset(sums, 0, j->depth ? 0 : sizeof sums);
-    for (int64_t d = 0; d < j->depth; d += TILE_DEPTH / j->planes)
-        tile_add(j, rows, columns, at_most(j->depth - d, TILE_DEPTH / j->planes),
-                 j->a + row / 16 * j->line + d * tile, j->b + column / 16 * j->line + d * tile, j->line,
-                 d == 0, sums);
+    for (int64_t d = 0; d < j->depth; d += TILE_DEPTH / j->planes) {
+        tile_slab s = tile_slab_of(j, row, column, d);
+        tile_add(j, rows, columns, &s, d == 0, sums);
+    }
     tile_out(j, j->batch, j->m0 + row, rows, j->n0 + column, columns, sums);
 }
 
