@@ -155,7 +155,7 @@ static void tile_split(const uint16_t *restrict x, uint16_t *restrict high, uint
         uint32_t l = nx_bits_of_float(f[i] - nx_float_of_bits(h));
         bool number = (x[i] & 0x7C00) != 0x7C00;
         high[i] = (uint16_t)((number ? h : (u & 0x80000000) | 0x3F800000) >> 16);
-        low[i] = (uint16_t)((number ? l : u) >> 16);
+        low[i] = number ? (uint16_t)(l >> 16) : nx_bf16_from_float(f[i]);
     }
 }
 #endif
