@@ -12,7 +12,7 @@ enum {
     TILE_FLOAT16 = 0, /* no float16: three such products take longer than one of floats */
     TILE_ROWS_MOST = 192, /* columns come from the outer caches once for so many rows */
     TILE_A_KEPT = 16 << 20, /* bytes of a that the outermost cache keeps */
-    TILE_DEPTH = 4, /* tiles of k at a time: those of 64 columns stay in half the first cache */
+    TILE_DEPTH = 8, /* tiles of k at a time: those of 64 columns fill 32 KB and come from the second cache, sums from it half as often */
     TILE_B_THREAD = TILE_B_BYTES, /* bytes of b packed at a time by one thread */
     TILE_SWAPPED = 0,
     TILE_MR = 6, /* sums: rows by vectors of 16 columns */
