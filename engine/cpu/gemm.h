@@ -24,6 +24,7 @@ enum {
     NX_GEMM_NB = 48,     /* columns of a panel: floats */
     NX_GEMM_NB_F64 = 24, /* the same in doubles */
     NX_GEMM_ROWS = 48,   /* of a that are packed in one go, at most: whole groups */
+    NX_GEMM_FEW = 8,     /* rows that `few` takes, at most */
 };
 
 typedef struct nx_gemm nx_gemm;
@@ -43,6 +44,9 @@ struct nx_gemm {
     void (*load_a)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t rows, int64_t k0, int64_t kc, void *to);
     /* Where b itself is as good as a panel: its address and row stride; NULL: load it. May be NULL. */
     const void *(*direct_b)(const nx_gemm *g, int64_t batch, int64_t k0, int64_t n0, int64_t *row);
+    /* acc[m][NB] = all m rows, NX_GEMM_FEW at most, by columns n0..n0 + nb, in the one order of sums, without panels.
+     * May be NULL. */
+    void (*few)(const nx_gemm *g, int64_t batch, int64_t m, int64_t n0, int nb, void *acc);
     /* Takes acc[m][NB], m rows by nb columns at (m0, n0). */
     void (*store)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int64_t n0, int nb,
                   const void *acc);

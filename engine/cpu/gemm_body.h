@@ -207,6 +207,11 @@ static void G(block)(const nx_gemm *g, int64_t batch, int64_t m0, int64_t m, int
     T panel[GEMM_KC * NB];
     G(outputs) o;
     int nb = (int)(g->n - n0 < NB ? g->n - n0 : NB);
+    if (g->few && g->m <= NX_GEMM_FEW && g->k > 0) {
+        g->few(g, batch, m, n0, nb, o.acc);
+        g->store(g, batch, m0, m, n0, nb, o.acc);
+        return;
+    }
     const T *a = (const T *)g->a + g->a_offset(g, batch) + m0 * g->a_row;
     G(outputs_begin)(&o, g, batch, m0, n0, nb);
     for (int64_t k0 = 0; k0 < g->k; k0 += GEMM_KC) {

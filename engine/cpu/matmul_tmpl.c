@@ -251,6 +251,8 @@ LOADER(f16, float)
 LOADER(bf16, float)
 LOADER(f64, double)
 
+#include "engine/cpu/few_rows.h"
+
 /* A row-major b of the product's own type is read in place where too few rows would share a copy. */
 static const void *direct_f32(const nx_gemm *g, int64_t batch, int64_t k0, int64_t n0, int64_t *row)
 {
@@ -441,11 +443,12 @@ static void set_functions(product *p)
     nx_gemm *g = &p->g;
     /* A small b is read where it lies; so is any b that few rows would share a copy of. */
     bool direct = p->b_col == 1 && (g->m <= 16 || g->k * g->n <= 8192);
+    bool turned = p->b_row == 1;
     switch (p->b->dtype) {
-    case NX_FLOAT16: g->load_b = load_f16; break;
-    case NX_BFLOAT16: g->load_b = load_bf16; break;
+    case NX_FLOAT16: g->load_b = load_f16, g->few = turned ? few_f16 : NULL; break;
+    case NX_BFLOAT16: g->load_b = load_bf16, g->few = turned ? few_bf16 : NULL; break;
     case NX_FLOAT64: g->load_b = load_f64, g->direct_b = direct ? direct_f64 : NULL; break;
-    default: g->load_b = load_f32, g->direct_b = direct ? direct_f32 : NULL;
+    default: g->load_b = load_f32, g->few = turned ? few_f32 : NULL, g->direct_b = direct ? direct_f32 : NULL;
     }
     switch (p->out->dtype) {
     case NX_FLOAT16: g->store = store_f16; break;

@@ -257,6 +257,58 @@ NX_INLINE vf vf_load_f16(const void *p)
 }
 #endif
 
+/* to[i] lane l = x[l * line + i], four numbers of each of VF_N lines. In each quarter of a vector four lines' four numbers
+ * are exchanged. */
+NX_INLINE void vf_turn(const float *x, int64_t line, vf to[4])
+{
+#if defined(__AVX2__)
+    vf v[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const float *from = x + i * line;
+#if defined(NX_ISA_avx512)
+        v[i] = _mm512_castps128_ps512(_mm_loadu_ps(from));
+        v[i] = _mm512_mask_broadcast_f32x4(v[i], 0x00F0, _mm_loadu_ps(from + 4 * line));
+        v[i] = _mm512_mask_broadcast_f32x4(v[i], 0x0F00, _mm_loadu_ps(from + 8 * line));
+        v[i] = _mm512_mask_broadcast_f32x4(v[i], 0xF000, _mm_loadu_ps(from + 12 * line));
+#define VF_TURN(op) _mm512_unpack##op
+#define VF_PAIRS(v) _mm512_castps_pd(v)
+#define VF_BACK(v)  _mm512_castpd_ps(v)
+#else
+        v[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from)), _mm_loadu_ps(from + 4 * line), 1);
+#define VF_TURN(op) _mm256_unpack##op
+#define VF_PAIRS(v) _mm256_castps_pd(v)
+#define VF_BACK(v)  _mm256_castpd_ps(v)
+#endif
+    }
+    vd low0 = VF_PAIRS(VF_TURN(lo_ps)(v[0], v[1])), low1 = VF_PAIRS(VF_TURN(lo_ps)(v[2], v[3]));
+    vd high0 = VF_PAIRS(VF_TURN(hi_ps)(v[0], v[1])), high1 = VF_PAIRS(VF_TURN(hi_ps)(v[2], v[3]));
+    to[0] = VF_BACK(VF_TURN(lo_pd)(low0, low1));
+    to[1] = VF_BACK(VF_TURN(hi_pd)(low0, low1));
+    to[2] = VF_BACK(VF_TURN(lo_pd)(high0, high1));
+    to[3] = VF_BACK(VF_TURN(hi_pd)(high0, high1));
+#undef VF_TURN
+#undef VF_PAIRS
+#undef VF_BACK
+#elif defined(__aarch64__)
+    vf a = vf_load(x), b = vf_load(x + line), c = vf_load(x + 2 * line), d = vf_load(x + 3 * line);
+    vf ac = vzip1q_f32(a, c), bd = vzip1q_f32(b, d), ac2 = vzip2q_f32(a, c), bd2 = vzip2q_f32(b, d);
+    to[0] = vzip1q_f32(ac, bd), to[1] = vzip2q_f32(ac, bd);
+    to[2] = vzip1q_f32(ac2, bd2), to[3] = vzip2q_f32(ac2, bd2);
+#elif defined(__x86_64__)
+    for (int i = 0; i < 4; i++)
+        to[i] = vf_load(x + i * line);
+    _MM_TRANSPOSE4_PS(to[0], to[1], to[2], to[3]);
+#else
+    for (int i = 0; i < 4; i++) {
+        float lane[VF_N];
+        for (int l = 0; l < VF_N; l++)
+            lane[l] = x[l * line + i];
+        to[i] = vf_load(lane);
+    }
+#endif
+}
+
 /* to[x * to_row + l] = line[l][x] for four lines of n numbers. */
 static inline void nx_turn_four(const float *const *line, int64_t n, float *to, int64_t to_row)
 {
