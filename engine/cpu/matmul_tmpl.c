@@ -22,6 +22,7 @@ typedef struct {
     int64_t a_matrices, b_matrices;
     bool folded; /* a's batches are rows of one matrix, b is one matrix */
     bool a_copied; /* a is row-major in g.a */
+    bool chained; /* never by tiles, whose order of sums is another */
     int64_t b_row, b_col, c_row, c_col;
     float alpha, beta;
 } product;
@@ -515,13 +516,6 @@ static void product_run(product *p, void *workspace, bool roomy)
         NX_BELOW(nx_gemm_f32)(g);
 }
 
-void NX_FN(nx_product)(const nx_view *a, const nx_view *b, const nx_view *out, void *workspace)
-{
-    product p = {.a = a, .b = b, .out = out};
-    p.g.k = a->shape[a->ndim - 1];
-    product_run(&p, workspace, false);
-}
-
 /* Enough for a product of as many rows as the result has, or fewer; a_size: elements of a, which is copied
  * if it is of 16 bits and not packed. */
 static size_t product_workspace(const nx_call *c, int64_t a_size, bool may_copy)
@@ -541,6 +535,19 @@ static size_t product_workspace(const nx_call *c, int64_t a_size, bool may_copy)
     }
 #endif
     return size;
+}
+
+void NX_FN(nx_product)(const nx_view *a, const nx_view *b, const nx_view *out, void *workspace)
+{
+    product p = {.a = a, .b = b, .out = out, .chained = true};
+    p.g.k = a->shape[a->ndim - 1];
+    product_run(&p, workspace, true);
+}
+
+size_t NX_FN(nx_product_workspace)(const nx_view *a, const nx_view *b, const nx_view *out)
+{
+    const nx_view in[2] = {*a, *b};
+    return product_workspace(&(nx_call){.n_in = 2, .n_out = 1, .in = in, .out = (nx_view *)(uintptr_t)out}, nx_view_size(a), true);
 }
 
 /* However the batches lie: as one of all rows, or one by one. One matrix that is packed is not copied. */
@@ -689,6 +696,8 @@ void NX_FN(segmented_mm)(const nx_call *c)
         one.ndim = 2;
         one.shape = out->shape + out->ndim - 2;
         one.strides = out->strides + out->ndim - 2;
-        NX_FN(nx_product)(&a, &b, &one, c->workspace);
+        product p = {.a = &a, .b = &b, .out = &one, .chained = true};
+        p.g.k = a.shape[1];
+        product_run(&p, c->workspace, false);
     }
 }

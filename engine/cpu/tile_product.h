@@ -104,7 +104,7 @@ static size_t tile_workspace(nx_dtype type, int64_t m, int64_t n, int64_t k)
 
 static bool by_tiles(const product *p)
 {
-    return !p->a_index && !p->b_index && tile_types(p->a->dtype, p->b->dtype, p->out->dtype);
+    return !p->chained && !p->a_index && !p->b_index && tile_types(p->a->dtype, p->b->dtype, p->out->dtype);
 }
 
 /* ---- packing ----------------------------------------------------------------------------------
