@@ -33,7 +33,7 @@ typedef struct {
 } library;
 
 typedef struct {
-    char type[16];
+    mlx_dtype type; /* of x where it is a quantized product */
     int bits, m, n, k;
     bool turned;
 } work;
@@ -65,13 +65,20 @@ static library library_open(const char *path)
 
 static work work_of(const char *text)
 {
-    work w = {0};
-    char turned = 0, more = 0;
-    int got = sscanf(text, "%15[^:]:%dx%dx%d%c%c", w.type, &w.m, &w.n, &w.k, &turned, &more);
-    bool known = !strcmp(w.type, "float32") || !strcmp(w.type, "float16") || !strcmp(w.type, "bfloat16");
-    w.bits = known ? 0 : atoi(w.type);
-    w.turned = turned == 't';
-    if (got < 4 || (got == 5 && !w.turned) || got > 5 || w.m < 1 || w.n < 1 || w.k < 1 || (!known && w.bits < 2))
+    static const struct {
+        const char *name;
+        mlx_dtype type;
+    } types[] = {{"float32", MLX_FLOAT32}, {"float16", MLX_FLOAT16}, {"bfloat16", MLX_BFLOAT16}};
+    work w = {.type = MLX_BFLOAT16};
+    char type[16], turned = 0, more = 0;
+    int got = sscanf(text, "%15[^:]:%dx%dx%d%c%c", type, &w.m, &w.n, &w.k, &turned, &more);
+    bool known = false;
+    for (size_t i = 0; i < sizeof types / sizeof *types && got >= 1; i++)
+        if (!strcmp(type, types[i].name))
+            known = true, w.type = types[i].type;
+    w.bits = got < 1 || known ? 0 : atoi(type);
+    w.turned = turned == 't' || w.bits;
+    if (got < 4 || (got == 5 && turned != 't') || got > 5 || w.m < 1 || w.n < 1 || w.k < 1 || (!known && w.bits < 2))
         die(text, "not TYPE:MxNxK, as in float16:512x512x512 or 4:1x4096x4096");
     return w;
 }
@@ -86,9 +93,7 @@ static mlx_array normal(const library *l, int rows, int columns, mlx_dtype type)
 
 static operands operands_new(const library *l, const work *w)
 {
-    mlx_dtype type = !strcmp(w->type, "float32") ? MLX_FLOAT32 : !strcmp(w->type, "float16") ? MLX_FLOAT16 : MLX_BFLOAT16;
-    bool turned = w->turned || w->bits;
-    operands o = {normal(l, w->m, w->k, type), normal(l, turned ? w->n : w->k, turned ? w->k : w->n, type),
+    operands o = {normal(l, w->m, w->k, w->type), normal(l, w->turned ? w->n : w->k, w->turned ? w->k : w->n, w->type),
                   l->mlx_array_new(), l->mlx_array_new()};
     if (w->bits) {
         mlx_vector_array parts = l->mlx_vector_array_new();
@@ -101,7 +106,7 @@ static operands operands_new(const library *l, const work *w)
         l->mlx_vector_array_free(parts);
         if (l->mlx_array_eval(o.b) || l->mlx_array_eval(o.scales) || l->mlx_array_eval(o.biases))
             exit(1);
-    } else if (turned && l->mlx_transpose(&o.b, o.b, l->stream)) {
+    } else if (w->turned && l->mlx_transpose(&o.b, o.b, l->stream)) {
         exit(1);
     }
     return o;
@@ -187,11 +192,8 @@ int main(int argc, char **argv)
     }
     const char *threads = getenv("NEXUS_THREADS");
     library l[2] = {library_open(argv[1]), library_open(argv[2])};
-    if (argc > 3)
-        for (int i = 3; i < argc; i++)
-            compare(l, argv[i], threads && atoi(threads) == 1);
-    else
-        for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
-            compare(l, usual[i], threads && atoi(threads) == 1);
+    int given = argc - 3, n = given ? given : (int)(sizeof usual / sizeof *usual);
+    for (int i = 0; i < n; i++)
+        compare(l, given ? argv[3 + i] : usual[i], threads && atoi(threads) == 1);
     return 0;
 }

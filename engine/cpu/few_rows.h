@@ -11,11 +11,12 @@ enum {
     FEW_K = 64, /* values of each column at a time */
     FEW_GROUPS = NX_GEMM_NB / VF_N,
 #if defined(NX_ISA_avx512) || defined(__aarch64__)
-    FEW_WIDE = 4, /* rows up to which three vectors of columns are summed at a time, in registers */
+    FEW_WIDE = 4, /* rows up to which three vectors of columns are summed at a time, in registers; of more one is */
 #else
     FEW_WIDE = 2,
 #endif
 };
+#define FEW_WIDTH(m) ((m) <= FEW_WIDE ? 3 : 1)
 
 /* c += the first n of four values of the columns from x on by those of m rows. */
 NX_INLINE void few_four(int m, int width, int n, const float *a, int64_t a_row, int64_t a_col, const float *x,
@@ -24,7 +25,7 @@ NX_INLINE void few_four(int m, int width, int n, const float *a, int64_t a_row, 
 #pragma GCC unroll 3
     for (int g = 0; g < width; g++) {
         vf w[4];
-        vf_turn(x + g * VF_N * FEW_K, FEW_K, w);
+        vf_turn(x + g * VF_N * FEW_K, FEW_K * sizeof *x, w);
 #pragma GCC unroll 4
         for (int i = 0; i < n; i++)
 #pragma GCC unroll 8
@@ -59,12 +60,12 @@ NX_INLINE void few_block(int m, int width, int64_t kc, const float *a, int64_t a
 static void few_columns(int64_t m, int64_t kc, const float *a, int64_t a_row, int64_t a_col, const float *x, bool first,
                         float *acc)
 {
-    for (int g = 0; g < FEW_GROUPS; g += m <= FEW_WIDE ? 3 : 1) {
+    for (int g = 0; g < FEW_GROUPS; g += FEW_WIDTH(m)) {
         const float *from = x + g * VF_N * FEW_K;
         float *to = acc + g * VF_N;
         switch (m) {
 #define CASE(m) \
-    case m: few_block(m, (m) <= FEW_WIDE ? 3 : 1, kc, a, a_row, a_col, from, first, to); break;
+    case m: few_block(m, FEW_WIDTH(m), kc, a, a_row, a_col, from, first, to); break;
             CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
         }
@@ -105,13 +106,14 @@ static few_next few_next_of(const product *p, int64_t k0, int64_t kc, int64_t n0
     static void few_##t(const nx_gemm *g, int64_t batch, int64_t m, int64_t n0, int nb, void *acc)                     \
     {                                                                                                                  \
         const product *p = g->user;                                                                                    \
+        const char *b = b_start(p, batch);                                                                             \
         const float *a = (const float *)g->a + g->a_offset(g, batch);                                                  \
         _Alignas(64) float x[NX_GEMM_NB * FEW_K + 4]; /* turning reads four of a line */                               \
         if (nb < NX_GEMM_NB || g->k % FEW_K)                                                                           \
             memset(x, 0, sizeof x);                                                                                    \
         for (int64_t k0 = 0; k0 < g->k; k0 += FEW_K) {                                                                 \
             int64_t kc = g->k - k0 < FEW_K ? g->k - k0 : FEW_K;                                                        \
-            few_load_##t(p, b_start(p, batch), k0, kc, n0, nb, x);                                                     \
+            few_load_##t(p, b, k0, kc, n0, nb, x);                                                                     \
             few_columns(m, kc, a + k0 * g->a_col, g->a_row, g->a_col, x, k0 == 0, acc);                                \
         }                                                                                                              \
     }

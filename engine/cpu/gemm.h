@@ -59,13 +59,14 @@ struct nx_gemm {
 
 void NX_BELOW(nx_gemm_f32)(const nx_gemm *g);
 void NX_BELOW(nx_gemm_f64)(const nx_gemm *g);
-/* What one product's packed operands take; 0: it is too small to pack. Grows with m, n and k. */
+/* What one product's packed operands take; 0: it is too small to pack. Grows with m and n; where they are packed part
+ * by part, a smaller k may take more. */
 size_t NX_BELOW(nx_gemm_workspace)(bool doubles, int64_t m, int64_t n, int64_t k);
 
 /* matmul_tmpl.c: out = a b of the last two dimensions, leading ones broadcast already, in the one order of sums of
- * gemm_body.h at every level. a and b may be of any floating type when out is not float64. Its workspace grows with the
- * rows of a and of out. */
+ * gemm_body.h at every level. a and b may be of any floating type when out is not float64. Its workspace grows with
+ * rows and columns. */
 void NX_FN(nx_product)(const nx_view *a, const nx_view *b, const nx_view *out, void *workspace);
-size_t NX_FN(nx_product_workspace)(const nx_view *a, const nx_view *b, const nx_view *out);
+size_t NX_FN(nx_product_workspace)(const nx_view *a, const nx_view *out);
 
 #endif

@@ -53,24 +53,18 @@ static nx_qmm quantized(const nx_call *c, int i)
     return q;
 }
 
-typedef struct {
-    nx_view v;
-    int shape[2];
-    int64_t strides[2];
-} turned;
-
-/* The i-th matrix, of floats: [k, n], a column in one piece. */
-static const nx_view *turned_of(const nx_call *c, int i, turned *t)
+static void plain(const nx_call *c, int i)
 {
     const nx_gguf_params *p = c->params;
-    const nx_view *w = &c->in[1 + i];
+    const nx_view *x = &c->in[0], *w = &c->in[1 + i];
     int n = w->shape[0], k = p->columns, type = nx_gguf_type_of(p, i);
-    *t = (turned){.shape = {k, n}, .strides = {1, k}};
-    t->v = (nx_view){w->data, type == NX_GGML_F32   ? NX_FLOAT32
-                              : type == NX_GGML_F16 ? NX_FLOAT16
-                                                    : NX_BFLOAT16,
-                     2, t->shape, t->strides};
-    return &t->v;
+    int shape_w[2] = {k, n};
+    int64_t strides_w[2] = {1, k};
+    nx_view in[2] = {*x, {w->data, type == NX_GGML_F32   ? NX_FLOAT32
+                                   : type == NX_GGML_F16 ? NX_FLOAT16
+                                                         : NX_BFLOAT16,
+                          2, shape_w, strides_w}};
+    NX_FN(nx_product)(&in[0], &in[1], &c->out[i], c->workspace);
 }
 
 _Static_assert((int)NX_GGUF_MATRICES <= (int)NX_QMM_PRODUCTS, "a product's matrices are products at once");
@@ -87,9 +81,8 @@ size_t NX_FN(gguf_matmul_workspace)(const nx_call *c)
     size_t most = 0;
     for (int i = 0; i < c->n_out; i++) {
         int group = group_of(p, i);
-        turned t;
         size_t size = group ? NX_FN(nx_qx_bytes)(rows_of(&c->in[0]), p->columns, group)
-                            : NX_FN(nx_product_workspace)(&c->in[0], turned_of(c, i, &t), &c->out[i]);
+                            : NX_FN(nx_product_workspace)(&c->in[0], &c->out[i]);
         most = size > most ? size : most;
     }
     return most;
@@ -103,9 +96,7 @@ void NX_FN(gguf_matmul)(const nx_call *c)
     for (int i = 0; i < c->n_out;) {
         int group = group_of(p, i), n = 0;
         if (!group) {
-            turned t;
-            NX_FN(nx_product)(x, turned_of(c, i, &t), &c->out[i], c->workspace);
-            i++;
+            plain(c, i++);
             continue;
         }
         nx_qmm q[NX_GGUF_MATRICES];

@@ -465,8 +465,8 @@ static void set_functions(product *p)
     }
 }
 
-/* Fills in what follows from the views, and runs. roomy: the workspace is matmul_workspace's, else
- * it has room for a 16-bit a in floats alone. */
+/* Fills in what follows from the views, and runs. roomy: the workspace is that of this product, else it has room
+ * for a 16-bit a in floats alone. */
 static void product_run(product *p, void *workspace, bool roomy)
 {
     const nx_view *a = p->a, *b = p->b, *out = p->out;
@@ -516,21 +516,28 @@ static void product_run(product *p, void *workspace, bool roomy)
         NX_BELOW(nx_gemm_f32)(g);
 }
 
-/* Enough for a product of as many rows as the result has, or fewer; a_size: elements of a, which is copied
- * if it is of 16 bits and not packed. */
-static size_t product_workspace(const nx_call *c, int64_t a_size, bool may_copy)
+/* Enough for a product in the one order of sums of as many rows as the result has, or fewer; a_size: elements of a,
+ * which is copied if it is of 16 bits and not packed. */
+static size_t chained_workspace(const nx_view *a, const nx_view *out, int64_t a_size, bool may_copy)
 {
-    const nx_view *a = &c->in[0], *out = &c->out[0];
     size_t copy = is_half(a->dtype) ? (size_t)a_size * sizeof(float) : 0;
     int64_t n = out->shape[out->ndim - 1], k = a->shape[a->ndim - 1];
     int64_t rows = n ? nx_view_size(out) / n : 0;
     size_t packed = out->dtype == NX_COMPLEX64
                         ? 0
                         : NX_BELOW(nx_gemm_workspace)(out->dtype == NX_FLOAT64, rows, n, k);
-    size_t size = packed > copy || (packed && !may_copy) ? packed : copy;
+    return packed > copy || (packed && !may_copy) ? packed : copy;
+}
+
+/* The same, or by tiles. */
+static size_t product_workspace(const nx_call *c, int64_t a_size, bool may_copy)
+{
+    const nx_view *a = &c->in[0], *out = &c->out[0];
+    size_t size = chained_workspace(a, out, a_size, may_copy);
 #if NX_HAS_TILES
     if (tile_types(a->dtype, c->in[1].dtype, out->dtype)) {
-        size_t tiles = tile_workspace(out->dtype, rows, n, k);
+        int64_t n = out->shape[out->ndim - 1], rows = n ? nx_view_size(out) / n : 0;
+        size_t tiles = tile_workspace(out->dtype, rows, n, a->shape[a->ndim - 1]);
         size = tiles > size ? tiles : size;
     }
 #endif
@@ -544,10 +551,9 @@ void NX_FN(nx_product)(const nx_view *a, const nx_view *b, const nx_view *out, v
     product_run(&p, workspace, true);
 }
 
-size_t NX_FN(nx_product_workspace)(const nx_view *a, const nx_view *b, const nx_view *out)
+size_t NX_FN(nx_product_workspace)(const nx_view *a, const nx_view *out)
 {
-    const nx_view in[2] = {*a, *b};
-    return product_workspace(&(nx_call){.n_in = 2, .n_out = 1, .in = in, .out = (nx_view *)(uintptr_t)out}, nx_view_size(a), true);
+    return chained_workspace(a, out, nx_view_size(a), true);
 }
 
 /* However the batches lie: as one of all rows, or one by one. One matrix that is packed is not copied. */
@@ -696,8 +702,8 @@ void NX_FN(segmented_mm)(const nx_call *c)
         one.ndim = 2;
         one.shape = out->shape + out->ndim - 2;
         one.strides = out->strides + out->ndim - 2;
-        product p = {.a = &a, .b = &b, .out = &one, .chained = true};
+        product p = {.a = &a, .b = &b, .out = &one};
         p.g.k = a.shape[1];
-        product_run(&p, c->workspace, false);
+        product_run(&p, c->workspace, false); /* less of k may take more room than all of it */
     }
 }

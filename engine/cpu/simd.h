@@ -257,25 +257,27 @@ NX_INLINE vf vf_load_f16(const void *p)
 }
 #endif
 
-/* to[i] lane l = x[l * line + i], four numbers of each of VF_N lines. In each quarter of a vector four lines' four numbers
- * are exchanged. */
-NX_INLINE void vf_turn(const float *x, int64_t line, vf to[4])
+/* Lane l of to[i] is number i of line l: the first four numbers, of 32 bits, of each of VF_N lines that begin `line` bytes
+ * apart, at any address. In each quarter of a vector four lines' four numbers are exchanged. */
+NX_INLINE void vf_turn(const void *lines, int64_t line, vf to[4])
 {
+    const char *x = lines;
 #if defined(__AVX2__)
+#define VF_FOUR(p) _mm_loadu_ps((const float *)(const void *)(p))
     vf v[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
-        const float *from = x + i * line;
+        const char *from = x + i * line;
 #if defined(NX_ISA_avx512)
-        v[i] = _mm512_castps128_ps512(_mm_loadu_ps(from));
-        v[i] = _mm512_mask_broadcast_f32x4(v[i], 0x00F0, _mm_loadu_ps(from + 4 * line));
-        v[i] = _mm512_mask_broadcast_f32x4(v[i], 0x0F00, _mm_loadu_ps(from + 8 * line));
-        v[i] = _mm512_mask_broadcast_f32x4(v[i], 0xF000, _mm_loadu_ps(from + 12 * line));
+        v[i] = _mm512_castps128_ps512(VF_FOUR(from));
+        v[i] = _mm512_mask_broadcast_f32x4(v[i], 0x00F0, VF_FOUR(from + 4 * line));
+        v[i] = _mm512_mask_broadcast_f32x4(v[i], 0x0F00, VF_FOUR(from + 8 * line));
+        v[i] = _mm512_mask_broadcast_f32x4(v[i], 0xF000, VF_FOUR(from + 12 * line));
 #define VF_TURN(op) _mm512_unpack##op
 #define VF_PAIRS(v) _mm512_castps_pd(v)
 #define VF_BACK(v)  _mm512_castpd_ps(v)
 #else
-        v[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from)), _mm_loadu_ps(from + 4 * line), 1);
+        v[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(VF_FOUR(from)), VF_FOUR(from + 4 * line), 1);
 #define VF_TURN(op) _mm256_unpack##op
 #define VF_PAIRS(v) _mm256_castps_pd(v)
 #define VF_BACK(v)  _mm256_castpd_ps(v)
@@ -290,20 +292,24 @@ NX_INLINE void vf_turn(const float *x, int64_t line, vf to[4])
 #undef VF_TURN
 #undef VF_PAIRS
 #undef VF_BACK
+#undef VF_FOUR
 #elif defined(__aarch64__)
-    vf a = vf_load(x), b = vf_load(x + line), c = vf_load(x + 2 * line), d = vf_load(x + 3 * line);
-    vf ac = vzip1q_f32(a, c), bd = vzip1q_f32(b, d), ac2 = vzip2q_f32(a, c), bd2 = vzip2q_f32(b, d);
+    vf v[4];
+    for (int i = 0; i < 4; i++)
+        v[i] = vf_load((const float *)(const void *)(x + i * line));
+    vf ac = vzip1q_f32(v[0], v[2]), bd = vzip1q_f32(v[1], v[3]);
+    vf ac2 = vzip2q_f32(v[0], v[2]), bd2 = vzip2q_f32(v[1], v[3]);
     to[0] = vzip1q_f32(ac, bd), to[1] = vzip2q_f32(ac, bd);
     to[2] = vzip1q_f32(ac2, bd2), to[3] = vzip2q_f32(ac2, bd2);
 #elif defined(__x86_64__)
     for (int i = 0; i < 4; i++)
-        to[i] = vf_load(x + i * line);
+        to[i] = vf_load((const float *)(const void *)(x + i * line));
     _MM_TRANSPOSE4_PS(to[0], to[1], to[2], to[3]);
 #else
     for (int i = 0; i < 4; i++) {
         float lane[VF_N];
         for (int l = 0; l < VF_N; l++)
-            lane[l] = x[l * line + i];
+            memcpy(&lane[l], x + l * line + 4 * i, 4);
         to[i] = vf_load(lane);
     }
 #endif

@@ -189,26 +189,14 @@ static void tile_put_rows(const tile_job *j, const tile_side *x, int64_t row, in
 }
 
 #if defined(__AVX512F__)
-/* What tile_turn makes where all 16 columns are there, of 32 values each: in each quarter of a vector four columns' four
- * pairs are exchanged, and the quarters are the columns 0 to 3, 4 to 7 and so on. */
+/* What tile_turn makes where all 16 columns are there, of 32 values each. */
 static void tile_turn_whole(const uint16_t *from, int64_t line, uint16_t *to)
 {
     for (int q = 0; q < 4; q++, from += 8) {
-        __m512 v[4];
-        for (int i = 0; i < 4; i++) {
-            const uint16_t *x = from + i * line;
-            v[i] = _mm512_castps128_ps512(_mm_loadu_ps((const void *)x));
-            for (int part = 1; part < 4; part++)
-                v[i] = _mm512_mask_broadcast_f32x4(v[i], (__mmask16)(0xF << 4 * part),
-                                                   _mm_loadu_ps((const void *)(x + 4 * part * line)));
-        }
-        __m512d low0 = (__m512d)_mm512_unpacklo_ps(v[0], v[1]), low1 = (__m512d)_mm512_unpacklo_ps(v[2], v[3]);
-        __m512d high0 = (__m512d)_mm512_unpackhi_ps(v[0], v[1]), high1 = (__m512d)_mm512_unpackhi_ps(v[2], v[3]);
-        uint16_t *pair = to + 4 * 32 * q;
-        _mm512_storeu_pd(pair, _mm512_unpacklo_pd(low0, low1));
-        _mm512_storeu_pd(pair + 32, _mm512_unpackhi_pd(low0, low1));
-        _mm512_storeu_pd(pair + 64, _mm512_unpacklo_pd(high0, high1));
-        _mm512_storeu_pd(pair + 96, _mm512_unpackhi_pd(high0, high1));
+        vf pairs[4]; /* of 16 columns */
+        vf_turn(from, line * (int64_t)sizeof *from, pairs);
+        for (int i = 0; i < 4; i++, to += 32)
+            vf_store(to, pairs[i]);
     }
 }
 #endif

@@ -25,6 +25,13 @@ static float any_float(void)
     return (float)((int)(seed >> 16) - 0x8000) * 0x1p-15f;
 }
 
+static double number(nx_dtype type, const void *x, int64_t i)
+{
+    return type == NX_FLOAT32   ? (double)((const float *)x)[i]
+           : type == NX_FLOAT16 ? (double)nx_half_to_float(((const uint16_t *)x)[i])
+                                : (double)nx_bf16_to_float(((const uint16_t *)x)[i]);
+}
+
 /* n numbers of the type and, as doubles, what they are. */
 static void fill(nx_dtype type, int64_t n, void *to, double *values)
 {
@@ -34,17 +41,8 @@ static void fill(nx_dtype type, int64_t n, void *to, double *values)
             ((float *)to)[i] = x;
         else
             ((uint16_t *)to)[i] = type == NX_FLOAT16 ? nx_half_from_float(x) : nx_bf16_from_float(x);
-        values[i] = type == NX_FLOAT32   ? (double)x
-                    : type == NX_FLOAT16 ? (double)nx_half_to_float(((uint16_t *)to)[i])
-                                         : (double)nx_bf16_to_float(((uint16_t *)to)[i]);
+        values[i] = number(type, to, i);
     }
-}
-
-static double number(nx_dtype type, const void *x, int64_t i)
-{
-    return type == NX_FLOAT32   ? (double)((const float *)x)[i]
-           : type == NX_FLOAT16 ? (double)nx_half_to_float(((const uint16_t *)x)[i])
-                                : (double)nx_bf16_to_float(((const uint16_t *)x)[i]);
 }
 
 /* out[m, n] = a[m, k] b of columns `gap` more than k apart, through the level's kernel. */
@@ -65,7 +63,7 @@ static void multiply(const nx_kernel_entry *table, nx_dtype type, int m, int n, 
 
 static void *room(size_t bytes)
 {
-    void *p = malloc(bytes + 1);
+    void *p = malloc(bytes);
     assert_non_null(p);
     return p;
 }
@@ -73,7 +71,7 @@ static void *room(size_t bytes)
 static void compare(const nx_kernel_entry *table, const char *level, nx_dtype type, int n, int k, int gap)
 {
     size_t size = nx_dtype_size(type), row = (size_t)n * size;
-    /* Exactly as many bytes as b has, so that who reads behind them is found out. */
+    /* As many bytes as b has and no more, so that sanitizers see who reads behind them. */
     int64_t b_size = (int64_t)(n - 1) * (k + gap) + k;
     void *a = room(ROWS * (size_t)k * size), *b = room((size_t)b_size * size);
     double *x = room(ROWS * (size_t)k * sizeof *x), *y = room((size_t)b_size * sizeof *y);
